@@ -1,0 +1,110 @@
+//===- Recipe.h - what the user asked for, as one typed value ---*- C++ -*-===//
+//
+// The recipe of a job after parsing: frontends/recipe makes it from YAML or DeepSpeed JSON, the driver writes it into the
+// module attribute `train.recipe`, passes read it back with `recipeOf`. Every field has the default that trains.
+//
+//===----------------------------------------------------------------------===//
+#ifndef LLMC_DIALECTS_TRAIN_RECIPE_H
+#define LLMC_DIALECTS_TRAIN_RECIPE_H
+
+#include "mlir/IR/BuiltinAttributes.h"
+#include "mlir/IR/BuiltinOps.h"
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace llmc::train {
+
+/// What feeds one input of the graph. `array` is the NAME of Array and ArrayNext.
+struct DataSource {
+  enum Kind { Tokens, TokensNext, Array, ArrayNext } kind = Tokens;
+  std::string array;
+  bool operator==(const DataSource &) const = default;
+};
+
+/// The loss: a scalar output of the graph, or cross-entropy added to `logits` with labels from `labels`.
+struct Loss {
+  std::string output = "loss";
+  bool crossEntropy = false;
+  std::string logits, labels;
+  int64_t ignoreIndex = -100;
+  bool operator==(const Loss &) const = default;
+};
+
+enum class LossAverage { Tokens, MicroBatch };
+
+struct Optimizer {
+  enum Kind { AdamW, Sgd } kind = AdamW;
+  double lr = 3.0e-4;
+  double beta1 = 0.9, beta2 = 0.95, eps = 1.0e-8; // AdamW, as torch.optim.AdamW
+  double momentum = 0.0;                          // Sgd, as torch.optim.SGD
+  bool nesterov = false;
+  double weightDecay = 0.0;
+  std::vector<std::string> noDecay = {"*.bias", "*norm*"}; // globs over parameter names
+  bool operator==(const Optimizer &) const = default;
+};
+
+/// Learning rate as a function of the step k (from 0), times the peak `lr`:
+///   k < warmup: (k + 1) / warmup; then constant, or linear or cosine from lr to minLr at totalSteps.
+struct Schedule {
+  enum Kind { Constant, Linear, Cosine } kind = Constant;
+  int64_t warmupSteps = 0;
+  int64_t totalSteps = 0; // 0: not given; Linear and Cosine require it
+  double minLr = 0.0;
+  bool operator==(const Schedule &) const = default;
+};
+
+/// One `init` entry; a later match overrides an earlier one.
+struct Initializer {
+  enum Kind { Zeros, Ones, Constant, Normal, Uniform } kind = Zeros;
+  std::string glob;
+  double a = 0.0, b = 0.0; // Constant: a; Normal(b) has mean 0, deviation b; Uniform(a, b)
+  bool operator==(const Initializer &) const = default;
+};
+
+struct Batch {
+  int64_t step = 0;  // samples per step; 0: as exported
+  int64_t micro = 0; // samples per micro-batch; 0: as `step`
+  bool autoMicro = false;
+  bool operator==(const Batch &) const = default;
+};
+
+struct Recipe {
+  Loss loss;
+  LossAverage lossAverage = LossAverage::Tokens;
+  std::vector<std::pair<std::string, DataSource>> data;  // by input name
+  std::vector<std::pair<std::string, int64_t>> shapes;   // dynamic dimension -> size
+  Batch batch;
+  Optimizer optimizer;
+  Schedule schedule;
+  std::optional<double> clipGradNorm;
+  std::string precision = "fp32";
+  std::vector<std::pair<std::string, int64_t>> mesh;     // named axes
+  int64_t zero = 0;
+  std::optional<int64_t> memoryBudget;                   // bytes
+  std::string recompute = "auto", offload = "none";
+  std::string weights;                                   // path relative to the recipe, empty: none
+  std::vector<Initializer> init;
+  std::vector<std::string> trainable = {"*"};            // globs over parameter names
+  bool shuffle = true;
+  std::string predict;                                   // graph output, empty: no @predict
+  uint64_t seed = 1234;
+  bool operator==(const Recipe &) const = default;
+};
+
+/// The recipe as a dictionary attribute and back; `fromAttribute` fails on a missing or mistyped key (an internal error:
+/// the attribute is ours). Round trip is the identity.
+mlir::DictionaryAttr toAttribute(mlir::MLIRContext *context, const Recipe &recipe);
+mlir::FailureOr<Recipe> fromAttribute(mlir::DictionaryAttr attribute);
+
+/// The recipe of `module`, from `train.recipe`; the default recipe if the module has none.
+Recipe recipeOf(mlir::ModuleOp module);
+
+/// True if `name` matches the glob (`*` any run of characters, `?` one character).
+bool matchesGlob(llvm::StringRef glob, llvm::StringRef name);
+
+} // namespace llmc::train
+
+#endif // LLMC_DIALECTS_TRAIN_RECIPE_H

@@ -6,6 +6,7 @@ include "dialects/interfaces/Interfaces.td"
 include "mlir/IR/OpBase.td"
 include "mlir/IR/EnumAttr.td"
 include "mlir/Interfaces/SideEffectInterfaces.td"
+include "mlir/Interfaces/InferTypeOpInterface.td"
 
 def Nn_Dialect : Dialect {
   let name = "nn";

@@ -1,0 +1,61 @@
+//===- Train.h - the train dialect and its argument roles -------*- C++ -*-===//
+#ifndef LLMC_DIALECTS_TRAIN_TRAIN_H
+#define LLMC_DIALECTS_TRAIN_TRAIN_H
+
+#include "mlir/Bytecode/BytecodeOpInterface.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/IR/BuiltinTypes.h"
+#include "mlir/IR/Dialect.h"
+#include "mlir/IR/OpDefinition.h"
+#include "mlir/IR/OpImplementation.h"
+#include "mlir/IR/SymbolTable.h"
+#include "mlir/Interfaces/SideEffectInterfaces.h"
+
+#include "dialects/train/TrainDialect.h.inc"
+#define GET_OP_CLASSES
+#include "dialects/train/TrainOps.h.inc"
+
+namespace llmc::train {
+
+// Attribute names on function arguments and results.
+inline constexpr llvm::StringLiteral kName = "train.name";       // StringAttr
+inline constexpr llvm::StringLiteral kRole = "train.role";       // StringAttr, one of the roles below
+inline constexpr llvm::StringLiteral kSource = "train.source";   // {path, offset, bytes}: initial value in a file
+inline constexpr llvm::StringLiteral kValue = "train.value";     // ElementsAttr: value of a constant
+inline constexpr llvm::StringLiteral kAliases = "train.aliases"; // ArrayAttr of other names of a tied parameter
+inline constexpr llvm::StringLiteral kDecay = "train.decay";     // UnitAttr on params that get weight decay
+inline constexpr llvm::StringLiteral kRecipe = "train.recipe";   // DictionaryAttr on the module
+
+// Roles. A result with the name of an argument is the argument's new value (state in = state out).
+inline constexpr llvm::StringLiteral kInput = "input";             // filled by the data loader
+inline constexpr llvm::StringLiteral kParam = "param";             // trained (or frozen) weight
+inline constexpr llvm::StringLiteral kBuffer = "buffer";           // weight that is not trained
+inline constexpr llvm::StringLiteral kConstant = "constant";       // value known at compile time
+inline constexpr llvm::StringLiteral kGradient = "gradient";       // gradient of param NAME, summed over the step
+inline constexpr llvm::StringLiteral kAccumulator = "accumulator"; // loss_sum and weight, summed over the step
+inline constexpr llvm::StringLiteral kMoment = "moment";           // optimizer state, named STATE.PARAM
+inline constexpr llvm::StringLiteral kScalar = "scalar";           // step, lr: state set by name
+inline constexpr llvm::StringLiteral kPosition = "position";       // [step, first sample of the micro-batch]
+inline constexpr llvm::StringLiteral kOutput = "output";           // read by the runtime after the segment
+
+/// The string attribute `key` of an argument or result; empty if absent.
+llvm::StringRef argumentString(mlir::func::FuncOp function, unsigned index, llvm::StringRef key);
+llvm::StringRef resultString(mlir::func::FuncOp function, unsigned index, llvm::StringRef key);
+
+/// The index of the argument or result with this name and role (any role if empty); -1 if there is none.
+int64_t findArgument(mlir::func::FuncOp function, llvm::StringRef name, llvm::StringRef role = "");
+int64_t findResult(mlir::func::FuncOp function, llvm::StringRef name, llvm::StringRef role = "");
+
+/// An attribute dictionary {train.name, train.role}.
+mlir::DictionaryAttr nameAndRole(mlir::MLIRContext *context, llvm::StringRef name, llvm::StringRef role);
+
+// Names of the functions of a module.
+inline constexpr llvm::StringLiteral kForward = "forward";
+inline constexpr llvm::StringLiteral kAccumulate = "accumulate";
+inline constexpr llvm::StringLiteral kUpdate = "update";
+inline constexpr llvm::StringLiteral kEvaluate = "evaluate";
+inline constexpr llvm::StringLiteral kPredict = "predict";
+
+} // namespace llmc::train
+
+#endif // LLMC_DIALECTS_TRAIN_TRAIN_H

@@ -188,7 +188,7 @@ void Binder::bytes(const Value &value, const std::string &name, std::optional<in
   size_t digits = text.find_first_not_of("0123456789.");
   StringRef unit = digits == StringRef::npos ? "" : text.substr(digits).ltrim();
   double scale = llvm::StringSwitch<double>(unit)
-                     .Cases("", "B", 1.0)
+                     .Cases({"", "B"}, 1.0)
                      .Case("KB", 1e3)
                      .Case("MB", 1e6)
                      .Case("GB", 1e9)

@@ -26,7 +26,7 @@ inline constexpr llvm::StringLiteral kAliases = "train.aliases"; // ArrayAttr of
 inline constexpr llvm::StringLiteral kDecay = "train.decay";     // UnitAttr on params that get weight decay
 inline constexpr llvm::StringLiteral kRecipe = "train.recipe";   // DictionaryAttr on the module
 
-// Roles. A result with the name of an argument is the argument's new value (state in = state out).
+// Roles. A result with the name and role of an argument is the argument's new value (state in = state out).
 inline constexpr llvm::StringLiteral kInput = "input";             // filled by the data loader
 inline constexpr llvm::StringLiteral kParam = "param";             // trained (or frozen) weight
 inline constexpr llvm::StringLiteral kBuffer = "buffer";           // weight that is not trained

@@ -1,0 +1,103 @@
+//===- Trainer.cpp - trains with the interpreter ---------------------------------===//
+#include "compiler/reference/Trainer.h"
+#include "dialects/train/Recipe.h"
+#include "dialects/train/Train.h"
+
+using namespace mlir;
+
+namespace llmc::reference {
+
+Trainer::Trainer(ModuleOp module, Arithmetic arithmetic) : module(module), interpreter(arithmetic) {
+  HostTensor lr = HostTensor::zeros(Float32Type::get(module.getContext()));
+  lr.reals[0] = train::recipeOf(module).optimizer.lr;
+  if (arithmetic == Arithmetic::AsTyped)
+    roundTo(Float32Type::get(module.getContext()), lr);
+  set("lr", lr);
+}
+
+void Trainer::set(StringRef name, HostTensor value) {
+  for (StringRef role : {train::kParam, train::kBuffer, train::kScalar})
+    state[{role.str(), name.str()}] = value;
+}
+
+const HostTensor *Trainer::get(StringRef name) const {
+  for (StringRef role : {train::kParam, train::kBuffer, train::kMoment, train::kScalar})
+    if (auto it = state.find({role.str(), name.str()}); it != state.end())
+      return &it->second;
+  return nullptr;
+}
+
+const HostTensor *Trainer::gradient(StringRef name) const {
+  auto it = lastGradients.find(name.str());
+  return it == lastGradients.end() ? nullptr : &it->second;
+}
+
+LogicalResult Trainer::call(func::FuncOp function, const Inputs &inputs) {
+  std::vector<HostTensor> arguments;
+  for (unsigned i = 0; i < function.getNumArguments(); ++i) {
+    std::string name = train::argumentString(function, i, train::kName).str();
+    std::string role = train::argumentString(function, i, train::kRole).str();
+    if (auto value = function.getArgAttrOfType<ElementsAttr>(i, train::kValue)) {
+      FailureOr<HostTensor> constant = HostTensor::fromAttribute(value);
+      if (failed(constant))
+        return function.emitError() << "constant '" << name << "' has no value";
+      arguments.push_back(std::move(*constant));
+    } else if (role == train::kInput || role == train::kPosition) {
+      auto it = inputs.find(name);
+      if (it == inputs.end())
+        return function.emitError() << "nothing feeds input '" << name << "'";
+      arguments.push_back(it->second);
+    } else {
+      auto it = state.find({role, name});
+      arguments.push_back(it != state.end() ? it->second : HostTensor::zeros(function.getArgumentTypes()[i]));
+    }
+    if (arguments.back().shape != cast<RankedTensorType>(function.getArgumentTypes()[i]).getShape())
+      return function.emitError() << "value of '" << name << "' has another shape than " << function.getArgumentTypes()[i];
+  }
+  FailureOr<std::vector<HostTensor>> results = interpreter.run(function, std::move(arguments));
+  if (failed(results))
+    return failure();
+  for (unsigned i = 0; i < function.getNumResults(); ++i) {
+    std::string name = train::resultString(function, i, train::kName).str();
+    std::string role = train::resultString(function, i, train::kRole).str();
+    if (role == train::kOutput)
+      outputs[name] = std::move((*results)[i]);
+    else
+      state[{role, name}] = std::move((*results)[i]);
+  }
+  return success();
+}
+
+LogicalResult Trainer::step(ArrayRef<Inputs> microBatches) {
+  auto accumulate = module.lookupSymbol<func::FuncOp>(train::kAccumulate), update = module.lookupSymbol<func::FuncOp>(train::kUpdate);
+  const HostTensor *count = get("step");
+  int64_t samples = 0;
+  for (const Inputs &batch : microBatches) {
+    Inputs inputs = batch;
+    inputs["position"] = {{2}, false, {}, {count ? count->integers[0] : 0, samples}};
+    if (!batch.empty())
+      samples += batch.begin()->second.shape[0];
+    if (failed(call(accumulate, inputs)))
+      return failure();
+  }
+  lastGradients.clear();
+  for (auto &[key, tensor] : state)
+    if (key.first == train::kGradient)
+      lastGradients[key.second] = tensor;
+  return call(update, {});
+}
+
+FailureOr<std::map<std::string, HostTensor>> Trainer::evaluate(StringRef function, const Inputs &inputs) {
+  auto callee = module.lookupSymbol<func::FuncOp>(function);
+  if (!callee)
+    return module.emitError() << "no function @" << function;
+  std::map<std::string, HostTensor> saved;
+  std::swap(saved, outputs);
+  LogicalResult result = call(callee, inputs);
+  std::swap(saved, outputs);
+  if (failed(result))
+    return failure();
+  return saved;
+}
+
+} // namespace llmc::reference

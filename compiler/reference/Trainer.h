@@ -1,0 +1,44 @@
+//===- Trainer.h - trains with the interpreter ------------------*- C++ -*-===//
+#ifndef LLMC_COMPILER_REFERENCE_TRAINER_H
+#define LLMC_COMPILER_REFERENCE_TRAINER_H
+
+#include "compiler/reference/Interpreter.h"
+#include <map>
+#include <string>
+
+namespace llmc::reference {
+
+/// Runs the functions of a module at level `step` as the executor runs a plan: state by name, one call of @accumulate per
+/// micro-batch, then @update. State that was not set starts at zero.
+class Trainer {
+public:
+  Trainer(mlir::ModuleOp module, Arithmetic arithmetic);
+
+  /// Sets a parameter, buffer or scalar.
+  void set(llvm::StringRef name, HostTensor value);
+  /// A parameter, moment ("exp_avg.NAME") or scalar by name; null if there is none.
+  const HostTensor *get(llvm::StringRef name) const;
+  /// The gradient of parameter `name`, summed over the last step (not averaged), null if it has none.
+  const HostTensor *gradient(llvm::StringRef name) const;
+
+  /// The inputs of one micro-batch by name.
+  using Inputs = std::map<std::string, HostTensor>;
+  /// One step; `loss`, `grad_norm` and `lr` are in `outputs` afterwards.
+  mlir::LogicalResult step(llvm::ArrayRef<Inputs> microBatches);
+  /// Runs @evaluate or @predict; results by name.
+  mlir::FailureOr<std::map<std::string, HostTensor>> evaluate(llvm::StringRef function, const Inputs &inputs);
+
+  std::map<std::string, HostTensor> outputs;
+
+private:
+  mlir::LogicalResult call(mlir::func::FuncOp function, const Inputs &inputs);
+
+  mlir::ModuleOp module;
+  Interpreter interpreter;
+  std::map<std::pair<std::string, std::string>, HostTensor> state; // by (role, name)
+  std::map<std::string, HostTensor> lastGradients;
+};
+
+} // namespace llmc::reference
+
+#endif // LLMC_COMPILER_REFERENCE_TRAINER_H

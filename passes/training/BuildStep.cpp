@@ -1,0 +1,152 @@
+//===- BuildStep.cpp - training-build-step --------------------------------------===//
+//
+//   1. @evaluate is a copy of @forward without dropout;
+//   2. @forward's dropouts get the position argument;
+//   3. @accumulate takes value and gradient of @forward and adds to accumulators if a step has several micro-batches;
+//   4. @update (Update.cpp) turns gradients into new state.
+// @forward becomes private; it is gone after autodiff has copied it.
+//
+//===----------------------------------------------------------------------===//
+#include "dialects/nn/Nn.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "passes/training/Passes.h"
+#include "passes/training/StepBuilder.h"
+
+namespace llmc::training {
+#define GEN_PASS_DEF_TRAININGBUILDSTEP
+#include "passes/training/Passes.h.inc"
+} // namespace llmc::training
+
+using namespace mlir;
+using namespace llmc;
+using namespace llmc::training;
+
+//===-- StepFunction ---------------------------------------------------------------===//
+
+StepFunction::StepFunction(ModuleOp module, StringRef name)
+    : builder(module.getContext()), loc(NameLoc::get(builder.getStringAttr(name))) {
+  builder.setInsertionPointToEnd(module.getBody());
+  function = func::FuncOp::create(builder, loc, name, builder.getFunctionType({}, {}));
+  builder.setInsertionPointToStart(function.addEntryBlock());
+}
+
+Value StepFunction::addArgument(Type type, DictionaryAttr attributes) {
+  argumentAttrs.push_back(attributes);
+  return function.getBody().front().addArgument(type, loc);
+}
+
+Value StepFunction::addArgument(Type type, StringRef name, StringRef role) {
+  return addArgument(type, train::nameAndRole(builder.getContext(), name, role));
+}
+
+void StepFunction::addResult(Value value, StringRef name, StringRef role) {
+  results.push_back(value);
+  resultAttrs.push_back(train::nameAndRole(builder.getContext(), name, role));
+}
+
+func::FuncOp StepFunction::finish() {
+  func::ReturnOp::create(builder, loc, results);
+  function.setType(builder.getFunctionType(function.getBody().front().getArgumentTypes(), TypeRange(ValueRange(results))));
+  function.setAllArgAttrs(argumentAttrs);
+  function.setAllResultAttrs(resultAttrs);
+  return function;
+}
+
+//===-- The pass ----------------------------------------------------------------------===//
+
+namespace {
+
+bool matchesAny(ArrayRef<std::string> globs, StringRef name) {
+  return llvm::any_of(globs, [&](const std::string &glob) { return train::matchesGlob(glob, name); });
+}
+
+struct BuildStep : training::impl::TrainingBuildStepBase<BuildStep> {
+  void runOnOperation() override {
+    ModuleOp module = getOperation();
+    recipe = train::recipeOf(module);
+    auto forward = module.lookupSymbol<func::FuncOp>(train::kForward);
+    accumulate = recipe.batch.step > recipe.batch.micro && recipe.batch.micro > 0;
+    collectTrainables(forward);
+    if (trainables.empty()) {
+      forward.emitError() << "the model has no parameter to train (recipe key 'trainable')";
+      return signalPassFailure();
+    }
+    makeEvaluate(forward);
+    bool random = givePosition(forward);
+    makeAccumulate(forward, random);
+    buildUpdate(module, recipe, trainables, accumulate);
+    forward.setPrivate();
+  }
+
+  void collectTrainables(func::FuncOp forward) {
+    for (unsigned i = 0; i < forward.getNumArguments(); ++i) {
+      StringRef name = train::argumentString(forward, i, train::kName);
+      auto type = cast<RankedTensorType>(forward.getArgumentTypes()[i]);
+      if (train::argumentString(forward, i, train::kRole) != train::kParam || !matchesAny(recipe.trainable, name) ||
+          !isa<FloatType>(type.getElementType()))
+        continue;
+      bool decay = recipe.optimizer.weightDecay != 0.0 && !matchesAny(recipe.optimizer.noDecay, name);
+      trainables.push_back({name.str(), type, decay});
+      wrt.push_back(i);
+    }
+  }
+
+  void makeEvaluate(func::FuncOp forward) {
+    auto evaluate = cast<func::FuncOp>(forward->clone());
+    evaluate.setName(train::kEvaluate);
+    getOperation().push_back(evaluate);
+    for (auto function : {evaluate, getOperation().lookupSymbol<func::FuncOp>(train::kPredict)})
+      if (function)
+        function.walk([](nn::DropoutOp op) {
+          op.replaceAllUsesWith(op.getInput());
+          op.erase();
+        });
+  }
+
+  /// Appends the position argument if `forward` has dropout; true if it has.
+  bool givePosition(func::FuncOp forward) {
+    SmallVector<nn::DropoutOp> dropouts;
+    forward.walk([&](nn::DropoutOp op) { dropouts.push_back(op); });
+    if (dropouts.empty())
+      return false;
+    Builder b(&getContext());
+    auto type = RankedTensorType::get({2}, b.getI64Type());
+    unsigned index = forward.getNumArguments();
+    (void)forward.insertArgument(index, type, train::nameAndRole(&getContext(), "position", train::kPosition), forward.getLoc());
+    for (auto [id, op] : llvm::enumerate(dropouts)) {
+      op.getPositionMutable().assign(forward.getArgument(index));
+      op.setSeed(recipe.seed);
+      op.setId(static_cast<int64_t>(id));
+    }
+    return true;
+  }
+
+  void makeAccumulate(func::FuncOp forward, bool random) {
+    StepFunction step(getOperation(), train::kAccumulate);
+    SmallVector<Value> inputs;
+    for (unsigned i = 0; i < forward.getNumArguments(); ++i)
+      inputs.push_back(step.addArgument(forward.getArgumentTypes()[i], forward.getArgAttrDict(i)));
+    SmallVector<Type> types(forward.getResultTypes());
+    for (Trainable &trainable : trainables)
+      types.push_back(trainable.type);
+    auto grad = train::ValueAndGradOp::create(step.builder, step.loc, types, forward.getName(), inputs, wrt);
+    auto add = [&](Value value, StringRef name, StringRef role) {
+      if (accumulate)
+        value = arith::AddFOp::create(step.builder, step.loc, step.addArgument(value.getType(), name, role), value);
+      step.addResult(value, name, role);
+    };
+    for (auto [i, trainable] : llvm::enumerate(trainables))
+      add(grad.getResult(2 + i), trainable.name, train::kGradient);
+    add(grad.getResult(0), "loss_sum", train::kAccumulator);
+    add(grad.getResult(1), "weight", train::kAccumulator);
+    step.finish();
+  }
+
+  train::Recipe recipe;
+  bool accumulate = false;
+  SmallVector<Trainable> trainables;
+  SmallVector<int64_t> wrt;
+};
+
+} // namespace

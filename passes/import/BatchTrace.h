@@ -1,0 +1,32 @@
+//===- BatchTrace.h - where the batch dimension goes ------------*- C++ -*-===//
+#ifndef LLMC_PASSES_IMPORT_BATCHTRACE_H
+#define LLMC_PASSES_IMPORT_BATCHTRACE_H
+
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+
+namespace llmc::importing {
+
+/// The dimensions of each value of a function whose major part is the batch: dimension d of a value is marked if it is
+/// batch x (something), the batch being the slowest. Found through factor rules, forward from dimension 0 of every input and
+/// backward to constants and broadcasts.
+class BatchTrace {
+public:
+  /// Fails, naming the op, where the batch is split, merged as a minor part, cut, or tied to a weight.
+  static mlir::FailureOr<BatchTrace> of(mlir::func::FuncOp function);
+
+  int64_t batch() const { return size; }
+  /// Marked dimensions of `value`, increasing; empty if it does not depend on the batch size.
+  llvm::ArrayRef<int64_t> marked(mlir::Value value) const;
+
+private:
+  mlir::LogicalResult start(mlir::func::FuncOp function);
+  mlir::LogicalResult visit(mlir::Operation *op, bool &changed);
+  bool mark(mlir::Value value, int64_t dim);
+
+  int64_t size = 0;
+  llvm::DenseMap<mlir::Value, llvm::SmallVector<int64_t, 2>> dims;
+};
+
+} // namespace llmc::importing
+
+#endif // LLMC_PASSES_IMPORT_BATCHTRACE_H

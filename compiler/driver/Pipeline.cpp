@@ -1,0 +1,134 @@
+//===- Pipeline.cpp - the levels and the passes between them --------------------===//
+#include "compiler/driver/Pipeline.h"
+#include "dialects/nn/Nn.h"
+#include "dialects/train/Train.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/Support/FileUtilities.h"
+#include "mlir/Transforms/Passes.h"
+#include "passes/autodiff/Passes.h"
+#include "passes/import/Passes.h"
+#include "passes/training/Passes.h"
+#include "passes/verify/Passes.h"
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/FormatVariadic.h"
+#include "llvm/Support/Path.h"
+#include "llvm/Support/ToolOutputFile.h"
+
+using namespace mlir;
+
+namespace llmc::driver {
+
+static constexpr llvm::StringLiteral kNames[] = {
+#define LLMC_LEVEL(NAME, TEXT) TEXT,
+#include "compiler/driver/Levels.def"
+};
+
+StringRef nameOf(Level level) { return kNames[static_cast<size_t>(level)]; }
+
+std::optional<Level> levelNamed(StringRef name) {
+  for (auto [i, text] : llvm::enumerate(kNames))
+    if (text == name)
+      return static_cast<Level>(i);
+  return std::nullopt;
+}
+
+std::string allLevelNames() { return llvm::join(ArrayRef<llvm::StringLiteral>(kNames), ", "); }
+
+void registerAllDialects(DialectRegistry &registry) {
+  registry.insert<arith::ArithDialect, func::FuncDialect, math::MathDialect, tensor::TensorDialect, nn::NnDialect, train::TrainDialect>();
+  registerExternalModels(registry);
+}
+
+void registerAllPasses() {
+  autodiff::registerAutodiffPasses();
+  importing::registerImportPasses();
+  training::registerTrainingPasses();
+  verify::registerVerifyPasses();
+  registerTransformsPasses();
+}
+
+static void cleanUp(OpPassManager &pm) {
+  pm.addPass(createCanonicalizerPass());
+  pm.addPass(createCSEPass());
+}
+
+// Outputs first, so that nothing is traced or recomposed that the loss does not need. The batch is resized before
+// recomposition, whose patterns fold constants of the final size.
+static void buildModel(OpPassManager &pm) {
+  pm.addPass(training::createTrainingSelectOutputs());
+  cleanUp(pm);
+  pm.addPass(importing::createImportResizeBatch());
+  pm.addPass(importing::createImportKeepBatch());
+  cleanUp(pm);
+}
+
+// The loss is split into sum and weight before differentiation: gradients are summed over micro-batches, then divided.
+static void buildStep(OpPassManager &pm) {
+  pm.addPass(training::createTrainingNormalizeLoss());
+  pm.addPass(training::createTrainingBuildStep());
+  pm.addPass(autodiff::createAutodiffExpand());
+  pm.addPass(createSymbolDCEPass());
+  cleanUp(pm);
+}
+
+void buildLevel(OpPassManager &pm, Level level) {
+  switch (level) {
+  case Level::Imported:
+    break;
+  case Level::Model:
+    buildModel(pm);
+    break;
+  case Level::Step:
+    buildStep(pm);
+    break;
+  case Level::Sharded:
+  case Level::Scheduled:
+  case Level::Local:
+    break; // one rank: every sharding is whole, one segment per function, no communication
+  case Level::Kernels:
+  case Level::Plan:
+    break;
+  }
+  verify::VerifyLevelOptions options;
+  options.level = nameOf(level).str();
+  pm.addPass(verify::createVerifyLevel(options));
+}
+
+static LogicalResult dump(ModuleOp module, StringRef directory, Level level) {
+  SmallString<128> path(directory);
+  llvm::sys::path::append(path, llvm::formatv("{0}-{1}.mlir", static_cast<int>(level), nameOf(level)).str());
+  std::string message;
+  if (std::error_code error = llvm::sys::fs::create_directories(directory))
+    return module.emitError() << "cannot create " << directory << ": " << error.message();
+  auto file = openOutputFile(path, &message);
+  if (!file)
+    return module.emitError() << message;
+  module.print(file->os(), OpPrintingFlags().enableDebugInfo(true, false).useLocalScope());
+  file->keep();
+  return success();
+}
+
+LogicalResult runPipeline(ModuleOp module, const PipelineOptions &options) {
+  for (int i = static_cast<int>(options.from); i <= static_cast<int>(options.to); ++i) {
+    auto level = static_cast<Level>(i);
+    PassManager pm(module.getContext());
+    if (level == options.from) {
+      verify::VerifyLevelOptions verifyOptions;
+      verifyOptions.level = nameOf(level).str();
+      pm.addPass(verify::createVerifyLevel(verifyOptions));
+    } else {
+      buildLevel(pm, level);
+    }
+    if (failed(pm.run(module)))
+      return failure();
+    if (!options.dumpDirectory.empty() && failed(dump(module, options.dumpDirectory, level)))
+      return failure();
+  }
+  return success();
+}
+
+} // namespace llmc::driver

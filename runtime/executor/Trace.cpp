@@ -1,0 +1,55 @@
+//===- Trace.cpp - when each instruction ran ------------------------------===//
+#include "runtime/executor/Trace.h"
+#include "runtime/executor/Executor.h"
+#include <chrono>
+#include <nlohmann/json.hpp>
+
+namespace llmc::runtime {
+
+int64_t nowNanoseconds() {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+static nlohmann::json describe(const fb::Segment &segment, const fb::Instruction &instruction, const Trace::Event &event,
+                               int64_t origin) {
+  auto text = [](const flatbuffers::String *value) { return value ? value->str() : std::string(); };
+  double nanoseconds = static_cast<double>(event.end - event.begin);
+  nlohmann::json arguments = {{"origin", text(instruction.origin())}, {"predicted_ns", instruction.predicted_ns()}};
+  if (instruction.flops() && nanoseconds > 0)
+    arguments["gflops_per_s"] = static_cast<double>(instruction.flops()) / nanoseconds;
+  if (instruction.bytes() && nanoseconds > 0)
+    arguments["gbytes_per_s"] = static_cast<double>(instruction.bytes()) / nanoseconds;
+  return {{"name", text(instruction.name())},
+          {"cat", text(segment.name())},
+          {"ph", "X"},
+          {"pid", 0},
+          {"tid", 0},
+          {"ts", static_cast<double>(event.begin - origin) / 1e3},
+          {"dur", nanoseconds / 1e3},
+          {"args", std::move(arguments)}};
+}
+
+Status Executor::writeTrace(const Trace &trace, const std::string &path) const {
+  auto file = DurableFile::create(path);
+  if (!file.ok())
+    return file.status();
+  int64_t origin = trace.all().empty() ? 0 : trace.all().front().begin;
+  std::string text = "{\"displayTimeUnit\":\"ns\",\"traceEvents\":[\n";
+  for (size_t i = 0; i < trace.all().size(); ++i) {
+    const Trace::Event &event = trace.all()[i];
+    const fb::Segment &segment = *rankProgram->segments()->Get(event.segment);
+    nlohmann::json entry = describe(segment, *segment.instructions()->Get(event.instruction), event, origin);
+    text += entry.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+    text += i + 1 < trace.all().size() ? ",\n" : "\n";
+    if (text.size() > (1u << 20)) {
+      if (Status status = (*file)->write(text); !status.ok())
+        return status;
+      text.clear();
+    }
+  }
+  if (Status status = (*file)->write(text + "]}\n"); !status.ok())
+    return status;
+  return (*file)->commit();
+}
+
+} // namespace llmc::runtime

@@ -1,0 +1,58 @@
+//===- ValidatorParts.h - what the parts of the validator share -*- C++ -*-===//
+#ifndef LLMC_RUNTIME_PLAN_VALIDATORPARTS_H
+#define LLMC_RUNTIME_PLAN_VALIDATORPARTS_H
+
+#include "runtime/plan/Validator.h"
+#include "runtime/plan/View.h"
+#include "runtime/support/Checked.h"
+#include <string>
+#include <vector>
+
+namespace llmc::runtime {
+
+/// Collects problems, each prefixed with where it is.
+class Problems {
+public:
+  void add(const std::string &where, const std::string &what) {
+    if (texts.size() < kLimit)
+      texts.push_back(where + ": " + what);
+  }
+  /// Adds the problem unless `good`; returns `good`.
+  bool require(bool good, const std::string &where, const std::string &what) {
+    if (!good)
+      add(where, what);
+    return good;
+  }
+  std::vector<std::string> texts;
+
+private:
+  static constexpr size_t kLimit = 10'000;
+};
+
+/// Elements of a FlatBuffers vector that may be absent.
+template <typename T> uint32_t sizeOf(const flatbuffers::Vector<T> *vector) { return vector ? vector->size() : 0; }
+inline std::string textOf(const flatbuffers::String *text) { return text ? text->str() : std::string(); }
+template <typename E> bool isEnumerator(E value, E last) { return static_cast<uint8_t>(value) <= static_cast<uint8_t>(last); }
+
+/// One rank program with what the checks of its buffers found out. `sound[b]`: buffer b lies in its arena and its chain of
+/// aliases ends at `root[b]`.
+struct ProgramContext {
+  const fb::Plan &plan;
+  const fb::RankProgram &program;
+  std::string where;
+  std::vector<bool> sound;
+  std::vector<uint32_t> root;
+
+  const fb::Buffer &buffer(uint32_t index) const { return *program.buffers()->Get(index); }
+  const fb::Arena &arenaOf(uint32_t index) const { return *program.arenas()->Get(buffer(index).arena()); }
+  uint32_t buffers() const { return sizeOf(program.buffers()); }
+  uint32_t segments() const { return sizeOf(program.segments()); }
+  bool isSound(int64_t index) const { return index >= 0 && index < static_cast<int64_t>(sound.size()) && sound[index]; }
+};
+
+/// Instructions, inputs and outputs of every segment.
+void validateSegments(const ProgramContext &context, Problems &problems);
+
+} // namespace llmc::runtime
+
+#endif // LLMC_RUNTIME_PLAN_VALIDATORPARTS_H

@@ -16,6 +16,7 @@ def Nn_Dialect : Dialect {
     Ops that models are made of beyond elementwise arithmetic (`arith`, `math` on tensors) and shape changes (`tensor`).
     All shapes are static. Made by the ONNX frontend, by recomposition and by autodiff; consumed by lowering.
   }];
+  let hasConstantMaterializer = 1;
   let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::math::MathDialect", "::mlir::tensor::TensorDialect"];
 }
 

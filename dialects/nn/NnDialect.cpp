@@ -18,3 +18,8 @@ void NnDialect::initialize() {
 #include "dialects/nn/NnOps.cpp.inc"
       >();
 }
+
+mlir::Operation *NnDialect::materializeConstant(mlir::OpBuilder &builder, mlir::Attribute value, mlir::Type type,
+                                                mlir::Location loc) {
+  return mlir::arith::ConstantOp::materialize(builder, value, type, loc);
+}

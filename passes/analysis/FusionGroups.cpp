@@ -1,0 +1,272 @@
+//===- FusionGroups.cpp - which ops become one kernel -----------------------------===//
+//
+//   1. walk the ops in program order; an op of the (rows, columns) domain joins the groups of its producers with the same
+//      domain, as long as no path leaves the group and comes back;
+//   2. everything else is a group of its own;
+//   3. the groups are sorted topologically, in the order of their last ops where there is a choice.
+//
+//===----------------------------------------------------------------------===//
+#include "passes/analysis/FusionGroups.h"
+#include "dialects/nn/Nn.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "llvm/ADT/SetVector.h"
+#include <queue>
+
+using namespace mlir;
+
+namespace llmc::analysis {
+
+namespace {
+
+/// The (rows, columns) a fused kernel walks; rows < 0: the op is not of that kind.
+struct Domain {
+  int64_t rows = -1, columns = -1;
+  bool operator==(const Domain &) const = default;
+  bool isFusable() const { return rows >= 0; }
+};
+
+Domain domainOf(RankedTensorType type) {
+  if (type.getRank() == 0)
+    return {1, 1};
+  int64_t columns = type.getShape().back();
+  return {columns == 0 ? 0 : type.getNumElements() / columns, columns};
+}
+
+bool isElementwise(Operation *op) {
+  if (isa<arith::ConstantOp>(op))
+    return false;
+  return isa<arith::ArithDialect, math::MathDialect>(op->getDialect()) ||
+         isa<nn::GeluOp, nn::SigmoidOp, nn::SiluOp, nn::SwigluOp>(op);
+}
+
+bool reducesOnlyLast(nn::ReduceOp op) {
+  return op.getDims().size() == 1 && op.getDims()[0] == nn::typeOf(op.getInput()).getRank() - 1;
+}
+bool reducesAllLeading(nn::ReduceOp op) {
+  int64_t rank = nn::typeOf(op.getInput()).getRank();
+  return rank >= 2 && llvm::equal(op.getDims(), llvm::seq<int64_t>(0, rank - 1));
+}
+
+Domain fusionDomain(Operation *op) {
+  if (isElementwise(op))
+    return domainOf(cast<RankedTensorType>(op->getResult(0).getType()));
+  if (isa<nn::SoftmaxOp, nn::SoftmaxBackwardOp, nn::LogSoftmaxOp, nn::LogSoftmaxBackwardOp, nn::LayerNormOp, nn::RmsNormOp,
+          nn::LayerNormBackwardOp, nn::RmsNormBackwardOp, nn::CrossEntropyBackwardOp, nn::CrossEntropyOp>(op))
+    return domainOf(nn::typeOf(op->getOperand(0)));
+  if (auto reduce = dyn_cast<nn::ReduceOp>(op))
+    if ((reduce.getKind() == nn::ReduceKind::Sum || reduce.getKind() == nn::ReduceKind::Mean || reduce.getKind() == nn::ReduceKind::Max) &&
+        isa<FloatType>(nn::typeOf(reduce.getInput()).getElementType()) && (reducesOnlyLast(reduce) || reducesAllLeading(reduce)))
+      return domainOf(nn::typeOf(reduce.getInput()));
+  return {};
+}
+
+/// Broadcasts that a fused kernel reads as a row, column or scalar operand: the input keeps the last dimension, all
+/// leading dimensions, or nothing.
+bool isOperandBroadcast(nn::BroadcastOp op) {
+  RankedTensorType input = nn::typeOf(op.getInput()), result = nn::typeOf(op.getResult());
+  if (input.getNumElements() == 1)
+    return true;
+  int64_t rank = result.getRank();
+  // Column: all elements lie along the last dimension.
+  if (!op.getDims().empty() && op.getDims().back() == rank - 1 && input.getNumElements() == result.getShape().back() &&
+      input.getShape().back() == result.getShape().back())
+    return true;
+  // Row: every leading dimension is there, the last is missing or 1.
+  int64_t leading = 1;
+  for (int64_t d = 0; d < rank - 1; ++d)
+    leading *= result.getDimSize(d);
+  bool lastRepeats = op.getDims().empty() || op.getDims().back() != rank - 1 || input.getShape().back() == 1;
+  return lastRepeats && input.getNumElements() == leading;
+}
+
+bool isLastDimSlice(tensor::ExtractSliceOp op) {
+  auto source = cast<RankedTensorType>(op.getSource().getType()), result = cast<RankedTensorType>(op.getType());
+  int64_t rank = source.getRank();
+  if (op->getNumOperands() != 1 || result.getRank() != rank || op.getStaticStrides().back() != 1)
+    return false;
+  for (int64_t d = 0; d < rank - 1; ++d)
+    if (result.getDimSize(d) != source.getDimSize(d))
+      return false;
+  return true;
+}
+
+/// True if every user of `value`, seen through views, satisfies `predicate`.
+template <typename Fn>
+bool allUsers(Value value, bool throughViews, Fn predicate) {
+  for (Operation *user : value.getUsers()) {
+    if (throughViews && isView(user)) {
+      if (!allUsers(user->getResult(0), true, predicate))
+        return false;
+    } else if (!predicate(user)) {
+      return false;
+    }
+  }
+  return true;
+}
+
+class Grouper {
+public:
+  Grouper(func::FuncOp function, const FusionOptions &options) : function(function), options(options) {}
+
+  SmallVector<FusionGroup> run() {
+    for (Operation &op : function.getBody().front().without_terminator())
+      if (!isView(&op) && !isAbsorbed(&op))
+        place(&op);
+    return sorted();
+  }
+
+private:
+  struct Group {
+    SmallVector<Operation *> ops;
+    Domain domain;
+    llvm::SmallSetVector<int, 8> inputs; // groups it depends on directly
+    int mergedInto = -1;
+    int64_t first = 0, last = 0;         // program positions
+  };
+
+  int find(int g) {
+    while (groups[g].mergedInto >= 0)
+      g = groups[g].mergedInto;
+    return g;
+  }
+
+  /// The groups whose results `op` reads, through views and absorbed ops.
+  void producers(Operation *op, llvm::SmallSetVector<int, 8> &result) {
+    for (Value operand : op->getOperands()) {
+      Operation *def = operand.getDefiningOp();
+      if (!def)
+        continue;
+      if (auto it = groupOf.find(def); it != groupOf.end())
+        result.insert(find(it->second));
+      else
+        producers(def, result);
+    }
+  }
+
+  /// True if a path leads from group `from` to group `to` through at least one other group.
+  bool pathOutside(int from, int to) {
+    SmallVector<int> stack;
+    llvm::SmallDenseSet<int> seen;
+    for (int input : groups[to].inputs)
+      if (int g = find(input); g != from && g != to)
+        stack.push_back(g);
+    while (!stack.empty()) {
+      int g = stack.pop_back_val();
+      if (g == from)
+        return true;
+      if (!seen.insert(g).second || groups[g].last < groups[from].first)
+        continue;
+      for (int input : groups[g].inputs)
+        if (int next = find(input); next != g)
+          stack.push_back(next);
+    }
+    return false;
+  }
+
+  unsigned tensorsOf(ArrayRef<Operation *> ops) {
+    llvm::SmallDenseSet<Value> outer;
+    llvm::SmallDenseSet<Operation *> inside(ops.begin(), ops.end());
+    for (Operation *op : ops) {
+      for (Value operand : op->getOperands())
+        if (Operation *def = operand.getDefiningOp(); !def || !inside.contains(def))
+          outer.insert(operand);
+      for (Value result : op->getResults())
+        if (llvm::any_of(result.getUsers(), [&](Operation *user) { return !inside.contains(user); }))
+          outer.insert(result);
+    }
+    return outer.size();
+  }
+
+  bool tryMerge(int a, int b) {
+    if (pathOutside(a, b) || pathOutside(b, a))
+      return false;
+    SmallVector<Operation *> ops(groups[a].ops);
+    llvm::append_range(ops, groups[b].ops);
+    if (tensorsOf(ops) > options.maxOperands)
+      return false;
+    groups[a].ops = std::move(ops);
+    groups[a].inputs.insert(groups[b].inputs.begin(), groups[b].inputs.end());
+    groups[a].first = std::min(groups[a].first, groups[b].first);
+    groups[a].last = std::max(groups[a].last, groups[b].last);
+    groups[b].mergedInto = a;
+    return true;
+  }
+
+  void place(Operation *op) {
+    int self = groups.size();
+    groups.push_back({{op}, fusionDomain(op), {}, -1, position, position});
+    ++position;
+    producers(op, groups[self].inputs);
+    groupOf[op] = self;
+    if (!options.fuse || !groups[self].domain.isFusable())
+      return;
+    SmallVector<int> candidates(groups[self].inputs.begin(), groups[self].inputs.end());
+    llvm::sort(candidates, [&](int a, int b) { return groups[a].last > groups[b].last; });
+    for (int candidate : candidates) {
+      int target = find(candidate), current = find(self);
+      if (target != current && groups[target].domain == groups[current].domain)
+        tryMerge(target, current);
+    }
+  }
+
+  SmallVector<FusionGroup> sorted() {
+    std::vector<int> waiting(groups.size(), 0);
+    std::vector<SmallVector<int, 4>> users(groups.size());
+    using Entry = std::pair<int64_t, int>;
+    std::priority_queue<Entry, std::vector<Entry>, std::greater<>> ready;
+    for (int g = 0; g < static_cast<int>(groups.size()); ++g) {
+      if (groups[g].mergedInto >= 0)
+        continue;
+      llvm::SmallSetVector<int, 8> inputs;
+      for (int input : groups[g].inputs)
+        if (find(input) != g)
+          inputs.insert(find(input));
+      for (int input : inputs)
+        users[input].push_back(g);
+      waiting[g] = inputs.size();
+      if (inputs.empty())
+        ready.push({groups[g].last, g});
+    }
+    SmallVector<FusionGroup> result;
+    while (!ready.empty()) {
+      int g = ready.top().second;
+      ready.pop();
+      llvm::sort(groups[g].ops, [](Operation *a, Operation *b) { return a->isBeforeInBlock(b); });
+      result.push_back({groups[g].ops});
+      for (int user : users[g])
+        if (--waiting[user] == 0)
+          ready.push({groups[user].last, user});
+    }
+    return result;
+  }
+
+  func::FuncOp function;
+  const FusionOptions &options;
+  std::vector<Group> groups;
+  DenseMap<Operation *, int> groupOf;
+  int64_t position = 0;
+};
+
+} // namespace
+
+bool isView(Operation *op) { return isa<tensor::CollapseShapeOp, tensor::ExpandShapeOp>(op); }
+
+bool isAbsorbed(Operation *op) {
+  if (auto constant = dyn_cast<arith::ConstantOp>(op))
+    return true;
+  if (auto broadcast = dyn_cast<nn::BroadcastOp>(op))
+    return isOperandBroadcast(broadcast) &&
+           allUsers(op->getResult(0), false, [](Operation *user) { return fusionDomain(user).isFusable(); });
+  if (auto slice = dyn_cast<tensor::ExtractSliceOp>(op))
+    return isLastDimSlice(slice) &&
+           allUsers(op->getResult(0), true, [](Operation *user) { return isa<nn::AttentionOp, nn::AttentionBackwardOp>(user); });
+  return false;
+}
+
+SmallVector<FusionGroup> findFusionGroups(func::FuncOp function, const FusionOptions &options) {
+  return Grouper(function, options).run();
+}
+
+} // namespace llmc::analysis

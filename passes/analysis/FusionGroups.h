@@ -1,0 +1,33 @@
+//===- FusionGroups.h - which ops become one kernel -------------*- C++ -*-===//
+#ifndef LLMC_PASSES_ANALYSIS_FUSIONGROUPS_H
+#define LLMC_PASSES_ANALYSIS_FUSIONGROUPS_H
+
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+
+namespace llmc::analysis {
+
+/// Ops of one block that run as one kernel, in program order.
+struct FusionGroup {
+  llvm::SmallVector<mlir::Operation *> ops;
+};
+
+struct FusionOptions {
+  bool fuse = true;         // false: one op per kernel
+  unsigned maxOperands = 28; // tensors that one kernel may touch
+};
+
+/// The kernels of a straight-line function, in an order in which each comes after those it depends on. Recompute and
+/// lowering share this, so that both see the same kernels. Every op stands in exactly one group but views
+/// (collapse_shape, expand_shape), constants and what `isAbsorbed` says, which are copied to where they are used.
+llvm::SmallVector<FusionGroup> findFusionGroups(mlir::func::FuncOp function, const FusionOptions &options);
+
+/// Ops that are no kernel of their own because their only effect is how a kernel reads its operand: splat constants,
+/// broadcasts of smaller tensors into a fused kernel, slices of the last dimension into a fused kernel or attention.
+bool isAbsorbed(mlir::Operation *op);
+
+/// A view: the same bytes under another shape.
+bool isView(mlir::Operation *op);
+
+} // namespace llmc::analysis
+
+#endif // LLMC_PASSES_ANALYSIS_FUSIONGROUPS_H

@@ -1,0 +1,71 @@
+//===- SelectLibrary.cpp - lowering-select-library ------------------------------------===//
+#include "dialects/plan/Plan.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "passes/lowering/GemmForm.h"
+#include "passes/lowering/Passes.h"
+
+namespace llmc::lowering {
+#define GEN_PASS_DEF_LOWERINGSELECTLIBRARY
+#include "passes/lowering/Passes.h.inc"
+} // namespace llmc::lowering
+
+using namespace mlir;
+using namespace llmc;
+using namespace llmc::lowering;
+
+namespace {
+
+// Tiles that reach the library's own speed on one core for the shapes of transformers; smaller ones only to have work for
+// several threads.
+constexpr int64_t kTileRows = 512, kTileColumns = 384, kWantedTiles = 8, kSmallestTile = 64;
+
+/// Tile sizes for an m x n result with `batches` matrices.
+std::pair<int64_t, int64_t> tilesOf(int64_t m, int64_t n, int64_t batches) {
+  auto up = [](int64_t a, int64_t b) { return (a + b - 1) / b; };
+  int64_t rows = std::min(m, kTileRows), columns = std::min(n, kTileColumns);
+  while (batches * up(m, rows) * up(n, columns) < kWantedTiles && std::max(rows, columns) > kSmallestTile) {
+    int64_t &larger = rows >= columns ? rows : columns;
+    larger = up(up(larger, 2), 16) * 16;
+  }
+  return {rows, columns};
+}
+
+struct SelectLibrary : lowering::impl::LoweringSelectLibraryBase<SelectLibrary> {
+  void runOnOperation() override {
+    for (auto function : getOperation().getOps<func::FuncOp>()) {
+      auto kind = function->getAttrOfType<StringAttr>(plan::kKernel);
+      if (kind && kind.getValue() == "gemm" && failed(select(function)))
+        return signalPassFailure();
+    }
+  }
+
+  LogicalResult select(func::FuncOp function) {
+    auto op = *function.getOps<nn::ContractOp>().begin();
+    std::optional<GemmForm> form = gemmFormOf(op);
+    if (!form)
+      return op.emitError() << "contraction " << op.getEquation() << " is no strided matrix product; lowering-prepare-contractions "
+                            << "should have transposed its operands";
+    Builder b(&getContext());
+    int64_t batches = 1;
+    for (int64_t size : form->batch)
+      batches *= size;
+    auto [tileM, tileN] = tilesOf(form->m, form->n, batches);
+    // Which argument is A, which B.
+    auto indexOf = [&](Value v) { return cast<BlockArgument>(v).getArgNumber(); };
+    SmallVector<NamedAttribute> fields;
+    auto set = [&](StringRef name, int64_t value) { fields.push_back(b.getNamedAttr(name, b.getI64IntegerAttr(value))); };
+    auto setList = [&](StringRef name, ArrayRef<int64_t> value) { fields.push_back(b.getNamedAttr(name, b.getDenseI64ArrayAttr(value))); };
+    set("a", indexOf(form->swapped ? op.getRhs() : op.getLhs()));
+    set("b", indexOf(form->swapped ? op.getLhs() : op.getRhs()));
+    set("m", form->m), set("n", form->n), set("k", form->k);
+    setList("batch", form->batch), setList("a_batch", form->aBatch), setList("b_batch", form->bBatch), setList("c_batch", form->cBatch);
+    set("a_row", form->aRow), set("a_column", form->aColumn), set("b_row", form->bRow), set("b_column", form->bColumn), set("c_row", form->cRow);
+    set("tile_m", tileM), set("tile_n", tileN);
+    set("flops", op.getFlops());
+    function->setAttr(plan::kGemm, b.getDictionaryAttr(fields));
+    return success();
+  }
+};
+
+} // namespace

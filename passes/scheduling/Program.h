@@ -1,0 +1,72 @@
+//===- Program.h - buffers and instructions under construction --*- C++ -*-===//
+#ifndef LLMC_PASSES_SCHEDULING_PROGRAM_H
+#define LLMC_PASSES_SCHEDULING_PROGRAM_H
+
+#include "dialects/plan/Plan.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include <map>
+#include <string>
+
+namespace llmc::scheduling {
+
+/// A tensor that will get an address. `root` >= 0: it shares the storage of that buffer from its start.
+struct Buffer {
+  std::string name, arena, category, segment; // segment empty: alive throughout
+  mlir::RankedTensorType type;
+  int64_t bytes = 0, first = 0, last = 0, offset = 0;
+  int root = -1;
+  mlir::ElementsAttr value;
+  mlir::Location origin;
+};
+
+/// One operand of an instruction.
+struct Operand {
+  int buffer;
+  int64_t bytes;
+  llvm::StringRef access;
+};
+
+struct Instruction {
+  enum Kind { Launch, Gemm, Copy, Fill } kind;
+  llvm::SmallVector<Operand> operands;
+  mlir::Location loc;
+  std::string kernel;              // Launch
+  int64_t stage = 0;               // Launch
+  mlir::DictionaryAttr shape;      // Gemm
+  uint64_t pattern = 0;            // Fill
+  int64_t width = 0;               // Fill
+  int64_t flops = 0;
+};
+
+struct Segment {
+  std::string name;
+  mlir::func::FuncOp function;
+  std::vector<Instruction> instructions;
+  llvm::SmallVector<std::pair<unsigned, int>> inputs;  // argument index, buffer
+  llvm::SmallVector<std::pair<unsigned, int>> outputs; // result index, buffer
+};
+
+/// All buffers and segments of one rank. State is found by (role, name), so that segments share it.
+class Program {
+public:
+  int addBuffer(Buffer buffer);
+  /// The buffer of a piece of state; made at the first call.
+  int stateBuffer(llvm::StringRef role, llvm::StringRef name, mlir::RankedTensorType type, mlir::Location loc);
+  /// Notes that instruction `position` of `segment` touches the buffer's storage.
+  void touch(int buffer, int64_t position);
+  int rootOf(int buffer) const;
+
+  std::vector<Buffer> buffers;
+  std::vector<Segment> segments;
+  std::map<std::pair<std::string, std::string>, int> state;
+};
+
+/// Plans one function: instructions, operands and live ranges, no addresses yet.
+mlir::LogicalResult planSegment(mlir::func::FuncOp function, Program &program);
+
+/// Gives every buffer its offset; returns the bytes of each arena by name.
+std::map<std::string, int64_t> assignOffsets(Program &program);
+
+} // namespace llmc::scheduling
+
+#endif // LLMC_PASSES_SCHEDULING_PROGRAM_H

@@ -1,0 +1,331 @@
+//===- Segment.cpp - instructions and live ranges of one function ------------------===//
+//
+//   1. arguments are state, inputs or constants;
+//   2. results are matched with the state they replace: the call that makes one writes it in place if the old value is not
+//      read later and the kernel allows it;
+//   3. calls become instructions, in order; a temporary may reuse the storage of an operand that dies there;
+//   4. what could not be written in place is copied or filled at the end.
+//
+//===----------------------------------------------------------------------===//
+#include "dialects/interfaces/Interfaces.h"
+#include "dialects/train/Train.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "passes/scheduling/Program.h"
+
+using namespace mlir;
+
+namespace llmc::scheduling {
+
+namespace {
+
+constexpr int64_t kNever = -1, kAtReturn = std::numeric_limits<int64_t>::max();
+
+/// The value whose bytes `value` shows.
+Value rootValue(Value value) {
+  while (Operation *op = value.getDefiningOp()) {
+    if (!isa<tensor::CollapseShapeOp, tensor::ExpandShapeOp>(op))
+      break;
+    value = op->getOperand(0);
+  }
+  return value;
+}
+
+RankedTensorType typeOf(Value value) { return cast<RankedTensorType>(value.getType()); }
+
+class SegmentPlanner {
+public:
+  SegmentPlanner(func::FuncOp function, Program &program)
+      : function(function), program(program), symbols(function->getParentOfType<ModuleOp>()) {
+    segment.name = function.getName().str();
+    segment.function = function;
+  }
+
+  LogicalResult run() {
+    countUses();
+    placeArguments();
+    chooseTargets();
+    for (Operation &op : function.getBody().front().without_terminator()) {
+      if (auto call = dyn_cast<func::CallOp>(op)) {
+        if (failed(emitCall(call)))
+          return failure();
+      } else if (auto constant = dyn_cast<arith::ConstantOp>(op)) {
+        placeConstant(constant);
+      }
+    }
+    finishResults();
+    program.segments.push_back(std::move(segment));
+    return success();
+  }
+
+private:
+  void countUses() {
+    int64_t index = 0;
+    for (Operation &op : function.getBody().front()) {
+      if (isa<func::CallOp>(op))
+        callIndex[&op] = index++;
+      bool isReturn = op.hasTrait<OpTrait::IsTerminator>();
+      if (!isa<func::CallOp>(op) && !isReturn)
+        continue;
+      for (Value operand : op.getOperands())
+        lastUse[rootValue(operand)] = isReturn ? kAtReturn : index - 1;
+    }
+  }
+  int64_t lastUseOf(Value root) const {
+    auto it = lastUse.find(root);
+    return it == lastUse.end() ? kNever : it->second;
+  }
+
+  void placeArguments() {
+    for (BlockArgument argument : function.getArguments()) {
+      unsigned i = argument.getArgNumber();
+      StringRef role = train::argumentString(function, i, train::kRole), name = train::argumentString(function, i, train::kName);
+      RankedTensorType type = typeOf(argument);
+      if (role == train::kInput || role == train::kPosition) {
+        int buffer = program.addBuffer({segment.name + "." + name.str(), "input", "input", "", type, tensorBytes(type), 0, 0, 0, -1, {}, function.getLoc()});
+        storage[argument] = buffer;
+        segment.inputs.push_back({i, buffer});
+        continue;
+      }
+      int buffer = program.stateBuffer(role, name, type, argument.getLoc());
+      if (auto value = function.getArgAttrOfType<ElementsAttr>(i, train::kValue))
+        program.buffers[buffer].value = value;
+      storage[argument] = buffer;
+    }
+  }
+
+  /// True if the call that makes `value` may write it over argument `old`.
+  bool mayReplace(Value value, BlockArgument old) {
+    auto call = value.getDefiningOp<func::CallOp>();
+    int64_t last = lastUseOf(old), position = callIndex.lookup(call);
+    if (last < position)
+      return true;
+    if (last > position)
+      return false;
+    int64_t operand = -1;
+    for (auto [j, input] : llvm::enumerate(call.getOperands()))
+      if (rootValue(input) == old) {
+        if (operand >= 0)
+          return false;
+        operand = j;
+      }
+    return mayAlias(call, cast<OpResult>(value).getResultNumber(), operand);
+  }
+
+  bool mayAlias(func::CallOp call, int64_t output, int64_t input) {
+    auto kernel = symbols.lookup<func::FuncOp>(call.getCallee());
+    auto stages = kernel->getAttrOfType<DictionaryAttr>(plan::kStages);
+    auto pairs = stages ? stages.getAs<DenseI64ArrayAttr>("alias") : DenseI64ArrayAttr();
+    for (int64_t i = 0; pairs && i + 1 < pairs.size(); i += 2)
+      if (pairs[i] == output && pairs[i + 1] == input)
+        return true;
+    return false;
+  }
+
+  /// Decides which call results are written straight into state or output buffers.
+  void chooseTargets() {
+    auto ret = cast<func::ReturnOp>(function.getBody().front().getTerminator());
+    for (auto [i, operand] : llvm::enumerate(ret.getOperands())) {
+      StringRef role = train::resultString(function, i, train::kRole), name = train::resultString(function, i, train::kName);
+      int buffer;
+      if (role == train::kOutput) {
+        buffer = program.addBuffer({segment.name + "." + name.str(), "output", "output", "", typeOf(operand), tensorBytes(operand.getType()), 0, 0, 0, -1, {}, operand.getLoc()});
+        segment.outputs.push_back({static_cast<unsigned>(i), buffer});
+      } else {
+        buffer = program.stateBuffer(role, name, typeOf(operand), operand.getLoc());
+      }
+      resultBuffers.push_back(buffer);
+      Value root = rootValue(operand);
+      int64_t argument = role == train::kOutput ? -1 : train::findArgument(function, name, role);
+      if (!root.getDefiningOp<func::CallOp>() || targets.contains(root))
+        continue;
+      if (argument < 0 || mayReplace(root, function.getArgument(argument)))
+        targets[root] = buffer;
+    }
+  }
+
+  int64_t position() const { return static_cast<int64_t>(segment.instructions.size()); }
+
+  int addTemporary(Type type, StringRef category, Location loc) {
+    std::string name = segment.name + "." + std::to_string(program.buffers.size());
+    return program.addBuffer({name, "scratch", category.str(), segment.name, cast<RankedTensorType>(type), tensorBytes(type),
+                              position(), position(), 0, -1, {}, loc});
+  }
+
+  /// The buffer of a call's result: its target, the storage of an operand that dies here, or a new temporary.
+  int placeResult(func::CallOp call, OpResult result, DenseSet<int> &taken) {
+    if (auto it = targets.find(result); it != targets.end())
+      return it->second;
+    for (auto [j, input] : llvm::enumerate(call.getOperands())) {
+      Value root = rootValue(input);
+      int buffer = storage.lookup(root), rootBuffer = program.rootOf(buffer);
+      bool dies = lastUseOf(root) == callIndex.lookup(call) && program.buffers[rootBuffer].arena == "scratch" && !targets.contains(root);
+      bool once = llvm::count_if(call.getOperands(), [&](Value v) { return storage.lookup(rootValue(v)) == buffer; }) == 1;
+      if (!dies || !once || taken.contains(rootBuffer) || program.buffers[rootBuffer].bytes != tensorBytes(result.getType()) ||
+          !mayAlias(call, result.getResultNumber(), j))
+        continue;
+      taken.insert(rootBuffer);
+      int alias = addTemporary(result.getType(), "activation", call.getLoc());
+      program.buffers[alias].root = rootBuffer;
+      return alias;
+    }
+    return addTemporary(result.getType(), "activation", call.getLoc());
+  }
+
+  LogicalResult emitCall(func::CallOp call) {
+    auto kernel = symbols.lookup<func::FuncOp>(call.getCallee());
+    DenseSet<int> taken;
+    for (OpResult result : call->getResults())
+      storage[result] = placeResult(call, result, taken);
+    if (auto shape = kernel->getAttrOfType<DictionaryAttr>(plan::kGemm))
+      return emitGemm(call, shape);
+    return emitLaunches(call, kernel);
+  }
+
+  LogicalResult emitGemm(func::CallOp call, DictionaryAttr shape) {
+    auto argument = [&](StringRef key) { return call.getOperand(shape.getAs<IntegerAttr>(key).getInt()); };
+    Instruction instruction{Instruction::Gemm, {}, call.getLoc()};
+    instruction.shape = shape;
+    instruction.kernel = call.getCallee().str();
+    instruction.flops = shape.getAs<IntegerAttr>("flops").getInt();
+    auto add = [&](Value value, StringRef access) {
+      instruction.operands.push_back({storage.lookup(rootValue(value)), tensorBytes(value.getType()), access});
+    };
+    add(argument("a"), "read");
+    add(argument("b"), "read");
+    add(call.getResult(0), shape.contains("accumulate") ? "readwrite" : "write");
+    if (shape.contains("bias"))
+      add(argument("bias"), "read");
+    push(std::move(instruction));
+    return success();
+  }
+
+  LogicalResult emitLaunches(func::CallOp call, func::FuncOp kernel) {
+    auto description = kernel->getAttrOfType<DictionaryAttr>(plan::kStages);
+    if (!description)
+      return call.emitError() << "kernel @" << kernel.getName() << " has no `plan.stages`; pass `codegen-describe-kernels` should have set it";
+    SmallVector<int> scratch;
+    for (int64_t bytes : description.getAs<DenseI64ArrayAttr>("scratch").asArrayRef())
+      scratch.push_back(addTemporary(RankedTensorType::get({bytes}, IntegerType::get(call.getContext(), 8)), "workspace", call.getLoc()));
+    auto stages = description.getAs<ArrayAttr>("stages");
+    for (auto [s, attribute] : llvm::enumerate(stages)) {
+      Instruction instruction{Instruction::Launch, {}, call.getLoc()};
+      instruction.kernel = kernel.getName().str();
+      instruction.stage = s;
+      if (s == 0)
+        for (Operation &op : kernel.getBody().front())
+          if (auto cost = dyn_cast<Cost>(op))
+            instruction.flops += cost.getFlops();
+      for (Attribute entry : cast<DictionaryAttr>(attribute).getAs<ArrayAttr>("operands")) {
+        auto fields = cast<ArrayAttr>(entry);
+        StringRef kind = cast<StringAttr>(fields[0]).getValue(), access = cast<StringAttr>(fields[2]).getValue();
+        int64_t index = cast<IntegerAttr>(fields[1]).getInt();
+        if (kind == "scratch") {
+          instruction.operands.push_back({scratch[index], program.buffers[scratch[index]].bytes, access});
+        } else {
+          Value value = kind == "input" ? call.getOperand(index) : Value(call.getResult(index));
+          instruction.operands.push_back({storage.lookup(rootValue(value)), tensorBytes(value.getType()), access});
+        }
+      }
+      push(std::move(instruction));
+    }
+    return success();
+  }
+
+  void push(Instruction instruction) {
+    for (const Operand &operand : instruction.operands)
+      program.touch(operand.buffer, position());
+    segment.instructions.push_back(std::move(instruction));
+  }
+
+  /// Splats that a call or the return reads are filled when first needed; other constants are mapped from the plan.
+  void placeConstant(arith::ConstantOp constant) {
+    auto value = cast<ElementsAttr>(constant.getValue());
+    auto dense = dyn_cast<DenseElementsAttr>(value);
+    bool onlyReturned = llvm::all_of(constant->getUsers(), [](Operation *user) { return isa<func::ReturnOp>(user); });
+    if (dense && dense.isSplat() && onlyReturned)
+      return;
+    std::string name = segment.name + ".constant" + std::to_string(program.buffers.size());
+    int buffer = program.addBuffer({name, "constant", "constant", "", typeOf(constant), tensorBytes(constant.getType()), 0, 0, 0, -1, value, constant.getLoc()});
+    storage[constant.getResult()] = buffer;
+  }
+
+  void emitFill(int buffer, DenseElementsAttr splat, Location loc) {
+    Instruction fill{Instruction::Fill, {{buffer, program.buffers[buffer].bytes, "write"}}, loc};
+    fill.width = elementBytes(splat.getElementType());
+    APInt bits = isa<FloatType>(splat.getElementType()) ? splat.getSplatValue<APFloat>().bitcastToAPInt() : splat.getSplatValue<APInt>();
+    fill.pattern = bits.getZExtValue();
+    push(std::move(fill));
+  }
+
+  void emitCopy(int destination, int source, Location loc) {
+    int64_t bytes = program.buffers[destination].bytes;
+    push({Instruction::Copy, {{destination, bytes, "write"}, {source, bytes, "read"}}, loc});
+  }
+
+  /// Copies and fills for results that no call wrote in place. Arguments that are returned as other state are saved first,
+  /// since their buffers may be overwritten here.
+  void finishResults() {
+    auto ret = cast<func::ReturnOp>(function.getBody().front().getTerminator());
+    SmallVector<std::pair<int, int>> copies;
+    SmallVector<std::pair<int, DenseElementsAttr>> fills;
+    for (auto [i, operand] : llvm::enumerate(ret.getOperands())) {
+      Value root = rootValue(operand);
+      int buffer = resultBuffers[i];
+      if (auto constant = root.getDefiningOp<arith::ConstantOp>(); constant && !storage.contains(root))
+        fills.push_back({buffer, cast<DenseElementsAttr>(constant.getValue())});
+      else if (int source = storage.lookup(root); source != buffer)
+        copies.push_back({buffer, source});
+    }
+    for (auto &[buffer, source] : copies) {
+      bool overwritten = program.buffers[source].arena == "state";
+      if (!overwritten)
+        continue;
+      int saved = addTemporary(program.buffers[source].type, "activation", ret.getLoc());
+      emitCopy(saved, source, ret.getLoc());
+      source = saved;
+    }
+    for (auto [buffer, source] : copies)
+      emitCopy(buffer, source, ret.getLoc());
+    for (auto [buffer, value] : fills)
+      emitFill(buffer, value, ret.getLoc());
+  }
+
+  func::FuncOp function;
+  Program &program;
+  SymbolTable symbols;
+  Segment segment;
+  DenseMap<Operation *, int64_t> callIndex;
+  DenseMap<Value, int64_t> lastUse;
+  DenseMap<Value, int> storage, targets;
+  SmallVector<int> resultBuffers;
+};
+
+} // namespace
+
+int Program::addBuffer(Buffer buffer) {
+  buffers.push_back(std::move(buffer));
+  return static_cast<int>(buffers.size()) - 1;
+}
+
+int Program::stateBuffer(StringRef role, StringRef name, RankedTensorType type, Location loc) {
+  auto [it, isNew] = state.try_emplace({role.str(), name.str()}, 0);
+  if (!isNew)
+    return it->second;
+  bool constant = role == train::kConstant;
+  StringRef category = role == train::kParam || role == train::kBuffer ? "parameter" : role == train::kMoment ? "optimizer" : role;
+  return it->second = addBuffer({role.str() + "." + name.str(), constant ? "constant" : "state", category.str(), "", type, tensorBytes(type), 0, 0, 0, -1, {}, loc});
+}
+
+int Program::rootOf(int buffer) const { return buffers[buffer].root >= 0 ? buffers[buffer].root : buffer; }
+
+void Program::touch(int buffer, int64_t position) {
+  for (int b : {buffer, rootOf(buffer)}) {
+    buffers[b].first = std::min(buffers[b].first, position);
+    buffers[b].last = std::max(buffers[b].last, position);
+  }
+}
+
+LogicalResult planSegment(func::FuncOp function, Program &program) { return SegmentPlanner(function, program).run(); }
+
+} // namespace llmc::scheduling

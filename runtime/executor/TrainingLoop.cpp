@@ -1,0 +1,249 @@
+//===- TrainingLoop.cpp - steps, evaluations, checkpoints -----------------===//
+#include "runtime/executor/TrainingLoop.h"
+#include "runtime/kernels/PeakRate.h"
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+namespace llmc::runtime {
+
+TrainingLoop::TrainingLoop(Executor &executor, TrainingOptions options, TrainingObserver &observer)
+    : executor(executor), options(std::move(options)), observer(observer), modelState(executor),
+      accumulate(executor.segment("accumulate")), update(executor.segment("update")),
+      evaluation(executor.segment("evaluate")) {
+  if (this->options.modelFolder.empty())
+    this->options.modelFolder = executor.file().folder();
+}
+
+bool TrainingLoop::StepNumbers::finite() const { return std::isfinite(loss) && std::isfinite(gradNorm); }
+
+uint64_t TrainingLoop::tokensPerStep() const {
+  return uint64_t(executor.plan().samples_per_step()) * std::max<uint64_t>(1, executor.plan().sequence());
+}
+
+Status TrainingLoop::restoreNewest(bool &found) {
+  found = false;
+  if (options.checkpointFolder.empty())
+    return Status::success();
+  std::vector<std::string> notes;
+  auto checkpoint = openNewestCheckpoint(options.checkpointFolder, notes);
+  if (!checkpoint.ok())
+    return checkpoint.status();
+  for (const std::string &note : notes)
+    observer.onNote("passed over a damaged checkpoint: " + note);
+  if (!*checkpoint)
+    return Status::success();
+  found = true;
+  const Manifest &manifest = (*checkpoint)->manifest;
+  if (manifest.planDigest != executor.file().digest())
+    observer.onNote("the checkpoint was written with another plan");
+  if (data && manifest.dataIdentity != data->identity())
+    observer.onNote("the checkpoint was written with other data");
+  lastCheckpoint = manifest.step;
+  return modelState.restore(**checkpoint);
+}
+
+Status TrainingLoop::prepareState() {
+  bool found = false;
+  if (options.resume) {
+    if (Status status = restoreNewest(found); !status.ok())
+      return status;
+    observer.onNote(found ? "continuing after step " + std::to_string(modelState.step())
+                          : "no checkpoint in '" + options.checkpointFolder + "', starting from the beginning");
+  }
+  auto progress = [&](const std::string &phase, double fraction) { observer.onPhase(phase, fraction); };
+  if (!found)
+    if (Status status = modelState.initialize(options.modelFolder, options.weights, progress); !status.ok())
+      return status;
+  for (const auto &[name, value] : options.settings)
+    if (Status status = modelState.set(name, value); !status.ok())
+      return status;
+  return Status::success();
+}
+
+Status TrainingLoop::prepareData() {
+  if (!accumulate || !update)
+    return Status::wrongUse("the plan cannot train: it has no segments `accumulate` and `update`");
+  if (!executor.output(*update, "loss") || !executor.output(*update, "grad_norm") || !executor.output(*update, "lr"))
+    return Status::planRefused("segment `update` lacks one of the outputs loss, grad_norm, lr");
+  const fb::Plan &plan = executor.plan();
+  DataOptions dataOptions;
+  dataOptions.files = options.dataFiles;
+  dataOptions.samplesPerStep = plan.samples_per_step();
+  dataOptions.samplesPerMicroBatch = plan.samples_per_micro_batch();
+  dataOptions.sequence = std::max<uint64_t>(1, plan.sequence());
+  dataOptions.vocabulary = plan.vocabulary();
+  dataOptions.seed = plan.seed();
+  dataOptions.shuffle = plan.shuffle();
+  auto opened = DataSet::open(dataOptions, *executor.program().segments()->Get(*accumulate), executor.program());
+  if (!opened.ok())
+    return opened.status();
+  data = std::move(*opened);
+  if (options.steps > data->steps())
+    return Status::badInput("the data lasts for " + std::to_string(data->steps()) + " steps, " +
+                                std::to_string(options.steps) + " are to run",
+                            "ask for fewer with --steps");
+  if (options.evalFiles.empty())
+    return Status::success();
+  if (!evaluation)
+    return Status::wrongUse("the plan has no segment `evaluate`");
+  dataOptions.files = options.evalFiles;
+  dataOptions.shuffle = false;
+  auto eval = DataSet::open(dataOptions, *executor.program().segments()->Get(*evaluation), executor.program());
+  if (!eval.ok())
+    return eval.status();
+  evalData = std::move(*eval);
+  if (evalData->microBatches() == 0)
+    return Status::badInput("the evaluation data is too short for one micro-batch of " +
+                            std::to_string(plan.samples_per_micro_batch()) + " samples");
+  return Status::success();
+}
+
+Status TrainingLoop::fillInputs(uint32_t segment, const DataSet &from, uint64_t step, uint64_t micro) {
+  const auto *inputs = executor.program().segments()->Get(segment)->inputs();
+  if (inputs)
+    for (const fb::Input *input : *inputs) {
+      Status status = from.fill(*input, executor.buffer(input->buffer()), step, micro, executor.data(input->buffer()));
+      if (!status.ok())
+        return status;
+    }
+  return Status::success();
+}
+
+Result<TrainingLoop::StepNumbers> TrainingLoop::step(uint64_t index) {
+  // All micro-batches are filled (and so checked) before the first one runs; the first one comes last and stays.
+  uint64_t microBatches = executor.plan().micro_batches();
+  for (uint64_t micro = microBatches; micro-- > 0;)
+    if (Status status = fillInputs(*accumulate, *data, index, micro); !status.ok())
+      return Status{status.code, "step " + std::to_string(index + 1) + ": " + status.message, status.hint};
+  for (uint64_t micro = 0; micro < microBatches; ++micro) {
+    if (micro > 0)
+      if (Status status = fillInputs(*accumulate, *data, index, micro); !status.ok())
+        return status;
+    if (Status status = executor.run(*accumulate); !status.ok())
+      return status;
+  }
+  if (options.saveGradients && options.saveGradients->first == index + 1)
+    if (Status status = modelState.saveGradients(options.saveGradients->second); !status.ok())
+      return status;
+  if (Status status = executor.run(*update); !status.ok())
+    return status;
+  StepNumbers numbers;
+  numbers.loss = executor.scalar(*executor.output(*update, "loss"));
+  numbers.gradNorm = executor.scalar(*executor.output(*update, "grad_norm"));
+  numbers.lr = executor.scalar(*executor.output(*update, "lr"));
+  if (modelState.step() != index + 1)
+    return Status::planRefused("segment `update` does not count steps: the scalar `step` is " +
+                               std::to_string(modelState.step()) + " after step " + std::to_string(index + 1));
+  return numbers;
+}
+
+Status TrainingLoop::diagnose(uint64_t badStep, const StepNumbers &numbers) {
+  std::string what = "step " + std::to_string(badStep) + ": loss " + std::to_string(numbers.loss) + ", gradient norm " +
+                     std::to_string(numbers.gradNorm);
+  std::string hint = "a lower learning rate (--set lr=...), a longer warm-up or clip_grad_norm may help";
+  uint64_t from = lastCheckpoint == UINT64_MAX ? 0 : lastCheckpoint;
+  if (badStep - from > kReplayLimit)
+    return {StatusCode::NumbersBadRepeatably, what + " (not run again: the last saved state is too far back)", hint};
+  observer.onNote(what + "; running again from step " + std::to_string(from) + " to see whether that repeats");
+  bool resume = options.resume;
+  options.resume = lastCheckpoint != UINT64_MAX;
+  Status status = prepareState();
+  options.resume = resume;
+  options.saveGradients.reset();
+  StepNumbers again;
+  while (status.ok() && modelState.step() < badStep) {
+    auto result = step(modelState.step());
+    status = result.ok() ? Status::success() : result.status();
+    if (result.ok())
+      again = *result;
+  }
+  if (!status.ok())
+    return status;
+  if (std::memcmp(&again, &numbers, sizeof(numbers)) == 0 || !again.finite())
+    return {StatusCode::NumbersBadRepeatably, what + ", and again when repeated", hint};
+  return {StatusCode::NumbersBadOnce,
+          what + ", but loss " + std::to_string(again.loss) + " when repeated: the machine does not compute reliably",
+          "test its memory and processor"};
+}
+
+StepReport TrainingLoop::report(uint64_t finished, const StepNumbers &numbers, double seconds) const {
+  StepReport result;
+  result.step = finished;
+  result.loss = numbers.loss;
+  result.gradNorm = numbers.gradNorm;
+  result.lr = numbers.lr;
+  result.seconds = seconds;
+  result.tokensPerSecond = static_cast<double>(tokensPerStep()) / seconds;
+  if (const fb::Forecast *forecast = executor.plan().forecast())
+    result.flopsPerSecond = static_cast<double>(forecast->step_flops()) / seconds;
+  result.peakFlopsPerSecond = peakFlops;
+  result.memoryBytes = peakResidentBytes();
+  result.memoryTotal = machineMemoryBytes();
+  return result;
+}
+
+Status TrainingLoop::saveCheckpointNow() {
+  Manifest manifest;
+  manifest.step = modelState.step();
+  manifest.seed = executor.plan().seed();
+  manifest.scalars = modelState.scalars();
+  manifest.planDigest = executor.file().digest();
+  manifest.dataIdentity = data->identity();
+  observer.onPhase("writing checkpoint", 0.0);
+  Status status = saveCheckpoint(options.checkpointFolder, manifest, modelState.modelTensors(), modelState.optimizerTensors());
+  observer.onPhase("writing checkpoint", 1.0);
+  if (status.ok())
+    lastCheckpoint = manifest.step;
+  return status;
+}
+
+Status TrainingLoop::afterStep(uint64_t finished) {
+  bool isLast = finished >= options.steps;
+  if (evalData && options.evalEvery > 0 && (finished % options.evalEvery == 0 || isLast)) {
+    auto loss = evaluate();
+    if (!loss.ok())
+      return loss.status();
+    observer.onEvaluation(finished, *loss);
+  }
+  bool isDue = isLast || (options.checkpointEvery > 0 && finished % options.checkpointEvery == 0);
+  return !options.checkpointFolder.empty() && isDue ? saveCheckpointNow() : Status::success();
+}
+
+Status TrainingLoop::run() {
+  peakFlops = measurePeakFlops() * std::min(executor.threads().threads(), availableCores());
+  while (modelState.step() < options.steps) {
+    uint64_t index = modelState.step();
+    int64_t begin = nowNanoseconds();
+    auto numbers = step(index);
+    if (!numbers.ok())
+      return numbers.status();
+    double seconds = std::max<double>(1e-9, static_cast<double>(nowNanoseconds() - begin) * 1e-9);
+    observer.onStep(report(index + 1, *numbers, seconds));
+    if (!numbers->finite())
+      return diagnose(index + 1, *numbers);
+    if (Status status = afterStep(index + 1); !status.ok())
+      return status;
+  }
+  return Status::success();
+}
+
+Result<double> TrainingLoop::evaluate() {
+  auto lossSum = executor.output(*evaluation, "loss_sum"), weight = executor.output(*evaluation, "weight");
+  if (!lossSum || !weight)
+    return Status::planRefused("segment `evaluate` lacks one of the outputs loss_sum, weight");
+  double loss = 0, total = 0;
+  uint64_t perStep = executor.plan().micro_batches();
+  uint64_t count = std::min<uint64_t>(options.evalBatches, evalData->microBatches());
+  for (uint64_t i = 0; i < count; ++i) {
+    if (Status status = fillInputs(*evaluation, *evalData, i / perStep, i % perStep); !status.ok())
+      return Status{status.code, "evaluation: " + status.message, status.hint};
+    if (Status status = executor.run(*evaluation); !status.ok())
+      return status;
+    loss += executor.scalar(*lossSum);
+    total += executor.scalar(*weight);
+  }
+  return loss / total;
+}
+
+} // namespace llmc::runtime

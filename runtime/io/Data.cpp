@@ -1,0 +1,187 @@
+//===- Data.cpp - what feeds the inputs of a plan -------------------------===//
+#include "runtime/io/Data.h"
+#include "runtime/io/Random.h"
+#include "runtime/plan/PlanFile.h"
+#include <algorithm>
+#include <cstring>
+
+namespace llmc::runtime {
+
+static bool isTokens(const fb::Input &input) {
+  return input.source() == fb::Source::Tokens || input.source() == fb::Source::TokensNext;
+}
+
+static std::string quote(const std::string &text) { return "'" + text + "'"; }
+
+static std::string textOf(const Shape &shape) {
+  std::string text = "[";
+  for (size_t i = 0; i < shape.size(); ++i)
+    text += (i ? ", " : "") + std::to_string(shape[i]);
+  return text + "]";
+}
+
+/// The reason why `id` may not enter `input`, empty if it may.
+static std::string checkId(const fb::Input &input, int64_t id) {
+  if (input.limit() == 0 || (id >= 0 && static_cast<uint64_t>(id) < input.limit()) ||
+      (input.allow_ignored() && id == input.ignored()))
+    return "";
+  return "id " + std::to_string(id) + " for input " + quote(input.name()->str()) + " is outside [0, " +
+         std::to_string(input.limit()) + ")";
+}
+
+static void storeId(const fb::Buffer &buffer, void *to, int64_t index, int64_t id) {
+  if (buffer.type() == fb::DataType::I64)
+    static_cast<int64_t *>(to)[index] = id;
+  else
+    static_cast<int32_t *>(to)[index] = static_cast<int32_t>(id);
+}
+
+Result<std::unique_ptr<DataSet>> DataSet::open(const DataOptions &options, const fb::Segment &segment,
+                                               const fb::RankProgram &program) {
+  std::unique_ptr<DataSet> data(new DataSet(options));
+  for (const std::string &path : options.files) {
+    bool isArrays = path.size() > 12 && path.substr(path.size() - 12) == ".safetensors";
+    if (isArrays ? data->arrays != nullptr : data->tokens != nullptr)
+      return Status::wrongUse("two data files of one kind: " + quote(path));
+    if (isArrays) {
+      auto file = SafetensorsFile::open(path);
+      if (!file.ok())
+        return file.status();
+      data->arrays = *file;
+    } else {
+      auto file = TokenFile::open(path);
+      if (!file.ok())
+        return file.status();
+      data->tokens = *file;
+    }
+  }
+  std::string problems;
+  bool needsNext = false;
+  if (segment.inputs())
+    for (const fb::Input *input : *segment.inputs()) {
+      std::string problem;
+      if (isTokens(*input))
+        problem = data->tokens ? "" : "needs a token file";
+      else
+        problem = data->arrays ? data->checkArray(*input, *program.buffers()->Get(input->buffer()))
+                               : "needs a safetensors file with arrays " + quote(input->array()->str() + ".0") + " and on";
+      needsNext |= input->source() == fb::Source::TokensNext;
+      if (!problem.empty())
+        problems += "\n  input " + quote(input->name()->str()) + " " + problem;
+    }
+  if (data->tokens) {
+    data->windows = (data->tokens->count() - needsNext) / options.sequence;
+    if (data->windows == 0)
+      problems += "\n  token file " + quote(data->tokens->path()) + " has " + std::to_string(data->tokens->count()) +
+                  " tokens, one window needs " + std::to_string(options.sequence + needsNext);
+    if (data->tokens->isText() && options.vocabulary < 256)
+      problems += "\n  " + quote(data->tokens->path()) + " would be read as bytes, but the vocabulary has " +
+                  std::to_string(options.vocabulary) + " ids; token files are .u16, .u32 or llm.c's .bin";
+  }
+  if (!problems.empty())
+    return Status::badInput("the data cannot feed the plan:" + problems, "give the file that the recipe's `data` names");
+  return data;
+}
+
+std::string DataSet::checkArray(const fb::Input &input, const fb::Buffer &buffer) {
+  Shape expected = shapeOf(buffer.shape());
+  expected[0] = static_cast<int64_t>(options.samplesPerStep);
+  uint64_t count = 0;
+  std::string name = input.array()->str();
+  for (;; ++count) {
+    const TensorInfo *info = arrays->find(name + "." + std::to_string(count));
+    if (!info)
+      break;
+    bool typesFit = info->supported && (isFloat(info->type) == isFloat(buffer.type()) &&
+                                        isInteger(info->type) == isInteger(buffer.type()));
+    if (!typesFit)
+      return "cannot take the " + info->typeName + " of " + quote(name + "." + std::to_string(count));
+    if (info->shape != expected)
+      return "needs shape " + textOf(expected) + ", but " + quote(name + "." + std::to_string(count)) + " has " +
+             textOf(info->shape);
+  }
+  if (count == 0)
+    return "needs an array " + quote(name + ".0") + ", which " + quote(arrays->path()) + " lacks";
+  arraySteps = std::min(arraySteps, count);
+  return "";
+}
+
+uint64_t DataSet::microBatches() const {
+  uint64_t fromTokens = tokens ? windows / options.samplesPerMicroBatch : UINT64_MAX;
+  uint64_t perStep = options.samplesPerStep / options.samplesPerMicroBatch;
+  return std::min(fromTokens, arraySteps == UINT64_MAX ? UINT64_MAX : arraySteps * perStep);
+}
+
+uint64_t DataSet::window(uint64_t sample) const {
+  uint64_t epoch = sample / windows, index = sample % windows;
+  return options.shuffle ? Permutation(windows, options.seed, epoch)(index) : index;
+}
+
+Status DataSet::fillTokens(const fb::Input &input, const fb::Buffer &buffer, uint64_t firstSample, void *to) const {
+  uint64_t length = options.sequence, shift = input.source() == fb::Source::TokensNext ? 1 : 0;
+  for (uint64_t s = 0; s < options.samplesPerMicroBatch; ++s) {
+    uint64_t begin = window(firstSample + s) * length + shift;
+    for (uint64_t t = 0; t < length; ++t) {
+      int64_t id = tokens->at(begin + t);
+      if (std::string problem = checkId(input, id); !problem.empty())
+        return Status::badInput(quote(tokens->path()) + " position " + std::to_string(begin + t) + ": " + problem,
+                                "was the file made with another tokenizer than the model's?");
+      storeId(buffer, to, static_cast<int64_t>(s * length + t), id);
+    }
+  }
+  return Status::success();
+}
+
+Status DataSet::fillArray(const fb::Input &input, const fb::Buffer &buffer, uint64_t step, uint64_t micro,
+                          void *to) const {
+  std::string name = input.array()->str() + "." + std::to_string(step);
+  const TensorInfo *info = step < arraySteps ? arrays->find(name) : nullptr;
+  if (!info)
+    return Status::badInput("the data has run out: " + quote(arrays->path()) + " has no " + quote(name));
+  Shape shape = shapeOf(buffer.shape());
+  int64_t count = elementCount(shape);
+  Bytes rows = arrays->data(*info).subspan(micro * static_cast<uint64_t>(count) * elementBytes(info->type));
+  if (!convertElements(info->type, rows.data(), buffer.type(), to, count))
+    return Status::badInput("cannot convert " + quote(name) + " to " + nameOf(buffer.type()));
+  if (!isInteger(buffer.type()) || (buffer.type() != fb::DataType::I64 && buffer.type() != fb::DataType::I32))
+    return Status::success();
+  std::vector<int64_t> ids(static_cast<size_t>(count));
+  convertElements(info->type, rows.data(), fb::DataType::I64, ids.data(), count);
+  int64_t length = shape.back();
+  for (int64_t i = 0; i < count; ++i) {
+    bool isShifted = input.source() == fb::Source::ArrayNext, isLast = isShifted && (i + 1) % length == 0;
+    int64_t id = isLast ? input.ignored() : ids[i + isShifted];
+    std::string problem = isLast ? "" : checkId(input, id);
+    if (!problem.empty())
+      return Status::badInput(quote(arrays->path()) + " array " + quote(name) + " element " +
+                              std::to_string(micro * static_cast<uint64_t>(count) + static_cast<uint64_t>(i) + isShifted) +
+                              ": " + problem);
+    storeId(buffer, to, i, id);
+  }
+  return Status::success();
+}
+
+Status DataSet::fill(const fb::Input &input, const fb::Buffer &buffer, uint64_t step, uint64_t micro, void *to) const {
+  if (isTokens(input))
+    return fillTokens(input, buffer, step * options.samplesPerStep + micro * options.samplesPerMicroBatch, to);
+  return fillArray(input, buffer, step, micro, to);
+}
+
+static std::string identify(const std::string &path, Bytes bytes) {
+  constexpr size_t kEnd = 1 << 20;
+  size_t slash = path.rfind('/');
+  size_t length = std::min(bytes.size(), kEnd);
+  return path.substr(slash == std::string::npos ? 0 : slash + 1) + " " + std::to_string(bytes.size()) + " " +
+         digestOf(bytes.first(length)) + " " + digestOf(bytes.last(length));
+}
+
+std::string DataSet::identity() const {
+  std::string text;
+  if (tokens)
+    text += identify(tokens->path(), tokens->bytes());
+  if (arrays)
+    text += (text.empty() ? "" : "; ") + identify(arrays->path(), arrays->bytes());
+  return text;
+}
+
+} // namespace llmc::runtime

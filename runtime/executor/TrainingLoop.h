@@ -1,0 +1,87 @@
+//===- TrainingLoop.h - steps, evaluations, checkpoints ---------*- C++ -*-===//
+#ifndef LLMC_RUNTIME_EXECUTOR_TRAININGLOOP_H
+#define LLMC_RUNTIME_EXECUTOR_TRAININGLOOP_H
+
+#include "runtime/executor/Metrics.h"
+#include "runtime/executor/ModelState.h"
+#include "runtime/io/Data.h"
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace llmc::runtime {
+
+struct TrainingOptions {
+  std::vector<std::string> dataFiles;
+  uint64_t steps = 0; // run until this many steps are finished
+  std::string checkpointFolder;
+  uint64_t checkpointEvery = 0; // 0: only after the last step
+  bool resume = false;
+  std::string weights;
+  std::string modelFolder; // where the plan's parameter files lie; empty: beside the plan
+  std::vector<std::string> evalFiles;
+  uint64_t evalEvery = 0, evalBatches = 8;
+  std::optional<std::pair<uint64_t, std::string>> saveGradients; // step (from 1), file
+  std::vector<std::pair<std::string, double>> settings;
+};
+
+/// Receives what happens; called on the thread of the loop.
+class TrainingObserver {
+public:
+  virtual ~TrainingObserver() = default;
+  /// A long phase is `fraction` done.
+  virtual void onPhase(const std::string &phase, double fraction) {}
+  /// Something the user should know that is no error.
+  virtual void onNote(const std::string &text) {}
+  virtual void onStep(const StepReport &report) {}
+  virtual void onEvaluation(uint64_t step, double loss) {}
+};
+
+/// Trains one plan. A step's samples are a function of (seed, step), so a resumed run repeats what an uninterrupted one
+/// does, bit for bit.
+class TrainingLoop {
+public:
+  TrainingLoop(Executor &executor, TrainingOptions options, TrainingObserver &observer);
+
+  /// Loads the newest checkpoint (with `resume`) or initial values, then applies settings.
+  Status prepareState();
+  /// Opens the data. Errors: BadInput; WrongUse if the plan cannot train.
+  Status prepareData();
+  /// Steps until `options.steps`. Errors: NumbersBad* if loss or gradient norm is not finite: the run is then repeated from
+  /// the last checkpoint (or the start) up to that step, if it is at most kReplayLimit steps away, to tell whether the same
+  /// numbers come again; without a repetition it counts as repeatable. No checkpoint is written then.
+  Status run();
+  /// Mean loss over the evaluation data. Errors: as `run`.
+  Result<double> evaluate();
+
+  static constexpr uint64_t kReplayLimit = 200;
+  ModelState &state() { return modelState; }
+
+private:
+  struct StepNumbers {
+    double loss = 0, gradNorm = 0, lr = 0;
+    bool finite() const;
+  };
+  Status fillInputs(uint32_t segment, const DataSet &data, uint64_t step, uint64_t micro);
+  Result<StepNumbers> step(uint64_t index);
+  Status restoreNewest(bool &found);
+  Status saveCheckpointNow();
+  Status afterStep(uint64_t finished);
+  Status diagnose(uint64_t badStep, const StepNumbers &numbers);
+  StepReport report(uint64_t finished, const StepNumbers &numbers, double seconds) const;
+  uint64_t tokensPerStep() const;
+
+  Executor &executor;
+  TrainingOptions options;
+  TrainingObserver &observer;
+  ModelState modelState;
+  std::unique_ptr<DataSet> data, evalData;
+  std::optional<uint32_t> accumulate, update, evaluation;
+  uint64_t lastCheckpoint = UINT64_MAX; // step of the newest checkpoint of this run
+  double peakFlops = 0;
+};
+
+} // namespace llmc::runtime
+
+#endif // LLMC_RUNTIME_EXECUTOR_TRAININGLOOP_H

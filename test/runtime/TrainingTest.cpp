@@ -1,0 +1,243 @@
+//===- TrainingTest.cpp - whole runs of a small plan ----------------------===//
+#include "runtime/executor/Generate.h"
+#include "runtime/executor/TrainingLoop.h"
+#include "test/runtime/TinyPlan.h"
+#include <cmath>
+#include <csignal>
+#include <filesystem>
+#include <fstream>
+#include <sys/wait.h>
+#include <unistd.h>
+
+using namespace llmc::runtime;
+using namespace llmc::test;
+
+namespace {
+
+struct Recorder : TrainingObserver {
+  std::vector<StepReport> steps;
+  std::vector<double> evaluations;
+  std::vector<std::string> notes;
+  void onStep(const StepReport &report) override { steps.push_back(report); }
+  void onEvaluation(uint64_t, double loss) override { evaluations.push_back(loss); }
+  void onNote(const std::string &text) override { notes.push_back(text); }
+};
+
+struct Outcome {
+  Status status;
+  Recorder recorder;
+  std::vector<uint8_t> weight, momentum;
+};
+
+/// One run of the plan at `path` from start to end.
+Outcome runPlan(const std::string &path, TrainingOptions options, unsigned threads = 2) {
+  Outcome outcome;
+  auto plan = PlanFile::read(path);
+  if (!plan.ok()) {
+    outcome.status = plan.status();
+    return outcome;
+  }
+  ThreadPool pool(threads, GemmLibrary::initializeThread);
+  auto executor = Executor::create(*plan, 0, pool);
+  if (!executor.ok()) {
+    outcome.status = executor.status();
+    return outcome;
+  }
+  TrainingLoop loop(**executor, options, outcome.recorder);
+  outcome.status = loop.prepareData();
+  if (outcome.status.ok())
+    outcome.status = loop.prepareState();
+  if (outcome.status.ok())
+    outcome.status = loop.run();
+  outcome.weight.assign((*executor)->data(Weight), (*executor)->data(Weight) + 256);
+  outcome.momentum.assign((*executor)->data(Momentum), (*executor)->data(Momentum) + 256);
+  return outcome;
+}
+
+class Training : public ::testing::Test {
+protected:
+  void SetUp() override {
+    writeTinyPlan(tinyPlan(), folder / "m.plan");
+    writeTokens(folder / "tokens.u16", 400);
+    options.dataFiles = {folder / "tokens.u16"};
+    options.steps = 20;
+  }
+  TemporaryFolder folder;
+  TrainingOptions options;
+};
+
+TEST_F(Training, LossFalls) {
+  Outcome outcome = runPlan(folder / "m.plan", options);
+  ASSERT_TRUE(outcome.status.ok()) << outcome.status.message;
+  ASSERT_EQ(outcome.recorder.steps.size(), 20u);
+  EXPECT_NEAR(outcome.recorder.steps.front().loss, std::log(8.0), 0.05);
+  EXPECT_LT(outcome.recorder.steps.back().loss, outcome.recorder.steps.front().loss - 0.3);
+  EXPECT_FLOAT_EQ(static_cast<float>(outcome.recorder.steps.back().lr), 0.5f);
+}
+
+TEST_F(Training, BitsDoNotDependOnThreads) {
+  Outcome one = runPlan(folder / "m.plan", options, 1);
+  for (unsigned threads : {2, 4}) {
+    Outcome other = runPlan(folder / "m.plan", options, threads);
+    EXPECT_EQ(one.weight, other.weight) << threads;
+    EXPECT_EQ(one.recorder.steps.back().loss, other.recorder.steps.back().loss);
+  }
+}
+
+TEST_F(Training, ResumeContinuesToTheSameBits) {
+  Outcome whole = runPlan(folder / "m.plan", options);
+  options.checkpointFolder = folder / "ck";
+  options.checkpointEvery = 4;
+  options.steps = 9;
+  ASSERT_TRUE(runPlan(folder / "m.plan", options).status.ok());
+  options.steps = 20;
+  options.resume = true;
+  Outcome resumed = runPlan(folder / "m.plan", options);
+  ASSERT_TRUE(resumed.status.ok()) << resumed.status.message;
+  EXPECT_EQ(resumed.recorder.steps.size(), 11u);
+  EXPECT_EQ(whole.weight, resumed.weight);
+  EXPECT_EQ(whole.momentum, resumed.momentum);
+}
+
+TEST_F(Training, EvaluationLeavesTrainingAlone) {
+  Outcome plain = runPlan(folder / "m.plan", options);
+  options.evalFiles = {folder / "tokens.u16"};
+  options.evalEvery = 5;
+  Outcome evaluated = runPlan(folder / "m.plan", options);
+  EXPECT_EQ(evaluated.recorder.evaluations.size(), 4u);
+  EXPECT_LT(evaluated.recorder.evaluations.back(), std::log(8.0));
+  EXPECT_EQ(plain.weight, evaluated.weight);
+}
+
+// A process killed at any moment leaves a folder from which the run ends with the same bits.
+TEST_F(Training, KilledRunsResumeToTheSameBits) {
+  options.steps = 60;
+  Outcome whole = runPlan(folder / "m.plan", options);
+  options.checkpointFolder = folder / "ck";
+  options.checkpointEvery = 3;
+  options.resume = true;
+  for (int attempt = 0; attempt < 8; ++attempt) {
+    pid_t child = ::fork();
+    ASSERT_GE(child, 0);
+    if (child == 0) {
+      (void)runPlan(folder / "m.plan", options, 1);
+      ::_exit(0);
+    }
+    ::usleep(3000 + attempt * 1700);
+    ::kill(child, SIGKILL);
+    ::waitpid(child, nullptr, 0);
+  }
+  Outcome resumed = runPlan(folder / "m.plan", options);
+  ASSERT_TRUE(resumed.status.ok()) << resumed.status.message;
+  EXPECT_EQ(whole.weight, resumed.weight);
+}
+
+TEST_F(Training, SetChangesTheRate) {
+  options.settings = {{"lr", 0.25}};
+  Outcome outcome = runPlan(folder / "m.plan", options);
+  EXPECT_DOUBLE_EQ(outcome.recorder.steps[0].lr, 0.25);
+  options.settings = {{"step", 3}};
+  EXPECT_EQ(runPlan(folder / "m.plan", options).status.code, StatusCode::WrongUse);
+}
+
+TEST_F(Training, GradientsAreSavedInLogicalForm) {
+  options.saveGradients = {2, folder / "g.safetensors"};
+  ASSERT_TRUE(runPlan(folder / "m.plan", options).status.ok());
+  auto file = SafetensorsFile::open(folder / "g.safetensors");
+  ASSERT_TRUE(file.ok()) << file.status().message;
+  ASSERT_TRUE((*file)->find("bigram.weight"));
+  EXPECT_EQ((*file)->find("bigram.weight")->shape, (Shape{8, 8}));
+}
+
+TEST_F(Training, InfiniteRateIsReportedAsRepeatable) {
+  options.settings = {{"lr", 1e300}};
+  Outcome outcome = runPlan(folder / "m.plan", options);
+  EXPECT_EQ(outcome.status.code, StatusCode::NumbersBadRepeatably) << outcome.status.message;
+}
+
+TEST_F(Training, PromptIsContinued) {
+  auto plan = PlanFile::read(folder / "m.plan");
+  ASSERT_TRUE(plan.ok());
+  ThreadPool pool(1, GemmLibrary::initializeThread);
+  auto executor = Executor::create(*plan, 0, pool);
+  ASSERT_TRUE(executor.ok());
+  float *weight = reinterpret_cast<float *>((*executor)->data(Weight));
+  for (int i = 0; i < 8; ++i)
+    weight[i * 8 + (i + 1) % 8] = 5.0f; // each id is followed by the next one
+  std::vector<int64_t> out;
+  auto take = [&](int64_t id) { out.push_back(id); };
+  ASSERT_TRUE(generate(**executor, {{2, 3}, 6, 0, 0}, take).ok());
+  EXPECT_EQ(out, (std::vector<int64_t>{4, 5, 6, 7, 0, 1}));
+  EXPECT_EQ(generate(**executor, {{9}, 1, 0, 0}, take).code, StatusCode::BadInput);
+}
+
+// Bad input: each a clear error before anything runs.
+TEST_F(Training, IdsBeyondTheVocabularyAreNamed) {
+  writeTokens(folder / "wide.u16", 400, 9);
+  options.dataFiles = {folder / "wide.u16"};
+  Outcome outcome = runPlan(folder / "m.plan", options);
+  EXPECT_EQ(outcome.status.code, StatusCode::BadInput);
+  EXPECT_NE(outcome.status.message.find("id 8 for input"), std::string::npos) << outcome.status.message;
+  EXPECT_NE(outcome.status.message.find("position"), std::string::npos);
+}
+
+TEST_F(Training, WrongDataIsRefused) {
+  writeTokens(folder / "short.u16", 4);
+  options.dataFiles = {folder / "short.u16"};
+  EXPECT_EQ(runPlan(folder / "m.plan", options).status.code, StatusCode::BadInput);
+  options.dataFiles = {folder / "missing.u16"};
+  EXPECT_EQ(runPlan(folder / "m.plan", options).status.code, StatusCode::BadInput);
+  options.dataFiles = {folder / "m.plan"}; // read as bytes, but the vocabulary has 8 ids
+  EXPECT_EQ(runPlan(folder / "m.plan", options).status.code, StatusCode::BadInput);
+  options.dataFiles = {folder / "tokens.u16", folder / "tokens.u16"};
+  EXPECT_EQ(runPlan(folder / "m.plan", options).status.code, StatusCode::WrongUse);
+}
+
+TEST_F(Training, WeightsThatDoNotFitAreRefused) {
+  std::vector<float> values(64, 1.0f);
+  auto fetch = [&](std::vector<uint8_t> &) { return Bytes(reinterpret_cast<const uint8_t *>(values.data()), 256); };
+  ASSERT_TRUE(writeSafetensors(folder / "w.safetensors", {{"head.weight", fb::DataType::F32, {8, 8}, fetch}}).ok());
+  ASSERT_TRUE(writeSafetensors(folder / "shape.safetensors", {{"bigram.weight", fb::DataType::F32, {4, 16}, fetch}}).ok());
+  ASSERT_TRUE(writeSafetensors(folder / "name.safetensors", {{"other", fb::DataType::F32, {8, 8}, fetch}}).ok());
+  options.weights = folder / "w.safetensors"; // found by its other name
+  EXPECT_TRUE(runPlan(folder / "m.plan", options).status.ok());
+  for (const char *bad : {"shape.safetensors", "name.safetensors", "tokens.u16", "none"}) {
+    options.weights = folder / bad;
+    EXPECT_EQ(runPlan(folder / "m.plan", options).status.code, StatusCode::BadInput) << bad;
+  }
+}
+
+// The newest checkpoint is damaged: the one before it is taken, and the run ends with the same bits.
+TEST_F(Training, DamagedCheckpointFallsBack) {
+  Outcome whole = runPlan(folder / "m.plan", options);
+  options.checkpointFolder = folder / "ck";
+  options.checkpointEvery = 4;
+  options.steps = 12;
+  ASSERT_TRUE(runPlan(folder / "m.plan", options).status.ok());
+  EXPECT_FALSE(std::filesystem::exists(folder / "ck/step-00000004"));
+  std::string path = folder / "ck/step-00000012/model.safetensors";
+  std::vector<uint8_t> bytes = readBytes(path);
+  bytes.back() ^= 1;
+  writeBytes(path, bytes);
+  options.steps = 20;
+  options.resume = true;
+  Outcome resumed = runPlan(folder / "m.plan", options);
+  ASSERT_TRUE(resumed.status.ok()) << resumed.status.message;
+  EXPECT_EQ(resumed.recorder.steps.front().step, 9u);
+  EXPECT_EQ(whole.weight, resumed.weight);
+  ASSERT_FALSE(resumed.recorder.notes.empty());
+  EXPECT_NE(resumed.recorder.notes[0].find("damaged"), std::string::npos);
+}
+
+TEST_F(Training, CheckpointOfAnotherModelIsRefused) {
+  options.checkpointFolder = folder / "ck";
+  options.steps = 2;
+  ASSERT_TRUE(runPlan(folder / "m.plan", options).status.ok());
+  fb::PlanT other = tinyPlan();
+  other.programs[0]->parameters[0]->name = "renamed";
+  writeTinyPlan(other, folder / "other.plan");
+  options.resume = true;
+  EXPECT_EQ(runPlan(folder / "other.plan", options).status.code, StatusCode::BadInput);
+}
+
+} // namespace

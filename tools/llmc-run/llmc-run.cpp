@@ -1,0 +1,212 @@
+//===- llmc-run.cpp - runs plans ------------------------------------------===//
+//
+// Command line of the runtime: trains a plan, or continues a text with it. Exit codes are the values of StatusCode.
+//
+//===----------------------------------------------------------------------===//
+#include "runtime/executor/Generate.h"
+#include "runtime/executor/TrainingLoop.h"
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <unistd.h>
+
+using namespace llmc::runtime;
+
+namespace {
+
+struct Options {
+  std::string plan, metrics, trace, saveGradients, prompt;
+  std::vector<std::string> settings;
+  TrainingOptions training;
+  unsigned threads = 0, ranks = 1;
+  uint64_t generate = 0;
+  double temperature = 0;
+};
+
+/// Prints progress: steps to stdout, everything else to stderr; bars for long phases only on a terminal.
+class Printer : public TrainingObserver {
+public:
+  explicit Printer(MetricsFile *metrics) : metrics(metrics) {}
+
+  void onPhase(const std::string &phase, double fraction) override {
+    if (!isTerminal)
+      return;
+    int filled = static_cast<int>(fraction * 30);
+    std::fprintf(stderr, "\r\033[K%s [%s%s] %3.0f%%", phase.c_str(), std::string(filled, '=').c_str(),
+                 std::string(30 - filled, ' ').c_str(), fraction * 100);
+    if (fraction >= 1.0)
+      std::fprintf(stderr, "\r\033[K");
+    std::fflush(stderr);
+  }
+  void onNote(const std::string &text) override { std::fprintf(stderr, "note: %s\n", text.c_str()); }
+  void onStep(const StepReport &report) override {
+    std::printf("%s\n", formatProgress(report).c_str());
+    std::fflush(stdout);
+    if (metrics)
+      metrics->addStep(report);
+  }
+  void onEvaluation(uint64_t step, double loss) override {
+    std::printf("step: %2llu  eval_loss: %7.5f\n", static_cast<unsigned long long>(step), loss);
+    std::fflush(stdout);
+    if (metrics)
+      metrics->addEvaluation(step, loss);
+  }
+  MetricsFile *metrics;
+
+private:
+  bool isTerminal = ::isatty(STDERR_FILENO) != 0;
+};
+
+int fail(const Status &status) {
+  std::fflush(stdout);
+  std::fprintf(stderr, "error: %s\n", status.message.c_str());
+  if (!status.hint.empty())
+    std::fprintf(stderr, "hint: %s\n", status.hint.c_str());
+  return static_cast<int>(status.code);
+}
+
+void declare(CLI::App &app, Options &options) {
+  TrainingOptions &training = options.training;
+  app.add_option("plan", options.plan, "the plan file")->required();
+  app.add_option("--data", training.dataFiles, "training data: .u16, .u32, llm.c .bin, text as bytes, .safetensors");
+  app.add_option("--steps", training.steps, "finish this many steps (default: the recipe's total)");
+  app.add_option("--checkpoint", training.checkpointFolder, "folder of checkpoints");
+  app.add_option("--checkpoint-every", training.checkpointEvery, "write one every N steps (default: after the last)");
+  app.add_flag("--resume", training.resume, "continue from the newest complete checkpoint");
+  app.add_option("--weights", training.weights, "start from this safetensors file");
+  app.add_option("--model-folder", training.modelFolder, "where the plan's parameter files lie (default: beside the plan)");
+  app.add_option("--metrics", options.metrics, "write one JSON object per step to this file");
+  app.add_option("--eval-data", training.evalFiles, "held-out data");
+  app.add_option("--eval-every", training.evalEvery, "evaluate every N steps");
+  app.add_option("--eval-batches", training.evalBatches, "micro-batches of one evaluation")->check(CLI::PositiveNumber);
+  app.add_option("--trace", options.trace, "write a Chrome trace of every instruction");
+  app.add_option("--ranks", options.ranks, "ranks to run");
+  app.add_option("--threads", options.threads, "threads (default: one per core)")->check(CLI::Range(1u, 1024u));
+  app.add_option("--set", options.settings, "NAME=VALUE: set a scalar of the plan, such as lr");
+  app.add_option("--save-gradients", options.saveGradients, "STEP:FILE: write the gradients of that step");
+  app.add_option("--prompt", options.prompt, "text to continue, or ids:1,2,3");
+  app.add_option("--generate", options.generate, "tokens to add to the prompt");
+  app.add_option("--temperature", options.temperature, "sample instead of taking the likeliest token")
+      ->check(CLI::NonNegativeNumber);
+}
+
+/// Parses NAME=VALUE and STEP:FILE.
+Status parseArguments(Options &options) {
+  for (const std::string &text : options.settings) {
+    size_t equals = text.find('=');
+    char *end = nullptr;
+    double value = equals == std::string::npos ? 0 : std::strtod(text.c_str() + equals + 1, &end);
+    if (!end || *end || end == text.c_str() + equals + 1 || equals == 0)
+      return Status::wrongUse("--set " + text + " is not NAME=VALUE");
+    options.training.settings.emplace_back(text.substr(0, equals), value);
+  }
+  if (!options.saveGradients.empty()) {
+    char *end = nullptr;
+    uint64_t step = std::strtoull(options.saveGradients.c_str(), &end, 10);
+    if (step == 0 || *end != ':' || !end[1])
+      return Status::wrongUse("--save-gradients " + options.saveGradients + " is not STEP:FILE");
+    options.training.saveGradients = {step, end + 1};
+  }
+  if (options.ranks != 1)
+    return Status::wrongUse("--ranks " + std::to_string(options.ranks) + ": this runtime runs plans of one rank",
+                            "compile for one rank");
+  if (options.training.resume && options.training.checkpointFolder.empty())
+    return Status::wrongUse("--resume needs --checkpoint DIR");
+  if (options.training.evalEvery > 0 && options.training.evalFiles.empty())
+    return Status::wrongUse("--eval-every needs --eval-data FILE");
+  return Status::success();
+}
+
+/// Prints the continuation: bytes as they are if the prompt was text, else ids.
+Status continuePrompt(Executor &executor, const Options &options) {
+  uint64_t vocabulary = executor.plan().vocabulary();
+  auto prompt = parsePrompt(options.prompt, vocabulary);
+  if (!prompt.ok())
+    return prompt.status();
+  bool asIds = options.prompt.rfind("ids:", 0) == 0;
+  std::printf("%s", options.prompt.c_str());
+  GenerateOptions generation{*prompt, options.generate, options.temperature, executor.plan().seed()};
+  Status status = generate(executor, generation, [&](int64_t id) {
+    if (asIds)
+      std::printf(",%lld", static_cast<long long>(id));
+    else if (id < 256)
+      std::putchar(static_cast<int>(id));
+    else
+      std::printf("<%lld>", static_cast<long long>(id));
+    std::fflush(stdout);
+  });
+  std::printf("\n");
+  return status;
+}
+
+Status train(TrainingLoop &loop, Executor &executor, const Options &options, Printer &printer) {
+  if (Status status = loop.prepareData(); !status.ok())
+    return status;
+  if (Status status = loop.prepareState(); !status.ok())
+    return status;
+  std::unique_ptr<MetricsFile> metrics;
+  if (!options.metrics.empty()) {
+    auto opened = MetricsFile::open(options.metrics, options.training.resume ? loop.state().step() : 0);
+    if (!opened.ok())
+      return opened.status();
+    metrics = std::move(*opened);
+    printer.metrics = metrics.get();
+  }
+  Trace trace;
+  if (!options.trace.empty())
+    executor.setTrace(&trace);
+  Status status = loop.run();
+  printer.metrics = nullptr;
+  executor.setTrace(nullptr);
+  if (!options.trace.empty()) {
+    Status written = executor.writeTrace(trace, options.trace);
+    return status.ok() ? written : status;
+  }
+  return status;
+}
+
+Status execute(Options &options) {
+  if (Status status = parseArguments(options); !status.ok())
+    return status;
+  auto plan = PlanFile::read(options.plan);
+  if (!plan.ok())
+    return plan.status();
+  if ((*plan)->plan().ranks()->size() != 1)
+    return Status::wrongUse("the plan is for " + std::to_string((*plan)->plan().ranks()->size()) +
+                                " ranks; this runtime runs plans of one rank",
+                            "compile for one rank");
+  ThreadPool pool(options.threads ? options.threads : availableCores(), GemmLibrary::initializeThread);
+  auto executor = Executor::create(*plan, 0, pool);
+  if (!executor.ok())
+    return executor.status();
+  Printer printer(nullptr);
+  bool isPrompt = !options.prompt.empty();
+  if (options.training.steps == 0)
+    options.training.steps = (*plan)->plan().total_steps();
+  if (!isPrompt && options.training.steps == 0)
+    return Status::wrongUse("the recipe names no number of steps", "give one with --steps");
+  if (!isPrompt && options.training.dataFiles.empty())
+    return Status::wrongUse("training needs --data FILE");
+  TrainingLoop loop(**executor, options.training, printer);
+  if (!isPrompt)
+    return train(loop, **executor, options, printer);
+  if (Status status = loop.prepareState(); !status.ok())
+    return status;
+  return continuePrompt(**executor, options);
+}
+
+} // namespace
+
+int main(int argc, char **argv) {
+  Options options;
+  CLI::App app("llmc-run: trains and runs compiled plans");
+  declare(app, options);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError &error) {
+    if (error.get_exit_code() == 0)
+      return app.exit(error);
+    return fail(Status::wrongUse(error.what(), "llmc-run --help lists the options"));
+  }
+  Status status = execute(options);
+  return status.ok() ? 0 : fail(status);
+}

@@ -88,14 +88,14 @@ private:
     }
     if (node.scopes.empty())
       node.scopes = call.scopes;
-    std::vector<Attribute> attributes;
-    for (Attribute &attribute : node.attributes) {
+    std::vector<NodeAttribute> attributes;
+    for (NodeAttribute &attribute : node.attributes) {
       if (attribute.reference.empty()) {
         attributes.push_back(std::move(attribute));
         continue;
       }
-      const Attribute *given = call.attribute(attribute.reference);
-      for (const Attribute &fallback : function.defaults)
+      const NodeAttribute *given = call.attribute(attribute.reference);
+      for (const NodeAttribute &fallback : function.defaults)
         if (!given && fallback.name == attribute.reference)
           given = &fallback;
       if (!given) // optional and not given: the inner operator's default holds

@@ -53,7 +53,7 @@ struct Tensor {
   int64_t bytes() const { return elements * bytesOf(type); }
 };
 
-struct Attribute {
+struct NodeAttribute {
   enum Kind { Float, Int, String, Tensor_, Floats, Ints, Strings, Graph, Other } kind = Other;
   std::string name;
   std::string reference; // inside a function: the function's attribute that this one takes its value from
@@ -71,14 +71,14 @@ struct Node {
   std::string op, domain;
   int64_t version = 0; // of the operator set of `domain` that this node was written for
   std::vector<std::string> inputs, outputs; // "" for an optional one left out
-  std::vector<Attribute> attributes;
+  std::vector<NodeAttribute> attributes;
   // From the exporter's metadata:
   std::string file;   // last Python line of the user's model
   int64_t line = 0;
   std::vector<std::string> scopes; // module paths from the root, the last entry is the call itself
   std::string fxNode;
 
-  const Attribute *attribute(llvm::StringRef name) const;
+  const NodeAttribute *attribute(llvm::StringRef name) const;
   /// The node as the user knows it: "name (file.py:12)".
   std::string where() const;
   /// "Gemm", or "domain.Op" outside the standard.

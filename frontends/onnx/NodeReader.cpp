@@ -8,8 +8,8 @@ using llvm::StringRef;
 using namespace llmc;
 using namespace llmc::onnx;
 
-const Attribute *Node::attribute(StringRef name) const {
-  for (const Attribute &attribute : attributes)
+const NodeAttribute *Node::attribute(StringRef name) const {
+  for (const NodeAttribute &attribute : attributes)
     if (attribute.name == name)
       return &attribute;
   return nullptr;
@@ -74,43 +74,43 @@ static void parseStackTrace(StringRef trace, Node &node) {
   }
 }
 
-Attribute llmc::onnx::readAttribute(const ::onnx::AttributeProto &proto, TensorReader &tensors, StringRef where) {
-  Attribute attribute;
+NodeAttribute llmc::onnx::readAttribute(const ::onnx::AttributeProto &proto, TensorReader &tensors, StringRef where) {
+  NodeAttribute attribute;
   attribute.name = proto.name();
   attribute.reference = proto.ref_attr_name();
   switch (proto.type()) {
   case ::onnx::AttributeProto::FLOAT:
-    attribute.kind = Attribute::Float;
+    attribute.kind = NodeAttribute::Float;
     attribute.f = proto.f();
     break;
   case ::onnx::AttributeProto::INT:
-    attribute.kind = Attribute::Int;
+    attribute.kind = NodeAttribute::Int;
     attribute.i = proto.i();
     break;
   case ::onnx::AttributeProto::STRING:
-    attribute.kind = Attribute::String;
+    attribute.kind = NodeAttribute::String;
     attribute.s = proto.s();
     break;
   case ::onnx::AttributeProto::TENSOR:
-    attribute.kind = Attribute::Tensor_;
+    attribute.kind = NodeAttribute::Tensor_;
     if (attribute.reference.empty())
       attribute.tensor = std::make_shared<Tensor>(tensors.read(proto.t(), where));
     break;
   case ::onnx::AttributeProto::FLOATS:
-    attribute.kind = Attribute::Floats;
+    attribute.kind = NodeAttribute::Floats;
     attribute.floats.assign(proto.floats().begin(), proto.floats().end());
     break;
   case ::onnx::AttributeProto::INTS:
-    attribute.kind = Attribute::Ints;
+    attribute.kind = NodeAttribute::Ints;
     attribute.ints.assign(proto.ints().begin(), proto.ints().end());
     break;
   case ::onnx::AttributeProto::STRINGS:
-    attribute.kind = Attribute::Strings;
+    attribute.kind = NodeAttribute::Strings;
     attribute.strings.assign(proto.strings().begin(), proto.strings().end());
     break;
   case ::onnx::AttributeProto::GRAPH:
   case ::onnx::AttributeProto::GRAPHS:
-    attribute.kind = Attribute::Graph;
+    attribute.kind = NodeAttribute::Graph;
     break;
   default:
     break;

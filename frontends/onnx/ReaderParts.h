@@ -54,12 +54,12 @@ private:
 
 /// Converts nodes and attributes; fills Python lines and scopes from the metadata.
 Node readNode(const ::onnx::NodeProto &proto, TensorReader &tensors);
-Attribute readAttribute(const ::onnx::AttributeProto &proto, TensorReader &tensors, llvm::StringRef where);
+NodeAttribute readAttribute(const ::onnx::AttributeProto &proto, TensorReader &tensors, llvm::StringRef where);
 
 /// A model-local function, ready to be copied into a graph.
 struct Function {
   std::vector<std::string> inputs, outputs, attributeNames;
-  std::vector<Attribute> defaults;
+  std::vector<NodeAttribute> defaults;
   std::vector<Node> nodes;
 };
 using FunctionTable = std::map<std::string, Function>; // by domain + "::" + name (+ "::" + overload)

@@ -1,0 +1,438 @@
+//===- Importer.cpp - Model -> IR at level `imported` ------===//
+//
+//   1. roles of initializers, sizes of symbolic dimensions;
+//   2. arguments for inputs and parameters, placeholders for everything known;
+//   3. each live node through its handler, known values folded on the way;
+//   4. the recipe's loss, results, and constants for the placeholders that are left.
+// Problems are collected throughout; a node that cannot be imported only silences the nodes that use it.
+//
+//===----------------------------------------------------------------------===//
+#include "frontends/onnx/Importer.h"
+#include "frontends/onnx/Loss.h"
+#include "frontends/onnx/NodeImporter.h"
+#include "frontends/onnx/OpTable.h"
+#include "llvm/ADT/MapVector.h"
+#include "llvm/ADT/StringSet.h"
+#include "mlir/IR/Verifier.h"
+
+using namespace mlir;
+using namespace llmc;
+using namespace llmc::onnx;
+
+void llmc::onnx::registerImportDialects(DialectRegistry &registry) {
+  registry.insert<func::FuncDialect, arith::ArithDialect, math::MathDialect, tensor::TensorDialect, nn::NnDialect>();
+  registerExternalModels(registry);
+}
+
+namespace {
+
+/// Reasons for which nodes were not imported, by operator.
+struct Unsupported {
+  size_t count = 0;
+  std::string first;
+};
+
+class Importer {
+public:
+  Importer(const Model &model, const ImportOptions &options, MLIRContext *context)
+      : model(model), recipe(options.recipe), forTraining(options.forTraining), builder(context), pool(builder),
+        state{builder, pool, {}, options.recipe.seed, 0} {}
+
+  ImportResult run() {
+    result.roles = findRoles(model);
+    append(reportLost(result.roles, recipe));
+    checkTypes();
+    findLive();
+    findUnsupported();
+    bindDimensions();
+    if (!result.problems.empty())
+      return std::move(result);
+    Location unknown = builder.getUnknownLoc();
+    OwningOpRef<ModuleOp> module = ModuleOp::create(unknown);
+    builder.setInsertionPointToStart(module->getBody());
+    function = func::FuncOp::create(builder, unknown, "forward", builder.getFunctionType({}, {}));
+    builder.setInsertionPointToStart(function.addEntryBlock());
+    makeArguments();
+    importNodes();
+    addLoss();
+    if (result.problems.empty())
+      finish();
+    if (result.problems.empty() && failed(verify(*module)))
+      problem("the imported function does not verify", model.file, "this is an error of llmc; please report the model");
+    if (result.problems.empty())
+      result.module = std::move(module);
+    return std::move(result);
+  }
+
+private:
+  void problem(const Twine &message, const Twine &where, const Twine &hint, int exitCode = Problem::kBadInput) {
+    result.problems.push_back({message.str(), where.str(), hint.str(), exitCode});
+  }
+  void append(Problems problems) {
+    result.problems.insert(result.problems.end(), problems.begin(), problems.end());
+  }
+
+  /// Refuses 16-bit models by name and reports inputs of types that nothing computes with.
+  void checkTypes() {
+    for (auto [type, name] : {std::pair(DType::BFloat16, "bf16"), std::pair(DType::Float16, "fp16")}) {
+      size_t count = 0;
+      std::string first;
+      for (const Tensor &tensor : model.initializers)
+        if (tensor.type == type && count++ == 0)
+          first = tensor.name;
+      for (const ValueInfo &input : model.inputs)
+        if (input.type == type && count++ == 0)
+          first = input.name;
+      if (count > 0)
+        problem("the model computes in " + Twine(nameOf(type)) + " (" + Twine(count) + " tensors), which needs `precision: " + name +
+                    "`, not supported yet",
+                first, "export the model in float32 (model.float())", Problem::kUnsupported);
+    }
+    for (const ValueInfo &input : model.inputs)
+      if (!elementType(input.type, builder.getContext()) && input.type != DType::BFloat16 && input.type != DType::Float16)
+        problem("input `" + input.name + "` has type " + nameOf(input.type) + ", which is not supported", model.file,
+                "use float32, int64, int32 or bool", Problem::kUnsupported);
+  }
+
+  void findLive() {
+    llvm::StringSet<> needed;
+    for (const ValueInfo &output : model.outputs)
+      needed.insert(output.name);
+    live.assign(model.nodes.size(), false);
+    for (size_t i = model.nodes.size(); i-- > 0;) {
+      const Node &node = model.nodes[i];
+      live[i] = llvm::any_of(node.outputs, [&](const std::string &name) { return needed.contains(name); });
+      if (live[i])
+        needed.insert(node.inputs.begin(), node.inputs.end());
+    }
+  }
+
+  void refuse(const Node &node, const std::string &reason) {
+    Unsupported &entry = unsupported[{node.opName(), reason}];
+    if (entry.count++ == 0)
+      entry.first = node.where();
+  }
+
+  void findUnsupported() {
+    for (auto [i, node] : llvm::enumerate(model.nodes))
+      if (live[i] && !OpTable::get().find(node))
+        refuse(node, node.domain.empty() ? "" : "not an operator of the ONNX standard");
+  }
+
+  void reportUnsupported() {
+    if (unsupported.empty())
+      return;
+    std::string message = std::to_string(unsupported.size()) +
+                          (unsupported.size() == 1 ? " operator of this model is" : " operators of this model are") +
+                          " not supported";
+    for (auto &[key, entry] : unsupported) {
+      message += "\n  " + key.first + "  " + std::to_string(entry.count) + "x  first at " + entry.first;
+      if (!key.second.empty())
+        message += "  " + key.second;
+    }
+    problem(message, "", "`llmc check` lists all operators", Problem::kUnsupported);
+  }
+
+  void bindDimensions();
+  Location locationOf(const Node &node);
+  NamedAttribute name(StringRef key, StringRef value) { return builder.getNamedAttr(key, builder.getStringAttr(value)); }
+  void makeArguments();
+  void addParameter(const Tensor &tensor, RankedTensorType type);
+  void importNodes();
+  void addLoss();
+  void checkLossOutput();
+  void checkFeeds();
+  void finish();
+  void checkValues(ArrayRef<const Tensor *> used);
+
+  const Model &model;
+  const train::Recipe &recipe;
+  bool forTraining;
+  OpBuilder builder;
+  ConstantPool pool;
+  ImportState state;
+  ImportResult result;
+  func::FuncOp function;
+  std::vector<bool> live;
+  llvm::MapVector<std::pair<std::string, std::string>, Unsupported, std::map<std::pair<std::string, std::string>, unsigned>>
+      unsupported;
+  std::map<std::string, SmallVector<int64_t>> inputShapes;
+  std::vector<std::string> inputNames;
+  std::vector<std::pair<std::string, Value>> outputs;
+};
+
+/// Dimensions that two inputs share by symbol get one size; a symbolic first dimension that the recipe does not name is
+/// the batch.
+void Importer::bindDimensions() {
+  int64_t batch = recipe.batch.micro > 0 ? recipe.batch.micro : recipe.batch.step;
+  std::map<std::string, int64_t> sizes(recipe.shapes.begin(), recipe.shapes.end());
+  std::set<std::string> symbols, unbound;
+  for (const ValueInfo &input : model.inputs)
+    for (const Dim &dim : input.dims)
+      if (!dim.symbol.empty())
+        symbols.insert(dim.symbol);
+  for (auto &[symbol, size] : recipe.shapes)
+    if (!symbols.count(symbol)) {
+      std::string known;
+      for (const std::string &s : symbols)
+        known += (known.empty() ? "" : ", ") + s;
+      problem("`shapes." + symbol + "` names no dimension of the model", "shapes",
+              symbols.empty() ? "all shapes of this model are static; remove it" : "its symbolic dimensions are " + known);
+    }
+  for (const ValueInfo &input : model.inputs) {
+    SmallVector<int64_t> &shape = inputShapes[input.name];
+    for (auto [d, dim] : llvm::enumerate(input.dims)) {
+      shape.push_back(dim.size);
+      if (dim.symbol.empty())
+        continue;
+      auto it = sizes.find(dim.symbol);
+      if (it != sizes.end()) {
+        shape.back() = it->second;
+      } else if (d == 0 && batch > 0) {
+        shape.back() = batch;
+        if (dim.symbol != "?")
+          sizes[dim.symbol] = batch;
+      } else if (!forTraining) {
+        shape.back() = d == 0 ? 2 : 16;
+        if (dim.symbol != "?")
+          sizes[dim.symbol] = shape.back();
+        result.notes.push_back("dimension `" + dim.symbol + "` of `" + input.name + "` is symbolic; checked with size " +
+                               std::to_string(shape.back()));
+      } else if (unbound.insert(dim.symbol + (dim.symbol == "?" ? input.name : "")).second) {
+        problem("dimension " + Twine(d) + " of input `" + input.name + "` (`" + dim.symbol + "`) has no size", "shapes",
+                d == 0 ? Twine("give `batch: {micro: N}`")
+                       : "give `shapes: {" + (dim.symbol == "?" ? std::string("NAME") : dim.symbol) + ": N}`" +
+                             (dim.symbol == "?" ? " after naming the dimension in the export" : ""));
+      }
+      if (shape.back() == 0)
+        shape.back() = 1;
+    }
+    int64_t elements = 1;
+    for (int64_t extent : shape)
+      if (extent == 0 || (extent > 0 && elements > (int64_t(1) << 46) / extent)) {
+        problem("input `" + input.name + "` is empty or too large", model.file, "");
+        break;
+      } else {
+        elements *= std::max<int64_t>(extent, 1);
+      }
+  }
+}
+
+Location Importer::locationOf(const Node &node) {
+  Location name = NameLoc::get(builder.getStringAttr(node.name));
+  if (node.file.empty())
+    return name;
+  Location line = FileLineColLoc::get(builder.getStringAttr(node.file), static_cast<unsigned>(node.line), 0);
+  return FusedLoc::get(builder.getContext(), {name, line});
+}
+
+void Importer::addParameter(const Tensor &tensor, RankedTensorType type) {
+  SmallVector<NamedAttribute> attrs = {name("train.name", tensor.name), name("train.role", "param")};
+  if (tensor.source)
+    attrs.push_back(builder.getNamedAttr(
+        "train.source",
+        builder.getDictionaryAttr({builder.getNamedAttr("bytes", builder.getI64IntegerAttr(tensor.source->bytes)),
+                                   builder.getNamedAttr("offset", builder.getI64IntegerAttr(tensor.source->offset)),
+                                   name("path", tensor.source->path)})));
+  if (auto it = result.roles.aliases.find(tensor.name); it != result.roles.aliases.end()) {
+    SmallVector<StringRef> names(it->second.begin(), it->second.end());
+    attrs.push_back(builder.getNamedAttr("train.aliases", builder.getStrArrayAttr(names)));
+  }
+  Location loc = NameLoc::get(builder.getStringAttr(tensor.name));
+  unsigned index = function.getNumArguments();
+  (void)function.insertArgument(index, type, builder.getDictionaryAttr(attrs), loc);
+  state.slots[tensor.name].value = function.getArgument(index);
+}
+
+void Importer::makeArguments() {
+  auto addInput = [&](const std::string &input, RankedTensorType type) {
+    unsigned index = function.getNumArguments();
+    (void)function.insertArgument(index, type,
+                                  builder.getDictionaryAttr({name("train.name", input), name("train.role", "input")}),
+                                  NameLoc::get(builder.getStringAttr(input)));
+    state.slots[input].value = function.getArgument(index);
+    inputNames.push_back(input);
+  };
+  for (const ValueInfo &input : model.inputs)
+    addInput(input.name, RankedTensorType::get(inputShapes[input.name], elementType(input.type, builder.getContext())));
+  // Labels that the recipe adds: their shape is only known once the logits are, so the argument comes later (addLoss).
+  SmallVector<const Tensor *> tensors;
+  for (const Tensor &tensor : model.initializers) {
+    Type element = elementType(tensor.type, builder.getContext());
+    bool isParameter = result.roles.of(tensor.name) == Kind::Parameter;
+    if (!element || (isParameter && !isa<FloatType>(element))) {
+      if (isParameter)
+        problem("parameter `" + Twine(tensor.name) + "` has type " + nameOf(tensor.type), tensor.name, "", Problem::kUnsupported);
+      continue; // a constant of such a type is refused where it is used
+    }
+    auto type = RankedTensorType::get(tensor.dims, element);
+    if (isParameter && tensor.elements == 0)
+      problem("parameter `" + Twine(tensor.name) + "` is empty", tensor.name, "");
+    else if (isParameter)
+      addParameter(tensor, type);
+    else
+      state.slots[tensor.name].value = pool.fromInitializer(NameLoc::get(builder.getStringAttr(tensor.name)), tensor, type,
+                                                            result.roles.of(tensor.name) == Kind::Buffer);
+  }
+}
+
+void Importer::importNodes() {
+  for (auto [i, node] : llvm::enumerate(model.nodes)) {
+    if (!live[i])
+      continue;
+    Handler handler = OpTable::get().find(node);
+    bool poisoned = !handler;
+    for (const std::string &input : node.inputs) {
+      auto it = state.slots.find(input);
+      bool known = input.empty() || (it != state.slots.end() && (it->second.value || it->second.isSequence));
+      if (!known && model.initializer(input) && handler) {
+        refuse(node, "a constant of type " + nameOf(model.initializer(input)->type));
+      }
+      poisoned |= !known;
+    }
+    if (poisoned)
+      continue;
+    NodeImporter importer(node, locationOf(node), state);
+    if (failed(handler(importer)) || importer.failed()) {
+      refuse(node, importer.reason());
+      for (const std::string &output : node.outputs)
+        state.slots.erase(output);
+    }
+  }
+  reportUnsupported();
+  for (const ValueInfo &output : model.outputs)
+    outputs.emplace_back(output.name, state.slots.lookup(output.name).value);
+}
+
+/// Adds `nn.cross_entropy` of the recipe's logits, with labels as a new input after the others if the graph has none.
+void Importer::addLoss() {
+  if (!result.problems.empty())
+    return;
+  if (!recipe.loss.crossEntropy)
+    return checkLossOutput();
+  auto it = llvm::find_if(outputs, [&](auto &o) { return o.first == recipe.loss.logits; });
+  if (it == outputs.end() || !it->second)
+    return problem("`loss.cross_entropy.logits: " + Twine(recipe.loss.logits) + "` is no output of the model", "loss",
+                   "its outputs are " + llvm::join(llvm::make_first_range(outputs), ", "));
+  Value logits = it->second;
+  RankedTensorType type = nn::typeOf(logits);
+  if (type.getRank() < 2 || !isa<FloatType>(type.getElementType()))
+    return problem("`" + Twine(recipe.loss.logits) + "` cannot be logits: rank 2 or more and a real type expected", "loss", "");
+  SmallVector<int64_t> shape(type.getShape().drop_back());
+  Value labels;
+  if (llvm::is_contained(inputNames, recipe.loss.labels)) {
+    labels = state.slots[recipe.loss.labels].value;
+    if (nn::typeOf(labels).getShape() != ArrayRef<int64_t>(shape) || !isa<IntegerType>(nn::typeOf(labels).getElementType()))
+      return problem("input `" + Twine(recipe.loss.labels) + "` does not have the shape of the logits without the last dimension",
+                     "loss", "give `labels` a name that no input has");
+  } else {
+    unsigned index = inputNames.size();
+    (void)function.insertArgument(index, RankedTensorType::get(shape, builder.getI64Type()),
+                                  builder.getDictionaryAttr({name("train.name", recipe.loss.labels), name("train.role", "input")}),
+                                  NameLoc::get(builder.getStringAttr(recipe.loss.labels)));
+    labels = function.getArgument(index);
+    inputNames.push_back(recipe.loss.labels);
+  }
+  Node node;
+  node.name = "loss";
+  NodeImporter importer(node, NameLoc::get(builder.getStringAttr("loss")), state);
+  CrossEntropy ce = emitCrossEntropy(importer, logits, labels, recipe.loss.ignoreIndex);
+  Value mean = importer.emit<arith::DivFOp>(ce.sum, ce.weight);
+  std::string lossName = recipe.loss.output;
+  while (llvm::is_contained(llvm::make_first_range(outputs), lossName))
+    lossName += "_added";
+  outputs.emplace_back(lossName, mean);
+}
+
+void Importer::checkLossOutput() {
+  auto it = llvm::find_if(outputs, [&](auto &o) { return o.first == recipe.loss.output; });
+  if (it == outputs.end()) {
+    if (forTraining)
+      problem("`loss: " + Twine(recipe.loss.output) + "` is no output of the model", "loss",
+              "its outputs are " + llvm::join(llvm::make_first_range(outputs), ", ") +
+                  "; if it has no loss, use `loss: {cross_entropy: {logits: OUTPUT, labels: labels}}`");
+    return;
+  }
+  RankedTensorType type = nn::typeOf(it->second);
+  if (type.getNumElements() != 1 || !isa<FloatType>(type.getElementType()))
+    return problem("the loss `" + Twine(recipe.loss.output) + "` is no real scalar", "loss", "it must be one number per batch");
+  if (pool.isKnown(it->second))
+    return problem("the loss `" + Twine(recipe.loss.output) + "` is a constant", "loss", "it must depend on inputs and parameters");
+  if (type.getRank() != 0)
+    it->second = nn::reshape(builder, it->second.getLoc(), it->second, {});
+}
+
+/// Each input must be fed, and each data key must feed an input.
+void Importer::checkFeeds() {
+  std::string names = llvm::join(inputNames, ", ");
+  for (const std::string &input : inputNames)
+    if (llvm::none_of(recipe.data, [&](auto &entry) { return entry.first == input; }))
+      problem("input `" + input + "` is fed by nothing", "data",
+              "add it, for example `data: {" + input + ": tokens}` or a NAME of the data file");
+  for (auto &[input, source] : recipe.data)
+    if (!llvm::is_contained(inputNames, input))
+      problem("`data." + input + "` names no input of the model", "data", "its inputs are " + names);
+  if (!recipe.predict.empty() && llvm::none_of(outputs, [&](auto &o) { return o.first == recipe.predict; }))
+    problem("`predict: " + Twine(recipe.predict) + "` is no output of the model", "predict",
+            "its outputs are " + llvm::join(llvm::make_first_range(outputs), ", "));
+}
+
+void Importer::finish() {
+  if (forTraining)
+    checkFeeds();
+  SmallVector<Value> values;
+  SmallVector<Type> types;
+  for (auto &[name, value] : outputs) {
+    values.push_back(value);
+    types.push_back(value.getType());
+  }
+  func::ReturnOp::create(builder, builder.getUnknownLoc(), values);
+  pool.materialize(function);
+  SmallVector<Type> arguments(function.getBody().getArgumentTypes());
+  SmallVector<Attribute> attrs;
+  for (auto &[name, value] : outputs)
+    attrs.push_back(builder.getDictionaryAttr({this->name("train.name", name)}));
+  ArrayAttr argumentAttrs = function.getAllArgAttrs();
+  function.setType(builder.getFunctionType(arguments, types));
+  function.setAllArgAttrs(argumentAttrs);
+  function.setAllResultAttrs(attrs);
+  function.setPublic();
+
+  SmallVector<const Tensor *> needed;
+  for (const Tensor &tensor : model.initializers)
+    if (tensor.missing && (result.roles.of(tensor.name) == Kind::Parameter || pool.used.count(&tensor)))
+      needed.push_back(&tensor);
+  checkValues(needed);
+  if (!result.roles.fromMetadata)
+    result.notes.push_back("the file does not say which initializers are parameters; " +
+                           std::to_string(result.roles.kinds.size()) + " were found by how they are used (see `llmc check`)");
+}
+
+/// Values in data files that do not exist must come from the recipe.
+void Importer::checkValues(ArrayRef<const Tensor *> needed) {
+  if (!forTraining || !recipe.weights.empty())
+    return;
+  std::string message, file;
+  size_t count = 0;
+  for (const Tensor *tensor : needed) {
+    bool initialized = llvm::any_of(recipe.init, [&](auto &init) { return train::matchesGlob(init.glob, tensor->name); });
+    if (pool.missing.count(tensor) || !initialized) {
+      file = tensor->missingFile;
+      if (++count <= 20)
+        message += "\n  " + tensor->name;
+    }
+  }
+  if (count == 0)
+    return;
+  if (count > 20)
+    message += "\n  and " + std::to_string(count - 20) + " more";
+  problem(Twine(count) + " values are in the data file `" + file + "`, which does not exist:" + message, model.file,
+          "put the file beside the model, or initialize: `init: {\"*\": normal(0.02)}`, or give `weights`");
+}
+
+} // namespace
+
+ImportResult llmc::onnx::importModel(const Model &model, const ImportOptions &options, MLIRContext *context) {
+  context->loadAllAvailableDialects();
+  return Importer(model, options, context).run();
+}

@@ -1,0 +1,32 @@
+//===- OpTable.cpp - the table of all supported ONNX operators ------===//
+#include "frontends/onnx/OpTable.h"
+#include "frontends/onnx/Model.h"
+
+using namespace llmc::onnx;
+
+const OpTable &OpTable::get() {
+  static const OpTable table = [] {
+    OpTable t;
+    registerElementwise(t);
+    registerShape(t);
+    registerIndexing(t);
+    registerContract(t);
+    registerReduce(t);
+    registerNorm(t);
+    registerAttention(t);
+    registerLoss(t);
+    registerHost(t);
+    return t;
+  }();
+  return table;
+}
+
+Handler OpTable::find(const Node &node) const {
+  if (!node.domain.empty())
+    return nullptr;
+  auto it = handlers.find(node.op);
+  if (it == handlers.end())
+    return nullptr;
+  auto newer = it->second.upper_bound(node.version);
+  return newer == it->second.begin() ? nullptr : std::prev(newer)->second;
+}

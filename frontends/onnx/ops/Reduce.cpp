@@ -1,0 +1,187 @@
+//===- Reduce.cpp - reductions, softmax and cumulative sums ------===//
+#include "frontends/onnx/NodeImporter.h"
+#include "frontends/onnx/OpTable.h"
+#include <limits>
+
+using namespace mlir;
+using namespace llmc;
+using namespace llmc::onnx;
+
+namespace {
+/// The dimensions of one Reduce operator and how its result is shaped.
+struct Reduction {
+  SmallVector<int64_t> dims;
+  SmallVector<int64_t> shape; // of the result
+  SmallVector<int64_t> keptShape; // of the result with size-1 dimensions
+  bool nothing = false;
+};
+} // namespace
+
+static FailureOr<Reduction> reductionOf(NodeImporter &n) {
+  if (!n.in(0))
+    return n.fail("input 0 is missing");
+  auto axes = n.ints(1);
+  if (failed(axes))
+    return failure();
+  if (auto given = n.attrInts("axes"))
+    *axes = *given;
+  Reduction r;
+  if (axes->empty() && n.attr("noop_with_empty_axes", 0)) {
+    r.nothing = true;
+    return r;
+  }
+  if (axes->empty())
+    for (int64_t d = 0; d < n.rank(0); ++d)
+      r.dims.push_back(d);
+  for (int64_t axis : *axes) {
+    auto checked = n.axis(axis, n.rank(0));
+    if (failed(checked))
+      return failure();
+    r.dims.push_back(*checked);
+  }
+  llvm::sort(r.dims);
+  r.dims.erase(std::unique(r.dims.begin(), r.dims.end()), r.dims.end());
+  for (auto [d, extent] : llvm::enumerate(n.shape(0))) {
+    bool reduced = llvm::is_contained(r.dims, static_cast<int64_t>(d));
+    r.keptShape.push_back(reduced ? 1 : extent);
+    if (!reduced || n.attr("keepdims", 1))
+      r.shape.push_back(reduced ? 1 : extent);
+  }
+  return r;
+}
+
+static Value reduceTo(NodeImporter &n, Value value, nn::ReduceKind kind, const Reduction &r) {
+  return r.dims.empty() ? value : n.emit<nn::ReduceOp>(value, kind, ArrayRef<int64_t>(r.dims));
+}
+
+template <nn::ReduceKind kind> static LogicalResult reduce(NodeImporter &n) {
+  auto r = reductionOf(n);
+  if (failed(r))
+    return failure();
+  if (r->nothing)
+    return n.done(n.in(0));
+  return n.done(n.reshape(reduceTo(n, n.in(0), kind, *r), r->shape));
+}
+
+enum class Norm { SumSquare, L1, L2, LogSum };
+
+/// Reductions of a function of the elements, or functions of a sum.
+template <Norm norm> static LogicalResult reduceNorm(NodeImporter &n) {
+  auto r = reductionOf(n);
+  if (failed(r) || !isa<FloatType>(nn::typeOf(n.in(0)).getElementType()))
+    return n.fail("a real input expected");
+  Value x = n.in(0);
+  if (norm == Norm::L1)
+    x = n.emit<math::AbsFOp>(x);
+  if (norm == Norm::L2 || norm == Norm::SumSquare)
+    x = n.emit<arith::MulFOp>(x, x);
+  if (!r->nothing)
+    x = reduceTo(n, x, nn::ReduceKind::Sum, *r);
+  if (norm == Norm::L2)
+    x = n.emit<math::SqrtOp>(x);
+  if (norm == Norm::LogSum)
+    x = n.emit<math::LogOp>(x);
+  return n.done(r->nothing ? x : n.reshape(x, r->shape));
+}
+
+// log(sum(exp(x))) = max + log(sum(exp(x - max)))
+static LogicalResult logSumExp(NodeImporter &n) {
+  auto r = reductionOf(n);
+  if (failed(r) || !isa<FloatType>(nn::typeOf(n.in(0)).getElementType()))
+    return n.fail("a real input expected");
+  if (r->nothing)
+    return n.done(n.in(0));
+  Value x = n.in(0), top = reduceTo(n, x, nn::ReduceKind::Max, *r);
+  Value shifted = n.emit<arith::SubFOp>(x, n.broadcastTo(n.reshape(top, r->keptShape), n.shape(0)));
+  Value sum = reduceTo(n, n.emit<math::ExpOp>(shifted), nn::ReduceKind::Sum, *r);
+  return n.done(n.reshape(n.emit<arith::AddFOp>(n.emit<math::LogOp>(sum), top), r->shape));
+}
+
+template <typename Op> static LogicalResult softmax(NodeImporter &n) {
+  if (!n.in(0) || !isa<FloatType>(nn::typeOf(n.in(0)).getElementType()) || n.rank(0) == 0)
+    return n.fail("a real input expected");
+  auto axis = n.axis(n.attr("axis", -1), n.rank(0));
+  if (failed(axis))
+    return failure();
+  Value x = n.swapLast(n.in(0), *axis);
+  return n.done(n.swapLast(n.emit<Op>(x.getType(), x), *axis));
+}
+
+/// CumSum of known values; of data, a contraction with a triangle of ones.
+static LogicalResult cumSum(NodeImporter &n) {
+  auto given = n.ints(1);
+  if (!n.in(0) || failed(given) || given->size() != 1)
+    return n.fail("one constant axis expected");
+  auto axis = n.axis(given->front(), n.rank(0));
+  if (failed(axis))
+    return failure();
+  bool exclusive = n.attr("exclusive", 0), reverse = n.attr("reverse", 0);
+  int64_t extent = n.shape(0)[*axis];
+  RankedTensorType type = nn::typeOf(n.in(0));
+  if (const HostTensor *known = n.state.pool.elements(n.in(0))) {
+    HostTensor sum = *known;
+    int64_t step = sum.strides()[*axis];
+    for (int64_t start = 0; start < sum.size(); ++start) {
+      if ((start / step) % extent != 0)
+        continue;
+      double real = 0;
+      uint64_t whole = 0;
+      for (int64_t k = 0; k < extent; ++k) {
+        int64_t at = start + (reverse ? extent - 1 - k : k) * step;
+        double x = sum.isReal ? sum.reals[at] : 0;
+        uint64_t w = sum.isReal ? 0 : static_cast<uint64_t>(sum.integers[at]);
+        if (sum.isReal)
+          sum.reals[at] = exclusive ? real : real + x;
+        else
+          sum.integers[at] = static_cast<int64_t>(exclusive ? whole : whole + w);
+        real += x;
+        whole += w;
+      }
+    }
+    roundTo(type.getElementType(), sum);
+    return n.done(n.state.pool.make(n.loc, type, std::move(sum)));
+  }
+  if (!isa<FloatType>(type.getElementType()))
+    return n.fail("a running sum of integers that depend on data");
+  HostTensor triangle;
+  triangle.shape = {extent, extent};
+  for (int64_t i = 0; i < extent; ++i)
+    for (int64_t j = 0; j < extent; ++j)
+      triangle.reals.push_back(reverse ? (exclusive ? i > j : i >= j) : (exclusive ? i < j : i <= j));
+  Value ones = n.state.pool.make(n.loc, RankedTensorType::get({extent, extent}, type.getElementType()), std::move(triangle));
+  Value x = n.swapLast(n.in(0), *axis);
+  std::string letters;
+  for (int64_t d = 0; d + 1 < type.getRank(); ++d)
+    letters += static_cast<char>('a' + d);
+  if (letters.size() > 20)
+    return n.fail("too many dimensions");
+  return n.done(n.swapLast(n.emit<nn::ContractOp>(letters + "x,xy->" + letters + "y", x, ones), *axis));
+}
+
+static LogicalResult globalAveragePool(NodeImporter &n) {
+  if (!n.in(0) || n.rank(0) < 3 || !isa<FloatType>(nn::typeOf(n.in(0)).getElementType()))
+    return n.fail("a real image expected");
+  SmallVector<int64_t> dims, shape(n.shape(0));
+  for (int64_t d = 2; d < n.rank(0); ++d) {
+    dims.push_back(d);
+    shape[d] = 1;
+  }
+  return n.done(n.reshape(n.emit<nn::ReduceOp>(n.in(0), nn::ReduceKind::Mean, ArrayRef<int64_t>(dims)), shape));
+}
+
+void llmc::onnx::registerReduce(OpTable &t) {
+  t.add("ReduceSum", 13, reduce<nn::ReduceKind::Sum>);
+  t.add("ReduceMean", 13, reduce<nn::ReduceKind::Mean>);
+  t.add("ReduceMax", 13, reduce<nn::ReduceKind::Max>);
+  t.add("ReduceMin", 13, reduce<nn::ReduceKind::Min>);
+  t.add("ReduceProd", 13, reduce<nn::ReduceKind::Prod>);
+  t.add("ReduceSumSquare", 13, reduceNorm<Norm::SumSquare>);
+  t.add("ReduceL1", 13, reduceNorm<Norm::L1>);
+  t.add("ReduceL2", 13, reduceNorm<Norm::L2>);
+  t.add("ReduceLogSum", 13, reduceNorm<Norm::LogSum>);
+  t.add("ReduceLogSumExp", 13, logSumExp);
+  t.add("Softmax", 13, softmax<nn::SoftmaxOp>);
+  t.add("LogSoftmax", 13, softmax<nn::LogSoftmaxOp>);
+  t.add("CumSum", 14, cumSum);
+  t.add("GlobalAveragePool", 1, globalAveragePool);
+}

@@ -26,6 +26,8 @@ struct Case {
   double low = -1.5, high = 1.5;   // range of the inputs
 };
 
+void PrintTo(const Case &c, std::ostream *stream) { *stream << c.name; }
+
 std::string tensor(const std::string &shape) { return "tensor<" + (shape.empty() ? "" : shape + "x") + "f64>"; }
 
 std::vector<int64_t> dims(const std::string &shape) {

@@ -7,7 +7,7 @@
 //       CHECK:   tensor.collapse_shape {{.+}} : tensor<2x3x4xf32> into tensor<6x4xf32>
 //       CHECK:   tensor.expand_shape {{.+}} output_shape [2, 3, 4] : tensor<6x4xf32> into tensor<2x3x4xf32>
 //       CHECK:   arith.addf %{{.+}}, %{{.+}} : tensor<2x4xf32>
-module attributes {train.recipe = {batch = {micro = 2 : i64, step = 2 : i64}}} {
+module attributes {train.recipe = {"batch.micro" = 2 : i64, "batch.step" = 2 : i64}} {
 func.func @forward(%x: tensor<4x3x4xf32> {train.name = "x", train.role = "input"}) -> tensor<4x4xf32> {
   %c = arith.constant dense<[[1.0, 2.0, 3.0, 4.0], [1.0, 2.0, 3.0, 4.0], [1.0, 2.0, 3.0, 4.0], [1.0, 2.0, 3.0, 4.0]]> : tensor<4x4xf32>
   %m = tensor.collapse_shape %x [[0, 1], [2]] : tensor<4x3x4xf32> into tensor<12x4xf32>

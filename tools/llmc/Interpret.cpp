@@ -45,6 +45,13 @@ std::optional<HostTensor> fromBytes(runtime::Bytes bytes, RankedTensorType type)
   return std::nullopt;
 }
 
+/// NAME.next: each row one entry to the left, -100 at its end.
+void shiftRows(HostTensor &tensor) {
+  int64_t columns = tensor.shape.back();
+  for (int64_t i = 0, e = tensor.size(); i < e; ++i)
+    tensor.integers[i] = (i + 1) % columns == 0 ? -100 : tensor.integers[i + 1];
+}
+
 class Session {
 public:
   Session(const InterpretOptions &options, MLIRContext &context) : options(options), context(context) {}
@@ -99,11 +106,13 @@ int Session::loadStep(int64_t step, std::vector<reference::Trainer::Inputs> &bat
       continue;
     std::string name = train::argumentString(accumulate, i, train::kName).str();
     std::string array = name;
+    bool shifted = false;
     for (auto &[input, source] : recipe.data)
       if (input == name) {
-        if (source.kind != train::DataSource::Array)
+        if (source.kind != train::DataSource::Array && source.kind != train::DataSource::ArrayNext)
           return fail(kBadInput, "input '" + name + "': the interpreter reads arrays of a safetensors file only", "data: {" + name + ": ARRAY}");
         array = source.array;
+        shifted = source.kind == train::DataSource::ArrayNext;
       }
     std::string key = array + "." + std::to_string(step);
     const runtime::TensorInfo *info = data->find(key);
@@ -115,6 +124,8 @@ int Session::loadStep(int64_t step, std::vector<reference::Trainer::Inputs> &bat
     auto whole = fromBytes(data->data(*info), RankedTensorType::get(shape, micro.getElementType()));
     if (!whole || !llvm::equal(info->shape, shape))
       return fail(kBadInput, "array '" + key + "' has another shape or type than the graph's input");
+    if (shifted)
+      shiftRows(*whole);
     int64_t size = micro.getNumElements();
     for (int64_t b = 0; b < count; ++b) {
       HostTensor part = HostTensor::zeros(micro);

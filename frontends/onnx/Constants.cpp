@@ -106,7 +106,8 @@ Value ConstantPool::makeInts(Location loc, ArrayRef<int64_t> values) {
   data.isReal = false;
   data.shape = {static_cast<int64_t>(values.size())};
   data.integers.assign(values.begin(), values.end());
-  return make(loc, RankedTensorType::get(data.shape, builder.getI64Type()), std::move(data));
+  auto type = RankedTensorType::get(data.shape, builder.getI64Type());
+  return make(loc, type, std::move(data));
 }
 
 Value ConstantPool::fromInitializer(Location loc, const Tensor &tensor, RankedTensorType type, bool isBuffer) {

@@ -209,7 +209,7 @@ Value ConstantPool::reshape(Location loc, Value value, ArrayRef<int64_t> shape) 
 
 bool ConstantPool::fold(Operation *op, SmallVectorImpl<Value> &results) {
   auto evaluable = dyn_cast<Evaluable>(op);
-  if (!evaluable || op->getNumOperands() == 0 || !llvm::all_of(op->getOperands(), [&](Value v) { return isKnown(v); }))
+  if (!evaluable || isa<nn::DropoutOp>(op) || op->getNumOperands() == 0 || !llvm::all_of(op->getOperands(), [&](Value v) { return isKnown(v); }))
     return false;
   SmallVector<const HostTensor *> operands;
   for (Value operand : op->getOperands()) {

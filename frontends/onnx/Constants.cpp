@@ -106,7 +106,8 @@ Value ConstantPool::makeInts(Location loc, ArrayRef<int64_t> values) {
   data.isReal = false;
   data.shape = {static_cast<int64_t>(values.size())};
   data.integers.assign(values.begin(), values.end());
-  return make(loc, RankedTensorType::get(data.shape, builder.getI64Type()), std::move(data));
+  auto type = RankedTensorType::get(data.shape, builder.getI64Type());
+  return make(loc, type, std::move(data));
 }
 
 Value ConstantPool::fromInitializer(Location loc, const Tensor &tensor, RankedTensorType type, bool isBuffer) {
@@ -208,7 +209,7 @@ Value ConstantPool::reshape(Location loc, Value value, ArrayRef<int64_t> shape) 
 
 bool ConstantPool::fold(Operation *op, SmallVectorImpl<Value> &results) {
   auto evaluable = dyn_cast<Evaluable>(op);
-  if (!evaluable || op->getNumOperands() == 0 || !llvm::all_of(op->getOperands(), [&](Value v) { return isKnown(v); }))
+  if (!evaluable || isa<nn::DropoutOp>(op) || op->getNumOperands() == 0 || !llvm::all_of(op->getOperands(), [&](Value v) { return isKnown(v); }))
     return false;
   SmallVector<const HostTensor *> operands;
   for (Value operand : op->getOperands()) {

@@ -138,6 +138,11 @@ private:
   NamedAttribute name(StringRef key, StringRef value) { return builder.getNamedAttr(key, builder.getStringAttr(value)); }
   void makeArguments();
   void addParameter(const Tensor &tensor, RankedTensorType type);
+  /// True if the value of this name was imported.
+  bool isKnown(StringRef name) const {
+    auto it = state.slots.find(name);
+    return it != state.slots.end() && (it->second.value || it->second.isSequence);
+  }
   void importNodes();
   void addLoss();
   void checkLossOutput();
@@ -283,25 +288,31 @@ void Importer::importNodes() {
     Handler handler = OpTable::get().find(node);
     bool poisoned = !handler;
     for (const std::string &input : node.inputs) {
-      auto it = state.slots.find(input);
-      bool known = input.empty() || (it != state.slots.end() && (it->second.value || it->second.isSequence));
-      if (!known && model.initializer(input) && handler) {
+      bool known = input.empty() || isKnown(input);
+      if (!known && model.initializer(input) && handler)
         refuse(node, "a constant of type " + nameOf(model.initializer(input)->type));
-      }
       poisoned |= !known;
     }
     if (poisoned)
       continue;
     NodeImporter importer(node, locationOf(node), state);
-    if (failed(handler(importer)) || importer.failed()) {
+    if (succeeded(handler(importer)))
+      for (auto [k, output] : llvm::enumerate(node.outputs))
+        if (!output.empty() && !isKnown(output))
+          (void)importer.fail("output " + Twine(k));
+    if (importer.failed()) {
       refuse(node, importer.reason());
       for (const std::string &output : node.outputs)
         state.slots.erase(output);
     }
   }
   reportUnsupported();
-  for (const ValueInfo &output : model.outputs)
+  for (const ValueInfo &output : model.outputs) {
     outputs.emplace_back(output.name, state.slots.lookup(output.name).value);
+    if (result.problems.empty() && !outputs.back().second)
+      problem("output `" + output.name + "` is no tensor that can be computed", model.file, "leave it out of the export",
+              Problem::kUnsupported);
+  }
 }
 
 /// Adds `nn.cross_entropy` of the recipe's logits, with labels as a new input after the others if the graph has none.
@@ -394,7 +405,8 @@ void Importer::finish() {
     attrs.push_back(builder.getDictionaryAttr({this->name("train.name", name)}));
   ArrayAttr argumentAttrs = function.getAllArgAttrs();
   function.setType(builder.getFunctionType(arguments, types));
-  function.setAllArgAttrs(argumentAttrs);
+  if (argumentAttrs)
+    function.setAllArgAttrs(argumentAttrs);
   function.setAllResultAttrs(attrs);
   function.setPublic();
 

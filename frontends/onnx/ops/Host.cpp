@@ -10,6 +10,12 @@ using namespace llmc::onnx;
 
 static constexpr int64_t kMaxElements = int64_t(1) << 28;
 
+/// A known value of the data's own shape.
+static Value makeWhole(NodeImporter &n, Type element, HostTensor data) {
+  auto type = RankedTensorType::get(data.shape, element);
+  return n.state.pool.make(n.loc, type, std::move(data));
+}
+
 static LogicalResult constant(NodeImporter &n) {
   OpBuilder &b = n.state.builder;
   if (n.node.attributes.size() != 1)
@@ -37,7 +43,7 @@ static LogicalResult constant(NodeImporter &n) {
   case NodeAttribute::Floats:
     data.shape = {static_cast<int64_t>(a.floats.size())};
     data.reals.assign(a.floats.begin(), a.floats.end());
-    return n.done(n.state.pool.make(n.loc, RankedTensorType::get(data.shape, b.getF32Type()), std::move(data)));
+    return n.done(makeWhole(n, b.getF32Type(), std::move(data)));
   default:
     return n.fail("a constant of this kind");
   }
@@ -103,7 +109,7 @@ static LogicalResult range(NodeImporter &n) {
   }
   Type type = nn::typeOf(n.in(0)).getElementType();
   roundTo(type, data);
-  return n.done(n.state.pool.make(n.loc, RankedTensorType::get(data.shape, type), std::move(data)));
+  return n.done(makeWhole(n, type, std::move(data)));
 }
 
 /// Trilu: a triangular constant selects between the input and zero.
@@ -160,7 +166,7 @@ static LogicalResult nonZero(NodeImporter &n) {
   for (int64_t d = 0; d < data->rank(); ++d)
     for (int64_t hit : hits)
       out.integers.push_back(hit / strides[d] % data->shape[d]);
-  return n.done(n.state.pool.make(n.loc, RankedTensorType::get(out.shape, n.state.builder.getI64Type()), std::move(out)));
+  return n.done(makeWhole(n, n.state.builder.getI64Type(), std::move(out)));
 }
 
 static LogicalResult splitToSequence(NodeImporter &n) {

@@ -132,7 +132,7 @@ static LogicalResult batchNorm(NodeImporter &n) {
   return n.done(n.emit<arith::AddFOp>(n.emit<arith::MulFOp>(centered, wide(factor)), wide(n.in(2))));
 }
 
-// x / norm(x) along one axis
+// x / norm(x) along one axis, 0 where the norm is 0
 static LogicalResult lpNorm(NodeImporter &n) {
   if (!n.in(0) || !isa<FloatType>(nn::typeOf(n.in(0)).getElementType()))
     return n.fail("a real input expected");
@@ -146,6 +146,8 @@ static LogicalResult lpNorm(NodeImporter &n) {
   SmallVector<int64_t> kept(n.shape(0));
   kept[*axis] = 1;
   Value norm = n.reshape(p == 1 ? sum : n.emit<math::SqrtOp>(sum), kept);
+  Value isZero = n.emit<arith::CmpFOp>(arith::CmpFPredicate::OEQ, norm, n.splatLike(norm, 0));
+  norm = n.emit<arith::SelectOp>(isZero, n.splatLike(norm, 1), norm);
   return n.done(n.emit<arith::DivFOp>(x, n.broadcastTo(norm, n.shape(0))));
 }
 

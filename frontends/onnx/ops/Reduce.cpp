@@ -20,6 +20,8 @@ struct Reduction {
 static FailureOr<Reduction> reductionOf(NodeImporter &n) {
   if (!n.in(0))
     return n.fail("input 0 is missing");
+  if (nn::typeOf(n.in(0)).getNumElements() == 0)
+    return n.fail("an empty input");
   auto axes = n.ints(1);
   if (failed(axes))
     return failure();

@@ -1,6 +1,7 @@
 //===- Pipeline.cpp - the levels and the passes between them --------------------===//
 #include "compiler/driver/Pipeline.h"
 #include "dialects/nn/Nn.h"
+#include "dialects/plan/Plan.h"
 #include "dialects/train/Train.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -10,6 +11,7 @@
 #include "mlir/Transforms/Passes.h"
 #include "passes/autodiff/Passes.h"
 #include "passes/import/Passes.h"
+#include "passes/lowering/Passes.h"
 #include "passes/training/Passes.h"
 #include "passes/verify/Passes.h"
 #include "llvm/ADT/StringExtras.h"
@@ -39,13 +41,15 @@ std::optional<Level> levelNamed(StringRef name) {
 std::string allLevelNames() { return llvm::join(ArrayRef<llvm::StringLiteral>(kNames), ", "); }
 
 void registerAllDialects(DialectRegistry &registry) {
-  registry.insert<arith::ArithDialect, func::FuncDialect, math::MathDialect, tensor::TensorDialect, nn::NnDialect, train::TrainDialect>();
+  registry.insert<arith::ArithDialect, func::FuncDialect, math::MathDialect, tensor::TensorDialect, nn::NnDialect, train::TrainDialect,
+                  plan::PlanDialect>();
   registerExternalModels(registry);
 }
 
 void registerAllPasses() {
   autodiff::registerAutodiffPasses();
   importing::registerImportPasses();
+  lowering::registerLoweringPasses();
   training::registerTrainingPasses();
   verify::registerVerifyPasses();
   registerTransformsPasses();
@@ -90,7 +94,9 @@ void buildLevel(OpPassManager &pm, Level level) {
   case Level::Local:
     break; // one rank: every sharding is whole, one segment per function, no communication
   case Level::Kernels:
-  case Level::Plan:
+    pm.addPass(lowering::createLoweringPrepareContractions());
+    pm.addPass(lowering::createLoweringOutlineKernels());
+    pm.addPass(lowering::createLoweringSelectLibrary());
     break;
   }
   verify::VerifyLevelOptions options;

@@ -30,7 +30,7 @@ void buildLevel(mlir::OpPassManager &pm, Level level);
 
 struct PipelineOptions {
   Level from = Level::Imported; // level of the module that is given
-  Level to = Level::Plan;
+  Level to = Level::Kernels;
   std::string dumpDirectory;    // if not empty, one numbered file per level is written there
 };
 

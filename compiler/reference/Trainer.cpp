@@ -81,9 +81,13 @@ LogicalResult Trainer::step(ArrayRef<Inputs> microBatches) {
       return failure();
   }
   lastGradients.clear();
+  double weight = state.at({train::kAccumulator.str(), "weight"}).reals[0];
   for (auto &[key, tensor] : state)
-    if (key.first == train::kGradient)
-      lastGradients[key.second] = tensor;
+    if (key.first == train::kGradient) {
+      HostTensor &average = lastGradients[key.second] = tensor;
+      for (double &value : average.reals)
+        value /= weight;
+    }
   return call(update, {});
 }
 

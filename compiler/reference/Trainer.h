@@ -18,7 +18,8 @@ public:
   void set(llvm::StringRef name, HostTensor value);
   /// A parameter, moment ("exp_avg.NAME") or scalar by name; null if there is none.
   const HostTensor *get(llvm::StringRef name) const;
-  /// The gradient of parameter `name`, summed over the last step (not averaged), null if it has none.
+  /// The gradient of parameter `name` of the last step: the average over its tokens or samples, before clipping; null if it
+  /// has none.
   const HostTensor *gradient(llvm::StringRef name) const;
 
   /// The inputs of one micro-batch by name.

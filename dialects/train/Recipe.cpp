@@ -117,7 +117,7 @@ struct Reader {
       if (entry)
         ok &= decode(entry, value.emplace());
     } else {
-      ok &= entry && decode(entry, value);
+      ok &= !entry || decode(entry, value);
     }
   }
 

@@ -94,8 +94,8 @@ struct Recipe {
   bool operator==(const Recipe &) const = default;
 };
 
-/// The recipe as a dictionary attribute and back; `fromAttribute` fails on a missing or mistyped key (an internal error:
-/// the attribute is ours). Round trip is the identity.
+/// The recipe as a dictionary attribute and back; a missing key has its default, `fromAttribute` fails on a mistyped one.
+/// Round trip is the identity.
 mlir::DictionaryAttr toAttribute(mlir::MLIRContext *context, const Recipe &recipe);
 mlir::FailureOr<Recipe> fromAttribute(mlir::DictionaryAttr attribute);
 

@@ -127,6 +127,8 @@ private:
       state.attributes.set("dims", builder.getDenseI64ArrayAttr(dims));
     } else if (auto along = dyn_cast<nn::GatherAlongOp>(op)) {
       state.attributes.set("axis", builder.getI64IntegerAttr(newDims(rule.operands[0])[along.getAxis()].front()));
+    } else if (auto scatter = dyn_cast<nn::ScatterAddAlongOp>(op)) {
+      state.attributes.set("axis", builder.getI64IntegerAttr(newDims(rule.results[0])[scatter.getAxis()].front()));
     } else if (auto concat = dyn_cast<tensor::ConcatOp>(op)) {
       state.attributes.set("dim", builder.getI64IntegerAttr(newDims(rule.results[0])[concat.getDim()].front()));
     }

@@ -181,6 +181,8 @@ bool SegmentChecks::operand(uint32_t position, uint32_t number, const fb::Operan
   fb::ArenaKind kind = context.arenaOf(operand.buffer()).kind();
   bool reads = operand.access() != fb::Access::Write, writes = operand.access() != fb::Access::Read;
   good &= require(kind != fb::ArenaKind::Constant || !writes, name + "is constant, but written");
+  bool trains = textOf(segment.name()) != "evaluate" && textOf(segment.name()) != "predict";
+  good &= require(kind != fb::ArenaKind::State || !writes || trains, name + "is training state, written outside training");
   good &= require(kind != fb::ArenaKind::Input || !reads || inputRoots.count(context.root[operand.buffer()]),
                   name + "is read, but is no input of this segment");
   return good;

@@ -1,0 +1,28 @@
+//===- Frontend.h - model and recipe files to a module ----------*- C++ -*-===//
+#ifndef LLMC_COMPILER_DRIVER_FRONTEND_H
+#define LLMC_COMPILER_DRIVER_FRONTEND_H
+
+#include "dialects/train/Recipe.h"
+#include "frontends/Problem.h"
+#include "mlir/IR/BuiltinOps.h"
+#include "mlir/IR/OwningOpRef.h"
+
+namespace llmc::driver {
+
+struct LoadedModel {
+  mlir::OwningOpRef<mlir::ModuleOp> module; // level `imported`, with its recipe; null if there are problems
+  std::string folder;                       // that paths of `train.source` are relative to
+  Problems problems;
+  std::vector<std::string> notes;
+};
+
+/// Reads a model and a recipe. Everything that is wrong in either is reported at once. `batch.step` and `batch.micro` of the
+/// module's recipe are numbers: the exported batch where the recipe says nothing.
+LoadedModel loadModel(llvm::StringRef modelPath, llvm::StringRef recipePath, mlir::MLIRContext *context);
+
+/// A location as errors show it: the ONNX node, then the Python line if it is known.
+std::string describe(mlir::Location loc);
+
+} // namespace llmc::driver
+
+#endif // LLMC_COMPILER_DRIVER_FRONTEND_H

@@ -1,0 +1,20 @@
+// RUN: llmc-opt %s --import-resize-batch --split-input-file --verify-diagnostics | FileCheck %s
+
+// Inputs, reshapes and a constant that is equal for all samples follow the micro-batch of the recipe.
+// CHECK-LABEL: func.func @forward
+//  CHECK-SAME:   tensor<2x3x4xf32>
+//       CHECK:   arith.constant dense<{{.}}{{.}}1.000000e+00, 2.000000e+00, 3.000000e+00, 4.000000e+00], [1.000000e+00, 2.000000e+00, 3.000000e+00, 4.000000e+00]{{.}}> : tensor<2x4xf32>
+//       CHECK:   tensor.collapse_shape {{.+}} : tensor<2x3x4xf32> into tensor<6x4xf32>
+//       CHECK:   tensor.expand_shape {{.+}} output_shape [2, 3, 4] : tensor<6x4xf32> into tensor<2x3x4xf32>
+//       CHECK:   arith.addf %{{.+}}, %{{.+}} : tensor<2x4xf32>
+module attributes {train.recipe = {"batch.micro" = 2 : i64, "batch.step" = 2 : i64}} {
+func.func @forward(%x: tensor<4x3x4xf32> {train.name = "x", train.role = "input"}) -> tensor<4x4xf32> {
+  %c = arith.constant dense<[[1.0, 2.0, 3.0, 4.0], [1.0, 2.0, 3.0, 4.0], [1.0, 2.0, 3.0, 4.0], [1.0, 2.0, 3.0, 4.0]]> : tensor<4x4xf32>
+  %m = tensor.collapse_shape %x [[0, 1], [2]] : tensor<4x3x4xf32> into tensor<12x4xf32>
+  %t = math.tanh %m : tensor<12x4xf32>
+  %e = tensor.expand_shape %t [[0, 1], [2]] output_shape [4, 3, 4] : tensor<12x4xf32> into tensor<4x3x4xf32>
+  %s = nn.reduce %e {kind = 0 : i32, dims = array<i64: 1>} : (tensor<4x3x4xf32>) -> tensor<4x4xf32>
+  %r = arith.addf %s, %c : tensor<4x4xf32>
+  return %r : tensor<4x4xf32>
+}
+}

@@ -1,0 +1,38 @@
+// RUN: llmc-opt %s --lowering-outline-kernels --lowering-select-library --split-input-file | FileCheck %s
+
+// Elementwise neighbours become one kernel, equal kernels one function; the contraction is its own.
+// CHECK-LABEL: func.func @block
+//       CHECK:   %[[A:.+]] = call @contract_[[C:.+]](%arg0, %arg1)
+//       CHECK:   %[[B:.+]] = call @[[K:.+]](%[[A]], %arg2)
+//       CHECK:   %[[D:.+]] = call @contract_[[C]](%[[B]], %arg1)
+//       CHECK:   call @[[K]](%[[D]], %arg2)
+//       CHECK: func.func private @contract_
+//  CHECK-SAME:   plan.gemm = {{.*}}k = 16 : i64, m = 32 : i64, n = 16 : i64
+//       CHECK: func.func private @[[K]]
+//       CHECK:   nn.broadcast
+//       CHECK:   arith.addf
+//       CHECK:   nn.gelu
+func.func @block(%x: tensor<4x8x16xf32>, %w: tensor<16x16xf32>, %bias: tensor<16xf32>) -> tensor<4x8x16xf32> {
+  %b = nn.broadcast %bias {dims = array<i64: 2>} : (tensor<16xf32>) -> tensor<4x8x16xf32>
+  %0 = nn.contract %x, %w {equation = "btk,nk->btn"} : (tensor<4x8x16xf32>, tensor<16x16xf32>) -> tensor<4x8x16xf32>
+  %1 = arith.addf %0, %b : tensor<4x8x16xf32>
+  %2 = nn.gelu %1 {tanh = true} : (tensor<4x8x16xf32>) -> tensor<4x8x16xf32>
+  %3 = nn.contract %2, %w {equation = "btk,nk->btn"} : (tensor<4x8x16xf32>, tensor<16x16xf32>) -> tensor<4x8x16xf32>
+  %4 = arith.addf %3, %b : tensor<4x8x16xf32>
+  %5 = nn.gelu %4 {tanh = true} : (tensor<4x8x16xf32>) -> tensor<4x8x16xf32>
+  return %5 : tensor<4x8x16xf32>
+}
+
+// -----
+
+// A path that leaves a group and comes back keeps it from growing: the sum waits for the contraction.
+// CHECK-LABEL: func.func @cycle
+//       CHECK:   %[[E:.+]] = call @exp_
+//       CHECK:   %[[Y:.+]] = call @contract_{{.+}}(%[[E]]
+//       CHECK:   call @addf_{{.+}}(%[[E]], %[[Y]])
+func.func @cycle(%x: tensor<4x4xf32>, %w: tensor<4x4xf32>) -> tensor<4x4xf32> {
+  %e = math.exp %x : tensor<4x4xf32>
+  %y = nn.contract %e, %w {equation = "mk,kn->mn"} : (tensor<4x4xf32>, tensor<4x4xf32>) -> tensor<4x4xf32>
+  %s = arith.addf %e, %y : tensor<4x4xf32>
+  return %s : tensor<4x4xf32>
+}

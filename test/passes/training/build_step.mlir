@@ -1,0 +1,22 @@
+// RUN: llmc-opt %s --training-select-outputs --training-normalize-loss --training-build-step | FileCheck %s
+
+// One micro-batch a step: gradients are results, not accumulators; other outputs of the graph are gone.
+// CHECK-LABEL: func.func private @forward
+//   CHECK-NOT:   train.name = "logits"
+// CHECK-LABEL: func.func @evaluate
+// CHECK-LABEL: func.func @accumulate
+//       CHECK:   %[[R:.+]]:3 = train.value_and_grad @forward
+//       CHECK:   return %[[R]]#2, %[[R]]#0, %[[R]]#1
+// CHECK-LABEL: func.func @update
+//  CHECK-SAME:   train.name = "exp_avg.w", train.role = "moment"
+//       CHECK:   nn.sum_of_squares
+//       CHECK:   nn.adamw
+//       CHECK:   arith.addi
+func.func @forward(%x: tensor<4x5xf32> {train.name = "x", train.role = "input"}, %labels: tensor<4xi64> {train.name = "labels", train.role = "input"},
+                   %w: tensor<5x5xf32> {train.name = "w", train.role = "param"})
+    -> (tensor<f32> {train.name = "loss"}, tensor<4x5xf32> {train.name = "logits"}) {
+  %y = nn.contract %x, %w {equation = "bc,vc->bv"} : (tensor<4x5xf32>, tensor<5x5xf32>) -> tensor<4x5xf32>
+  %sum, %n, %lse = nn.cross_entropy %y, %labels {ignore_index = -100 : i64} : (tensor<4x5xf32>, tensor<4xi64>) -> (tensor<f32>, tensor<f32>, tensor<4xf32>)
+  %loss = arith.divf %sum, %n : tensor<f32>
+  return %loss, %y : tensor<f32>, tensor<4x5xf32>
+}

@@ -1,0 +1,115 @@
+//===- GemmTest.cpp - contractions against plain loops --------------------===//
+#include "runtime/executor/ThreadPool.h"
+#include "runtime/kernels/Gemm.h"
+#include "runtime/kernels/PlainGemm.h"
+#include <cmath>
+#include <cstring>
+#include <gtest/gtest.h>
+#include <random>
+
+using namespace llmc::runtime;
+
+namespace {
+
+struct Problem {
+  int64_t m, n, k, tileM, tileN;
+  bool transposeA, transposeB;
+  float beta = 0;
+  bool bias = false;
+  fb::Activation activation = fb::Activation::None;
+  int64_t pad = 0; // extra elements per row
+};
+
+template <typename T> std::vector<T> random(size_t count, unsigned seed) {
+  std::mt19937 engine(seed);
+  std::uniform_real_distribution<double> distribution(-1, 1);
+  std::vector<T> values(count);
+  for (T &value : values)
+    value = static_cast<T>(distribution(engine));
+  return values;
+}
+
+/// The result of `p` with `threads` threads: batch of two over A and C, B shared.
+template <typename T> std::vector<T> compute(const Problem &p, unsigned threads, bool plain) {
+  fb::GemmT gemm;
+  gemm.type = gemm.output_type = sizeof(T) == 8 ? fb::DataType::F64 : fb::DataType::F32;
+  gemm.m = p.m, gemm.n = p.n, gemm.k = p.k, gemm.tile_m = p.tileM, gemm.tile_n = p.tileN;
+  gemm.a_row = p.transposeA ? 1 : p.k + p.pad, gemm.a_column = p.transposeA ? p.m + p.pad : 1;
+  gemm.b_row = p.transposeB ? 1 : p.n + p.pad, gemm.b_column = p.transposeB ? p.k + p.pad : 1;
+  gemm.c_row = p.n + p.pad;
+  gemm.beta = p.beta, gemm.has_bias = p.bias, gemm.activation = p.activation;
+  int64_t sizeA = (std::max(p.m, p.k) + p.pad) * std::max(p.m, p.k), sizeC = p.m * (p.n + p.pad);
+  gemm.batch = {2}, gemm.a_batch = {sizeA}, gemm.b_batch = {0}, gemm.c_batch = {sizeC};
+  std::vector<T> a = random<T>(2 * sizeA, 1), b = random<T>((std::max(p.n, p.k) + p.pad) * std::max(p.n, p.k), 2);
+  std::vector<T> c = random<T>(2 * sizeC, 3), bias = random<T>(p.n, 4);
+  if (plain) {
+    TileShape shape{p.m, p.n, p.k, gemm.a_row, gemm.a_column, gemm.b_row, gemm.b_column, gemm.c_row};
+    std::vector<T> row(p.n);
+    for (int64_t i = 0; i < 2; ++i)
+      plainTile<T>(shape, a.data() + i * sizeA, b.data(), c.data() + i * sizeC, p.bias ? bias.data() : nullptr, p.beta,
+                   p.activation, row.data());
+    return c;
+  }
+  flatbuffers::FlatBufferBuilder builder;
+  builder.Finish(fb::Gemm::Pack(builder, &gemm));
+  ThreadPool pool(threads, GemmLibrary::initializeThread);
+  auto library = GemmLibrary::create(threads);
+  auto bound = (*library)->bind(*flatbuffers::GetRoot<fb::Gemm>(builder.GetBufferPointer()),
+                                {a.data(), b.data(), c.data(), p.bias ? bias.data() : nullptr});
+  EXPECT_TRUE(bound.ok());
+  pool.forEach((*bound)->tiles(), [&](int64_t tile, unsigned thread) { EXPECT_TRUE((*bound)->runTile(tile, thread)); });
+  return c;
+}
+
+template <typename T> void check(const Problem &p, double tolerance) {
+  std::vector<T> expected = compute<T>(p, 1, true), one = compute<T>(p, 1, false);
+  double largest = 0, difference = 0;
+  for (size_t i = 0; i < expected.size(); ++i) {
+    largest = std::max(largest, std::fabs(static_cast<double>(expected[i])));
+    difference = std::max(difference, std::fabs(static_cast<double>(expected[i]) - static_cast<double>(one[i])));
+  }
+  EXPECT_LT(difference, tolerance * largest) << p.m << "x" << p.n << "x" << p.k << " A" << p.transposeA << " B" << p.transposeB;
+  for (unsigned threads : {2u, 4u})
+    EXPECT_EQ(std::memcmp(one.data(), compute<T>(p, threads, false).data(), one.size() * sizeof(T)), 0) << threads;
+}
+
+TEST(Gemm, AllLayoutsAndOddSizes) {
+  struct Size {
+    int64_t m, n, k, tileM, tileN;
+  };
+  for (Size s : {Size{1, 1, 1, 4, 4}, Size{7, 5, 3, 4, 2}, Size{33, 65, 17, 16, 32}, Size{128, 1, 40, 64, 64},
+                 Size{1, 100, 257, 8, 48}, Size{97, 130, 300, 64, 64}})
+    for (int layout = 0; layout < 4; ++layout)
+      for (int64_t pad : {0, 3})
+        check<float>({s.m, s.n, s.k, s.tileM, s.tileN, (layout & 1) != 0, (layout & 2) != 0, 0, false, fb::Activation::None, pad}, 2e-6);
+}
+
+TEST(Gemm, BetaBiasActivation) {
+  for (int layout = 0; layout < 4; ++layout) {
+    bool ta = layout & 1, tb = layout & 2;
+    check<float>({70, 90, 50, 32, 48, ta, tb, 1.0f}, 2e-6);
+    check<float>({70, 90, 50, 32, 48, ta, tb, 0.5f, true}, 2e-6);
+    for (fb::Activation activation : {fb::Activation::GeluTanh, fb::Activation::GeluErf, fb::Activation::Relu, fb::Activation::Silu})
+      check<float>({70, 90, 50, 32, 48, ta, tb, 0.0f, true, activation}, 4e-6);
+  }
+}
+
+TEST(Gemm, DoublePrecision) { check<double>({33, 20, 17, 16, 8, true, false, 1.0f, true}, 1e-14); }
+
+TEST(ThreadPool, RunsEachItemOnce) {
+  for (unsigned threads : {1u, 2u, 5u}) {
+    ThreadPool pool(threads, [] {});
+    for (int64_t items : {0, 1, 2, 3, 1000}) {
+      std::vector<std::atomic<int>> counts(static_cast<size_t>(items));
+      for (int round = 0; round < 20; ++round)
+        pool.forEach(items, [&](int64_t item, unsigned thread) {
+          EXPECT_LT(thread, threads);
+          ++counts[static_cast<size_t>(item)];
+        });
+      for (auto &count : counts)
+        ASSERT_EQ(count.load(), 20);
+    }
+  }
+}
+
+} // namespace

@@ -1,0 +1,273 @@
+//===- IoTest.cpp - files, random numbers, views --------------------------===//
+#include "runtime/io/Checkpoint.h"
+#include "runtime/io/Data.h"
+#include "runtime/io/ParameterInit.h"
+#include "runtime/io/Random.h"
+#include "runtime/support/Checked.h"
+#include "test/runtime/TinyPlan.h"
+#include <cmath>
+#include <cstring>
+#include <filesystem>
+#include <set>
+
+using namespace llmc::runtime;
+using namespace llmc::test;
+
+namespace {
+
+std::vector<uint8_t> safetensors(const std::string &header, size_t dataBytes, int64_t lengthError = 0) {
+  uint64_t length = header.size() + static_cast<uint64_t>(lengthError);
+  std::vector<uint8_t> bytes(8 + header.size() + dataBytes);
+  std::memcpy(bytes.data(), &length, 8);
+  std::memcpy(bytes.data() + 8, header.data(), header.size());
+  return bytes;
+}
+
+TEST(Safetensors, DamagedFilesAreRefused) {
+  TemporaryFolder folder;
+  auto isRefused = [&](const std::vector<uint8_t> &bytes) {
+    writeBytes(folder / "x.safetensors", bytes);
+    return SafetensorsFile::open(folder / "x.safetensors").status().code == StatusCode::BadInput;
+  };
+  const std::string good = R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})";
+  EXPECT_FALSE(isRefused(safetensors(good, 8)));
+  EXPECT_TRUE(isRefused({}));
+  EXPECT_TRUE(isRefused({1, 2, 3}));
+  EXPECT_TRUE(isRefused(safetensors(good, 7)));                   // cut
+  EXPECT_TRUE(isRefused(safetensors(good, 9)));                   // bytes left
+  EXPECT_TRUE(isRefused(safetensors(good, 8, -1)));               // header cut
+  EXPECT_TRUE(isRefused(safetensors(good, 8, 1'000'000)));        // header longer than the file
+  EXPECT_TRUE(isRefused(safetensors(good, 8, INT64_MIN)));        // header of 2^63 bytes
+  EXPECT_TRUE(isRefused(safetensors("[]", 0)));
+  EXPECT_TRUE(isRefused(safetensors("{\"a\":1}", 0)));
+  for (const char *bad : {R"({"a":{"dtype":"F99","shape":[2],"data_offsets":[0,8]}})",   // unknown type
+                          R"({"a":{"dtype":"F32","shape":[3],"data_offsets":[0,8]}})",   // size
+                          R"({"a":{"dtype":"F32","shape":[-2],"data_offsets":[0,8]}})",  // negative
+                          R"({"a":{"dtype":"F32","shape":[2.0],"data_offsets":[0,8]}})", // no integer
+                          R"({"a":{"dtype":"F32","shape":2,"data_offsets":[0,8]}})",
+                          R"({"a":{"dtype":3,"shape":[2],"data_offsets":[0,8]}})",
+                          R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[8,0]}})",   // reversed
+                          R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0]}})",
+                          R"({"a":{"dtype":"F32","shape":[2]}})",
+                          R"({"a":{"dtype":"F32","shape":[4611686018427387904,4],"data_offsets":[0,8]}})",
+                          R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,18446744073709551615]}})",
+                          R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}})"})
+    EXPECT_TRUE(isRefused(safetensors(bad, 8))) << bad;
+}
+
+TEST(Safetensors, WritesWhatItReads) {
+  TemporaryFolder folder;
+  std::vector<float> values = {1, 2, 3, 4, 5, 6};
+  auto fetch = [&](std::vector<uint8_t> &) { return Bytes(reinterpret_cast<uint8_t *>(values.data()), 24); };
+  std::string digest;
+  ASSERT_TRUE(writeSafetensors(folder / "x", {{"b", fb::DataType::F32, {2, 3}, fetch}, {"a", fb::DataType::F32, {6}, fetch}}, &digest).ok());
+  auto file = SafetensorsFile::open(folder / "x");
+  ASSERT_TRUE(file.ok()) << file.status().message;
+  EXPECT_EQ(digest, digestOf((*file)->bytes()));
+  const TensorInfo *info = (*file)->find("b");
+  ASSERT_TRUE(info);
+  EXPECT_EQ(std::memcmp((*file)->data(*info).data(), values.data(), 24), 0);
+  EXPECT_FALSE(std::filesystem::exists(folder / "x.tmp"));
+}
+
+TEST(TokenFile, ReadsItsFormats) {
+  TemporaryFolder folder;
+  writeBytes(folder / "a.u16", {1, 0, 0, 1});
+  writeBytes(folder / "a.u32", {1, 0, 0, 0, 0, 0, 0, 255});
+  writeBytes(folder / "a.txt", {'h', 'i', 200});
+  auto wide = TokenFile::open(folder / "a.u32");
+  EXPECT_EQ((*TokenFile::open(folder / "a.u16"))->at(1), 256);
+  EXPECT_EQ((*wide)->at(1), 0xff000000);
+  EXPECT_EQ((*TokenFile::open(folder / "a.txt"))->at(2), 200);
+  std::vector<uint8_t> bin(1024 + 6);
+  int32_t header[3] = {20240520, 1, 3};
+  std::memcpy(bin.data(), header, sizeof(header));
+  bin[1026] = 9;
+  writeBytes(folder / "a.bin", bin);
+  auto tokens = TokenFile::open(folder / "a.bin");
+  ASSERT_TRUE(tokens.ok()) << tokens.status().message;
+  EXPECT_EQ((*tokens)->count(), 3u);
+  EXPECT_EQ((*tokens)->at(1), 9);
+}
+
+TEST(TokenFile, DamagedFilesAreRefused) {
+  TemporaryFolder folder;
+  auto isRefused = [&](const char *name, const std::vector<uint8_t> &bytes) {
+    writeBytes(folder / name, bytes);
+    return TokenFile::open(folder / name).status().code == StatusCode::BadInput;
+  };
+  EXPECT_TRUE(isRefused("a.u16", {}));
+  EXPECT_TRUE(isRefused("a.u16", {1, 2, 3}));
+  EXPECT_TRUE(isRefused("a.u32", {1, 2, 3, 4, 5}));
+  EXPECT_TRUE(isRefused("a.txt", {}));
+  EXPECT_TRUE(isRefused("a.bin", std::vector<uint8_t>(100)));
+  EXPECT_TRUE(isRefused("a.bin", std::vector<uint8_t>(2000)));
+  std::vector<uint8_t> bin(1024 + 6);
+  for (int32_t count : {4, 2, -1}) {
+    int32_t header[3] = {20240520, 1, count};
+    std::memcpy(bin.data(), header, sizeof(header));
+    EXPECT_TRUE(isRefused("a.bin", bin)) << count;
+  }
+}
+
+// Known answers of Random123's kat_vectors.
+TEST(Random, PhiloxKnownAnswers) {
+  EXPECT_EQ(philox({0, 0, 0, 0}, {0, 0}), (std::array<uint32_t, 4>{0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8}));
+  EXPECT_EQ(philox({~0u, ~0u, ~0u, ~0u}, {~0u, ~0u}), (std::array<uint32_t, 4>{0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd}));
+}
+
+TEST(Random, NormalHasItsMoments) {
+  RandomStream stream(1, "w");
+  double sum = 0, squares = 0, fourth = 0;
+  constexpr int kCount = 200'000;
+  for (int i = 0; i < kCount; i += 2)
+    for (float value : stream.normalPair(static_cast<uint64_t>(i))) {
+      sum += value;
+      squares += double(value) * value;
+      fourth += std::pow(value, 4);
+    }
+  EXPECT_NEAR(sum / kCount, 0, 0.01);
+  EXPECT_NEAR(squares / kCount, 1, 0.02);
+  EXPECT_NEAR(fourth / kCount, 3, 0.1);
+}
+
+TEST(Random, PermutationIsABijection) {
+  for (uint64_t size : {1, 2, 3, 4, 5, 16, 17, 1000, 4097}) {
+    Permutation order(size, 42, 3);
+    std::set<uint64_t> seen;
+    for (uint64_t i = 0; i < size; ++i)
+      seen.insert(order(i));
+    EXPECT_EQ(seen.size(), size);
+    EXPECT_LT(*seen.rbegin(), size);
+  }
+  Permutation first(1000, 42, 0), second(1000, 42, 1), other(1000, 43, 0);
+  int equal = 0;
+  for (uint64_t i = 0; i < 1000; ++i)
+    equal += (first(i) == second(i)) + (first(i) == other(i)) + (first(i) == i);
+  EXPECT_LT(equal, 30);
+}
+
+TEST(View, RoundTrips) {
+  std::vector<float> logical(24), compiled(40), back(24);
+  for (int i = 0; i < 24; ++i)
+    logical[i] = static_cast<float>(i + 1);
+  std::vector<ViewStep> steps = {{fb::ViewKind::Reshape, {2, 3, 4}}, {fb::ViewKind::Permute, {2, 0, 1}},
+                                 {fb::ViewKind::Pad, {0, 1, 0, 0, 1, 0}}};
+  Shape shape = {4, 6};
+  std::string problem;
+  ASSERT_TRUE(applyToShape(steps, shape, problem)) << problem;
+  EXPECT_EQ(shape, (Shape{5, 2, 4}));
+  toCompiled(steps, {4, 6}, 4, logical.data(), compiled.data());
+  EXPECT_EQ(compiled[0], 0);               // padding
+  EXPECT_EQ(compiled[1], 1);               // [0, 0, 1] is [0, 0, 0] of the permuted tensor
+  EXPECT_EQ(compiled[1 * 8 + 1 * 4 + 2], 18); // [1, 1, 1] of it: row 1, column 1, place 1 of 2 x 3 x 4
+  toLogical(steps, {4, 6}, 4, compiled.data(), back.data());
+  EXPECT_EQ(logical, back);
+}
+
+TEST(View, SliceTakesAPart) {
+  std::vector<int32_t> logical = {1, 2, 3, 4, 5, 6}, compiled(2), back(6);
+  std::vector<ViewStep> steps = {{fb::ViewKind::Slice, {1, 1, 1, 2}}};
+  toCompiled(steps, {2, 3}, 4, logical.data(), compiled.data());
+  EXPECT_EQ(compiled, (std::vector<int32_t>{5, 6}));
+  toLogical(steps, {2, 3}, 4, compiled.data(), back.data());
+  EXPECT_EQ(back, (std::vector<int32_t>{0, 0, 0, 0, 5, 6}));
+}
+
+TEST(Numbers, HalfTypesRoundTrip) {
+  for (fb::DataType type : {fb::DataType::F16, fb::DataType::BF16})
+    for (uint32_t bits = 0; bits < 65536; ++bits) {
+      uint16_t half = static_cast<uint16_t>(bits), back;
+      float value;
+      convertElements(type, &half, fb::DataType::F32, &value, 1);
+      convertElements(fb::DataType::F32, &value, type, &back, 1);
+      ASSERT_TRUE(std::isnan(value) || half == back) << bits;
+    }
+  float tie = 1.00048828125f; // halfway between two f16 numbers: to even
+  uint16_t half;
+  convertElements(fb::DataType::F32, &tie, fb::DataType::F16, &half, 1);
+  EXPECT_EQ(half, 0x3c00);
+}
+
+TEST(Checked, NoticesOverflow) {
+  EXPECT_FALSE((Checked(INT64_MAX) + 1).valid());
+  EXPECT_FALSE((Checked(int64_t(1) << 40) * (int64_t(1) << 40)).valid());
+  EXPECT_FALSE((Checked(3) - 4).valid());
+  EXPECT_FALSE((Checked(-1) + 5).valid());
+  EXPECT_FALSE(Checked(uint64_t(1) << 63).valid());
+  EXPECT_EQ((Checked(6) * 7).value(), 42);
+}
+
+TEST(Paths, StayInTheirFolder) {
+  for (const char *bad : {"", "/a", "..", "../a", "a/..", "a/../b"})
+    EXPECT_FALSE(isContainedPath(bad)) << bad;
+  for (const char *good : {"a", "a/b", "..a", "a..b/c"})
+    EXPECT_TRUE(isContainedPath(good)) << good;
+  TemporaryFolder folder, outside;
+  writeBytes(outside / "secret", {1});
+  writeBytes(folder / "file", {1});
+  std::filesystem::create_symlink(outside / "secret", folder / "link");
+  std::filesystem::create_symlink(folder / "file", folder / "inner");
+  EXPECT_TRUE(resolveInside(folder.path, "file").ok());
+  EXPECT_TRUE(resolveInside(folder.path, "inner").ok());
+  EXPECT_EQ(resolveInside(folder.path, "link").status().code, StatusCode::BadInput);
+  EXPECT_EQ(resolveInside(folder.path, "missing").status().code, StatusCode::BadInput);
+}
+
+/// A plan of arrays instead of tokens, and its file.
+struct ArrayPlan {
+  explicit ArrayPlan(fb::Source source) {
+    fb::PlanT plan = tinyPlan();
+    for (auto &input : plan.programs[0]->segments[0]->inputs) {
+      input->source = input->name == "ids" ? fb::Source::Array : source;
+      input->array = "x";
+    }
+    bytes = pack(plan);
+  }
+  const fb::RankProgram &program() const { return *fb::GetPlan(bytes.data())->programs()->Get(0); }
+  const fb::Segment &segment() const { return *program().segments()->Get(0); }
+  std::vector<uint8_t> bytes;
+};
+
+TEST(Data, ArraysAreSplitInOrderAndShifted) {
+  TemporaryFolder folder;
+  std::vector<int64_t> ids(16);
+  for (int i = 0; i < 16; ++i)
+    ids[i] = i % 8;
+  auto fetch = [&](std::vector<uint8_t> &) { return Bytes(reinterpret_cast<uint8_t *>(ids.data()), 128); };
+  ASSERT_TRUE(writeSafetensors(folder / "x.safetensors", {{"x.0", fb::DataType::I64, {4, 4}, fetch}, {"x.1", fb::DataType::I64, {4, 4}, fetch}}).ok());
+  ArrayPlan plan(fb::Source::ArrayNext);
+  DataOptions options{{folder / "x.safetensors"}, 4, 2, 4, 8, 1, true};
+  auto data = DataSet::open(options, plan.segment(), plan.program());
+  ASSERT_TRUE(data.ok()) << data.status().message;
+  EXPECT_EQ((*data)->steps(), 2u);
+  std::vector<int64_t> row(8);
+  const fb::Input &labels = *plan.segment().inputs()->Get(1);
+  ASSERT_TRUE((*data)->fill(labels, *plan.program().buffers()->Get(labels.buffer()), 1, 1, row.data()).ok());
+  EXPECT_EQ(row, (std::vector<int64_t>{1, 2, 3, -100, 5, 6, 7, -100}));
+  EXPECT_EQ((*data)->fill(labels, *plan.program().buffers()->Get(labels.buffer()), 2, 0, row.data()).code, StatusCode::BadInput);
+  ids[5] = 8;
+  ASSERT_TRUE(writeSafetensors(folder / "y.safetensors", {{"x.0", fb::DataType::I64, {4, 4}, fetch}}).ok());
+  options.files = {folder / "y.safetensors"};
+  auto wrong = DataSet::open(options, plan.segment(), plan.program());
+  Status status = (*wrong)->fill(labels, *plan.program().buffers()->Get(labels.buffer()), 0, 0, row.data());
+  EXPECT_NE(status.message.find("element 5"), std::string::npos) << status.message;
+}
+
+TEST(Data, ArraysThatDoNotFitAreRefused) {
+  TemporaryFolder folder;
+  std::vector<int64_t> ids(16);
+  auto fetch = [&](std::vector<uint8_t> &) { return Bytes(reinterpret_cast<uint8_t *>(ids.data()), 128); };
+  ArrayPlan plan(fb::Source::Array);
+  auto codeOf = [&](const char *name, fb::DataType type, Shape shape) {
+    EXPECT_TRUE(writeSafetensors(folder / "x.safetensors", {{name, type, shape, fetch}}).ok());
+    DataOptions options{{folder / "x.safetensors"}, 4, 2, 4, 8, 1, true};
+    return DataSet::open(options, plan.segment(), plan.program()).status().code;
+  };
+  EXPECT_EQ(codeOf("x.0", fb::DataType::I64, {4, 4}), StatusCode::Ok);
+  EXPECT_EQ(codeOf("x.0", fb::DataType::I64, {2, 8}), StatusCode::BadInput);
+  EXPECT_EQ(codeOf("x.0", fb::DataType::F64, {4, 4}), StatusCode::BadInput);
+  EXPECT_EQ(codeOf("x.1", fb::DataType::I64, {4, 4}), StatusCode::BadInput);
+}
+
+} // namespace

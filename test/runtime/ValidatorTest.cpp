@@ -1,0 +1,233 @@
+//===- ValidatorTest.cpp - altered plans are refused ----------------------===//
+//
+// Each case changes one thing in a valid plan and names a part of the message that must come.
+//
+//===----------------------------------------------------------------------===//
+#include "runtime/plan/Validator.h"
+#include "test/runtime/TinyPlan.h"
+#include <algorithm>
+#include <cmath>
+#include <functional>
+#include <limits>
+
+using namespace llmc::runtime;
+using namespace llmc::test;
+
+namespace {
+
+std::vector<std::string> problemsOf(const fb::PlanT &plan, PlanSizes sizes = {1000, 0}) {
+  std::vector<uint8_t> bytes = pack(plan);
+  flatbuffers::Verifier verifier(bytes.data(), bytes.size());
+  EXPECT_TRUE(fb::VerifyPlanBuffer(verifier));
+  return validatePlan(*fb::GetPlan(bytes.data()), sizes);
+}
+
+struct Case {
+  const char *expected;
+  std::function<void(fb::PlanT &)> alter;
+};
+
+fb::RankProgramT &program(fb::PlanT &plan) { return *plan.programs[0]; }
+fb::BufferT &buffer(fb::PlanT &plan, int index) { return *program(plan).buffers[index]; }
+fb::InstructionT &at(fb::PlanT &plan, int segment, int index) { return *program(plan).segments[segment]->instructions[index]; }
+fb::GemmT &gemm(fb::PlanT &plan) { return *at(plan, Accumulate, 1).body.AsGemm(); }
+fb::ParameterT &parameter(fb::PlanT &plan) { return *program(plan).parameters[0]; }
+
+void runCases(const std::vector<Case> &cases) {
+  for (const Case &test : cases) {
+    fb::PlanT plan = tinyPlan();
+    test.alter(plan);
+    std::vector<std::string> problems = problemsOf(plan);
+    bool found = std::any_of(problems.begin(), problems.end(),
+                             [&](const std::string &text) { return text.find(test.expected) != std::string::npos; });
+    std::string all;
+    for (const std::string &text : problems)
+      all += "\n  " + text;
+    EXPECT_TRUE(found) << "expected '" << test.expected << "', got:" << all;
+  }
+}
+
+TEST(Validator, TakesAValidPlan) { EXPECT_EQ(problemsOf(tinyPlan()), std::vector<std::string>()); }
+
+TEST(Validator, Plan) {
+  runCases({
+      {"no micro-batches", [](fb::PlanT &p) { p.micro_batches = 0; }},
+      {"no samples per micro-batch", [](fb::PlanT &p) { p.samples_per_micro_batch = 0; }},
+      {"samples per step", [](fb::PlanT &p) { p.samples_per_step = 5; }},
+      {"no ranks", [](fb::PlanT &p) { p.ranks.clear(); }},
+      {"program out of range", [](fb::PlanT &p) { p.ranks[0]->program = 1; }},
+      {"no program", [](fb::PlanT &p) { p.programs.clear(); }},
+      {"symbol is not an identifier", [](fb::PlanT &p) { p.kernels[0]->symbol = "a b"; }},
+      {"has no workgroups", [](fb::PlanT &p) { p.kernels[0]->workgroups = 0; }},
+  });
+  EXPECT_FALSE(problemsOf(tinyPlan(), {0, 0}).empty()) << "kernels without an image";
+}
+
+TEST(Validator, Buffers) {
+  runCases({
+      {"arena out of range", [](fb::PlanT &p) { buffer(p, Weight).arena = 4; }},
+      {"leaves its arena", [](fb::PlanT &p) { buffer(p, Weight).bytes = 1 << 20; }},
+      {"leaves its arena", [](fb::PlanT &p) { buffer(p, Weight).offset = UINT64_MAX - 15; }},
+      {"leaves its arena", [](fb::PlanT &p) { program(p).arenas[0]->bytes = 64; }},
+      {"impossibly large", [](fb::PlanT &p) { program(p).arenas[0]->bytes = UINT64_MAX; }},
+      {"shape does not fit", [](fb::PlanT &p) { buffer(p, Weight).shape = {8, 9}; }},
+      {"shape does not fit", [](fb::PlanT &p) { buffer(p, Weight).shape = {-8, -8}; }},
+      {"shape does not fit", [](fb::PlanT &p) { buffer(p, Weight).shape = {INT64_MAX, INT64_MAX, 4}; }},
+      {"not aligned", [](fb::PlanT &p) { buffer(p, Onehot).offset += 2; }},
+      {"is empty", [](fb::PlanT &p) { buffer(p, LossSum).bytes = 0; }},
+      {"unknown element type", [](fb::PlanT &p) { buffer(p, Weight).type = static_cast<fb::DataType>(77); }},
+      {"unknown kind", [](fb::PlanT &p) { program(p).arenas[0]->kind = static_cast<fb::ArenaKind>(9); }},
+      {"larger than the constants", [](fb::PlanT &p) { program(p).arenas[2]->kind = fb::ArenaKind::Constant; }},
+      {"segment out of range", [](fb::PlanT &p) { buffer(p, Onehot).segment = 4; }},
+      {"segment out of range", [](fb::PlanT &p) { buffer(p, Onehot).segment = -2; }},
+      {"live range", [](fb::PlanT &p) { buffer(p, Onehot).first = 3, buffer(p, Onehot).last = 0; }},
+      {"live range", [](fb::PlanT &p) { buffer(p, Onehot).last = 4; }},
+      {"outlives segments", [](fb::PlanT &p) { buffer(p, Weight).segment = 0; }},
+      {"overlaps 'weight'", [](fb::PlanT &p) { buffer(p, Momentum).offset = 128; }},
+      {"overlaps", [](fb::PlanT &p) { buffer(p, Logits).offset = buffer(p, LogitsGradient).offset = 64; }},
+      {"overlaps", [](fb::PlanT &p) { buffer(p, Onehot).segment = -1; }},
+      {"goes in a circle", [](fb::PlanT &p) { buffer(p, Logits).alias_of = LogitsGradient; }},
+      {"goes in a circle", [](fb::PlanT &p) { buffer(p, Logits).alias_of = 99; }},
+      {"goes in a circle", [](fb::PlanT &p) { buffer(p, Logits).alias_of = Logits; }},
+      {"does not lie inside", [](fb::PlanT &p) { buffer(p, LogitsGradient).alias_of = Onehot; }},
+      {"outlives the buffer", [](fb::PlanT &p) { buffer(p, LogitsGradient).first = 0; }},
+  });
+}
+
+TEST(Validator, Operands) {
+  runCases({
+      {"buffer out of range", [](fb::PlanT &p) { at(p, 0, 0).operands[0]->buffer = 99; }},
+      {"leaves its buffer", [](fb::PlanT &p) { at(p, 0, 0).operands[1]->bytes += 4; }},
+      {"leaves its buffer", [](fb::PlanT &p) { at(p, 0, 0).operands[1]->offset = UINT64_MAX - 3; }},
+      {"leaves its buffer", [](fb::PlanT &p) { at(p, 0, 0).operands[1]->bytes = 0; }},
+      {"not aligned", [](fb::PlanT &p) { at(p, 0, 0).operands[1]->offset = 1, at(p, 0, 0).operands[1]->bytes -= 4; }},
+      {"unknown access", [](fb::PlanT &p) { at(p, 0, 0).operands[0]->access = static_cast<fb::Access>(3); }},
+      {"used outside its life", [](fb::PlanT &p) { buffer(p, Onehot).last = 2; }},
+      {"used outside its life", [](fb::PlanT &p) { at(p, 0, 1).operands[0]->buffer = EvalOnehot; }},
+      {"read before it is written", [](fb::PlanT &p) { std::swap(program(p).segments[0]->instructions[0], program(p).segments[0]->instructions[1]), buffer(p, Logits).first = 0; }},
+      {"read before it is written", [](fb::PlanT &p) { at(p, 2, 0).operands[1]->bytes = 128, p.kernels[0]->arguments[1]->bytes = 128; }},
+      {"is no input of this segment", [](fb::PlanT &p) { program(p).segments[0]->inputs.erase(program(p).segments[0]->inputs.begin()); }},
+      {"written outside training", [](fb::PlanT &p) { at(p, 2, 1).operands[2]->buffer = Weight; }},
+  });
+}
+
+TEST(Validator, Launches) {
+  runCases({
+      {"kernel out of range", [](fb::PlanT &p) { at(p, 0, 0).body.AsLaunch()->kernel = 5; }},
+      {"takes 2 arguments, not 1", [](fb::PlanT &p) { at(p, 0, 0).operands.pop_back(); }},
+      {"takes 3 arguments", [](fb::PlanT &p) { at(p, 0, 0).body.AsLaunch()->kernel = 1; }},
+      {"fewer bytes", [](fb::PlanT &p) { at(p, 0, 0).operands[1]->bytes -= 4; }},
+      {"another access", [](fb::PlanT &p) { p.kernels[0]->arguments[1]->access = fb::Access::ReadWrite; }},
+      {"is not executed", [](fb::PlanT &p) { at(p, 0, 0).body.Set(fb::SendT()); }},
+      {"is not executed", [](fb::PlanT &p) { at(p, 0, 0).body.Set(fb::HostCallT()); }},
+      {"is not executed", [](fb::PlanT &p) { at(p, 0, 0).body.Reset(); }},
+      {"copy of unequal sizes", [](fb::PlanT &p) { at(p, 3, 2).operands[1]->bytes -= 4; }},
+      {"wrong access", [](fb::PlanT &p) { at(p, 3, 2).operands[0]->access = fb::Access::ReadWrite; }},
+      {"copy onto itself", [](fb::PlanT &p) { at(p, 3, 2).operands[1]->buffer = OutLogits; }},
+      {"fill width", [](fb::PlanT &p) { at(p, 3, 2).operands.pop_back(), at(p, 3, 2).body.Set(fb::FillT()); }},
+  });
+}
+
+TEST(Validator, Contractions) {
+  runCases({
+      {"size is impossible", [](fb::PlanT &p) { gemm(p).m = 0; }},
+      {"size is impossible", [](fb::PlanT &p) { gemm(p).k = -8; }},
+      {"A leaves its operand", [](fb::PlanT &p) { gemm(p).m = 9; }},
+      {"strides of B", [](fb::PlanT &p) { gemm(p).n = 9; }},
+      {"B leaves its operand", [](fb::PlanT &p) { gemm(p).b_row = 9; }},
+      {"strides of A", [](fb::PlanT &p) { gemm(p).a_column = 2; }},
+      {"strides of A", [](fb::PlanT &p) { gemm(p).a_row = int64_t(1) << 62; }},
+      {"row stride of C", [](fb::PlanT &p) { gemm(p).c_row = 7; }},
+      {"tile is impossible", [](fb::PlanT &p) { gemm(p).tile_m = 0; }},
+      {"batch sizes and strides", [](fb::PlanT &p) { gemm(p).batch = {2}; }},
+      {"elements of C overlap", [](fb::PlanT &p) { gemm(p).batch = {2}, gemm(p).a_batch = gemm(p).b_batch = gemm(p).c_batch = {0}; }},
+      {"leaves its operand", [](fb::PlanT &p) { gemm(p).batch = {2}, gemm(p).a_batch = gemm(p).b_batch = {0}, gemm(p).c_batch = {64}; }},
+      {"batch stride", [](fb::PlanT &p) { gemm(p).batch = {2}, gemm(p).a_batch = {-64}, gemm(p).b_batch = gemm(p).c_batch = {0}; }},
+      {"type is not executed", [](fb::PlanT &p) { gemm(p).type = fb::DataType::I8; }},
+      {"type is not executed", [](fb::PlanT &p) { gemm(p).output_type = fb::DataType::F64; }},
+      {"wrong number of operands", [](fb::PlanT &p) { gemm(p).has_bias = true; }},
+      {"access of C", [](fb::PlanT &p) { gemm(p).beta = 1; }},
+      {"beta is not finite", [](fb::PlanT &p) { gemm(p).beta = NAN; }},
+      {"unknown activation", [](fb::PlanT &p) { gemm(p).activation = static_cast<fb::Activation>(9); }},
+      {"C overlaps", [](fb::PlanT &p) { at(p, 0, 3).operands[0]->buffer = Gradient; }},
+  });
+}
+
+TEST(Validator, InputsOutputsSchedule) {
+  auto inputOf = [](fb::PlanT &p) -> fb::InputT & { return *program(p).segments[0]->inputs[0]; };
+  auto outputOf = [](fb::PlanT &p) -> fb::OutputT & { return *program(p).segments[1]->outputs[0]; };
+  runCases({
+      {"unknown source", [&](fb::PlanT &p) { inputOf(p).source = static_cast<fb::Source>(7); }},
+      {"its array has no name", [&](fb::PlanT &p) { inputOf(p).source = fb::Source::Array; }},
+      {"input arena", [&](fb::PlanT &p) { inputOf(p).buffer = Weight; }},
+      {"samples of a run", [&](fb::PlanT &p) { inputOf(p).buffer = PredictIds; }},
+      {"not [samples, sequence]", [](fb::PlanT &p) { p.sequence = 3; }},
+      {"two of one name", [&](fb::PlanT &p) { inputOf(p).name = "labels"; }},
+      {"is never written", [&](fb::PlanT &p) { at(p, 1, 0).operands[6]->buffer = OutNorm; }},
+      {"is not a scalar", [&](fb::PlanT &p) { outputOf(p).buffer = Gradient; }},
+      {"buffer out of range", [&](fb::PlanT &p) { outputOf(p).buffer = 1000; }},
+      {"does not outlive", [&](fb::PlanT &p) { program(p).segments[0]->outputs.push_back(std::make_unique<fb::OutputT>()), program(p).segments[0]->outputs[0]->name = "x", program(p).segments[0]->outputs[0]->buffer = Logits; }},
+      {"is unknown to this runtime", [](fb::PlanT &p) { program(p).segments[0]->name = "forward"; }},
+      {"two segments are named", [](fb::PlanT &p) { program(p).segments[3]->name = "evaluate"; }},
+      {"every micro-batch once", [](fb::PlanT &p) { program(p).schedule.pop_back(); }},
+      {"out of order", [](fb::PlanT &p) { std::swap(program(p).schedule[1], program(p).schedule[2]); }},
+      {"micro-batch out of order", [](fb::PlanT &p) { program(p).schedule[1]->micro_batch = 0; }},
+      {"slot out of range", [](fb::PlanT &p) { program(p).schedule[0]->slot = 1; }},
+      {"segment out of range", [](fb::PlanT &p) { program(p).schedule[0]->segment = 9; }},
+  });
+}
+
+TEST(Validator, ParametersAndScalars) {
+  auto setFile = [](fb::PlanT &p, const char *path) {
+    parameter(p).init->kind = fb::InitKind::File;
+    parameter(p).init->path = path;
+    parameter(p).init->bytes = 256;
+  };
+  runCases({
+      {"does not live in a state arena", [](fb::PlanT &p) { parameter(p).buffer = Onehot; }},
+      {"out of range or unsound", [](fb::PlanT &p) { parameter(p).buffer = 99; }},
+      {"do not match its buffer's shape", [](fb::PlanT &p) { parameter(p).shape = {4, 8}; }},
+      {"too large", [](fb::PlanT &p) { parameter(p).shape = {INT64_MAX, 8}; }},
+      {"not a permutation", [](fb::PlanT &p) { parameter(p).view[0]->values = {1, 1}; }},
+      {"wrong number of dimensions", [](fb::PlanT &p) { parameter(p).view[0]->values = {0}; }},
+      {"unknown view kind", [](fb::PlanT &p) { parameter(p).view[0]->kind = static_cast<fb::ViewKind>(8); }},
+      {"type differs", [](fb::PlanT &p) { parameter(p).type = fb::DataType::F64; }},
+      {"a name is empty", [](fb::PlanT &p) { parameter(p).name = ""; }},
+      {"two parameters are named", [](fb::PlanT &p) { parameter(p).aliases = {"bigram.weight"}; }},
+      {"is frozen", [](fb::PlanT &p) { parameter(p).trainable = false; }},
+      {"gradient out of range", [](fb::PlanT &p) { parameter(p).gradient = 99; }},
+      {"gradient and parameter differ", [](fb::PlanT &p) { parameter(p).gradient = LossSum; }},
+      {"shares its buffer", [](fb::PlanT &p) { parameter(p).states[0]->buffer = Weight; }},
+      {"state without a name", [](fb::PlanT &p) { parameter(p).states[0]->name = ""; }},
+      {"deviation is impossible", [](fb::PlanT &p) { parameter(p).init->b = -1; }},
+      {"deviation is impossible", [](fb::PlanT &p) { parameter(p).init->a = INFINITY; }},
+      {"leaves the folder", [&](fb::PlanT &p) { setFile(p, "/etc/passwd"); }},
+      {"leaves the folder", [&](fb::PlanT &p) { setFile(p, "a/../../b"); }},
+      {"leaves the folder", [&](fb::PlanT &p) { setFile(p, ""); }},
+      {"do not match its shape", [&](fb::PlanT &p) { setFile(p, "w.bin"), parameter(p).init->bytes = 255; }},
+      {"overflows", [&](fb::PlanT &p) { setFile(p, "w.bin"), parameter(p).init->offset = UINT64_MAX - 100; }},
+      {"type is not", [](fb::PlanT &p) { program(p).scalars[1]->type = fb::DataType::I8; }},
+      {"initial value is impossible", [](fb::PlanT &p) { program(p).scalars[1]->initial = NAN; }},
+      {"two of one name", [](fb::PlanT &p) { program(p).scalars[1]->name = "step"; }},
+      {"shares its buffer", [](fb::PlanT &p) { program(p).scalars[1]->buffer = StepCount; }},
+  });
+}
+
+TEST(Validator, ConstantsAreNotWritten) {
+  fb::PlanT plan = tinyPlan();
+  program(plan).arenas[2]->kind = fb::ArenaKind::Constant;
+  std::vector<std::string> problems = problemsOf(plan, {1000, 1 << 20});
+  ASSERT_FALSE(problems.empty());
+  EXPECT_NE(problems[0].find("is constant, but written"), std::string::npos) << problems[0];
+}
+
+// All problems come at once, not only the first.
+TEST(Validator, ReportsAllProblems) {
+  fb::PlanT plan = tinyPlan();
+  buffer(plan, Weight).arena = 9;
+  program(plan).schedule[0]->slot = 3;
+  program(plan).scalars[1]->initial = NAN;
+  EXPECT_GE(problemsOf(plan).size(), 3u);
+}
+
+} // namespace

@@ -1,0 +1,96 @@
+//===- Check.cpp - llmc check and llmc compile ---------------------------------------===//
+#include "dialects/interfaces/Interfaces.h"
+#include "dialects/train/Train.h"
+#include "frontends/onnx/Importer.h"
+#include "frontends/onnx/Reader.h"
+#include "frontends/recipe/RecipeParser.h"
+#include "mlir/Parser/Parser.h"
+#include "mlir/Support/FileUtilities.h"
+#include "tools/llmc/Tool.h"
+#include "llvm/ADT/StringMap.h"
+#include "llvm/Support/FormatVariadic.h"
+#include "llvm/Support/ToolOutputFile.h"
+
+using namespace mlir;
+
+namespace llmc::tool {
+
+static void printArguments(func::FuncOp forward, StringRef role, StringRef title) {
+  int64_t count = 0, elements = 0, bytes = 0;
+  std::string lines;
+  llvm::raw_string_ostream stream(lines);
+  for (unsigned i = 0; i < forward.getNumArguments(); ++i) {
+    if (train::argumentString(forward, i, train::kRole) != role)
+      continue;
+    auto type = cast<RankedTensorType>(forward.getArgumentTypes()[i]);
+    ++count;
+    elements += type.getNumElements();
+    bytes += tensorBytes(type);
+    stream << llvm::formatv("  {0,-60} ", train::argumentString(forward, i, train::kName)) << type << "\n";
+  }
+  llvm::outs() << title << ": " << count << " tensors, " << elements << " elements, " << bytes << " bytes\n" << lines;
+}
+
+int check(StringRef model, StringRef recipe, MLIRContext &context) {
+  onnx::ReadResult read = onnx::readModel(model);
+  if (!read.model)
+    return report(read.problems);
+  onnx::ImportOptions options;
+  options.forTraining = !recipe.empty();
+  if (!recipe.empty()) {
+    recipe::ParsedRecipe parsed = recipe::parseRecipeFile(recipe);
+    if (!parsed.problems.empty())
+      return report(parsed.problems);
+    options.recipe = parsed.recipe;
+  }
+  std::map<std::string, int64_t> operators;
+  for (const onnx::Node &node : read.model->nodes)
+    ++operators[node.opName()];
+  llvm::outs() << "operators: " << read.model->nodes.size() << " nodes\n ";
+  for (auto &[name, count] : operators)
+    llvm::outs() << " " << name << ":" << count;
+  llvm::outs() << "\n";
+  onnx::ImportResult imported = onnx::importModel(*read.model, options, &context);
+  if (imported.module) {
+    auto forward = imported.module->lookupSymbol<func::FuncOp>(train::kForward);
+    printArguments(forward, train::kParam, "parameters");
+    printArguments(forward, train::kBuffer, "buffers");
+    printArguments(forward, train::kInput, "inputs (each needs a key under `data`)");
+    llvm::outs() << "outputs:";
+    for (unsigned i = 0; i < forward.getNumResults(); ++i)
+      llvm::outs() << " " << train::resultString(forward, i, train::kName) << " " << forward.getResultTypes()[i];
+    llvm::outs() << "\n";
+  }
+  for (const std::string &note : imported.notes)
+    llvm::outs() << "note: " << note << "\n";
+  llvm::outs().flush();
+  return report(imported.problems);
+}
+
+int compile(StringRef model, StringRef recipe, const driver::PipelineOptions &options, StringRef output, MLIRContext &context) {
+  OwningOpRef<ModuleOp> module;
+  if (options.from == driver::Level::Imported && !recipe.empty()) {
+    driver::LoadedModel loaded = driver::loadModel(model, recipe, &context);
+    if (!loaded.module || !loaded.problems.empty())
+      return report(loaded.problems);
+    for (const std::string &note : loaded.notes)
+      llvm::errs() << "note: " << note << "\n";
+    module = std::move(loaded.module);
+  } else {
+    module = parseSourceFile<ModuleOp>(model, &context);
+    if (!module)
+      return kBadInput;
+  }
+  if (failed(driver::runPipeline(*module, options)))
+    return kUnsupported;
+  std::string message;
+  auto file = openOutputFile(output, &message);
+  if (!file)
+    return fail(kBadInput, message);
+  module->print(file->os(), OpPrintingFlags().enableDebugInfo(true, false).useLocalScope());
+  file->os() << "\n";
+  file->keep();
+  return kDone;
+}
+
+} // namespace llmc::tool

@@ -1,0 +1,229 @@
+//===- Interpret.cpp - llmc interpret: trains with the reference interpreter ----------===//
+#include "compiler/reference/Trainer.h"
+#include "dialects/train/Train.h"
+#include "runtime/io/Safetensors.h"
+#include "tools/llmc/Tool.h"
+#include "llvm/Support/Format.h"
+#include "llvm/Support/raw_ostream.h"
+#include <cmath>
+
+using namespace mlir;
+
+namespace llmc::tool {
+
+namespace {
+
+/// Elements of a stored tensor; nothing for element types that no model here holds.
+template <typename T>
+HostTensor convert(runtime::Bytes bytes, HostTensor tensor) {
+  for (int64_t i = 0, e = tensor.size(); i < e; ++i) {
+    T value;
+    std::memcpy(&value, bytes.data() + i * sizeof(T), sizeof(T));
+    if (tensor.isReal)
+      tensor.reals[i] = static_cast<double>(value);
+    else
+      tensor.integers[i] = static_cast<int64_t>(value);
+  }
+  return tensor;
+}
+
+std::optional<HostTensor> fromBytes(runtime::Bytes bytes, RankedTensorType type) {
+  HostTensor tensor = HostTensor::zeros(type);
+  Type element = type.getElementType();
+  if (static_cast<int64_t>(bytes.size()) != tensorBytes(type))
+    return std::nullopt;
+  if (element.isF32())
+    return convert<float>(bytes, tensor);
+  if (element.isF64())
+    return convert<double>(bytes, tensor);
+  if (element.isInteger(64))
+    return convert<int64_t>(bytes, tensor);
+  if (element.isInteger(32))
+    return convert<int32_t>(bytes, tensor);
+  if (element.isInteger(8) || element.isInteger(1))
+    return convert<int8_t>(bytes, tensor);
+  return std::nullopt;
+}
+
+/// NAME.next: each row one entry to the left, -100 at its end.
+void shiftRows(HostTensor &tensor) {
+  int64_t columns = tensor.shape.back();
+  for (int64_t i = 0, e = tensor.size(); i < e; ++i)
+    tensor.integers[i] = (i + 1) % columns == 0 ? -100 : tensor.integers[i + 1];
+}
+
+class Session {
+public:
+  Session(const InterpretOptions &options, MLIRContext &context) : options(options), context(context) {}
+  int run();
+
+private:
+  int loadWeights();
+  int loadStep(int64_t step, std::vector<reference::Trainer::Inputs> &batches);
+  int save(const std::vector<std::string> &requests, int64_t step, bool gradients);
+
+  const InterpretOptions &options;
+  MLIRContext &context;
+  driver::LoadedModel loaded;
+  train::Recipe recipe;
+  func::FuncOp accumulate;
+  std::shared_ptr<runtime::SafetensorsFile> data;
+  std::unique_ptr<reference::Trainer> trainer;
+};
+
+int Session::loadWeights() {
+  for (auto function : loaded.module->getOps<func::FuncOp>())
+    for (unsigned i = 0; i < function.getNumArguments(); ++i) {
+      StringRef role = train::argumentString(function, i, train::kRole), name = train::argumentString(function, i, train::kName);
+      auto source = function.getArgAttrOfType<DictionaryAttr>(i, train::kSource);
+      if ((role != train::kParam && role != train::kBuffer) || trainer->get(name))
+        continue;
+      if (!source)
+        return fail(kBadInput, "parameter '" + name + "' has no value in the model");
+      auto path = runtime::resolveInside(loaded.folder, source.getAs<StringAttr>("path").str());
+      if (!path.ok())
+        return fail(kBadInput, path.status().message, path.status().hint);
+      auto file = runtime::MappedFile::open(*path);
+      if (!file.ok())
+        return fail(kBadInput, file.status().message, file.status().hint);
+      uint64_t offset = source.getAs<IntegerAttr>("offset").getInt(), bytes = source.getAs<IntegerAttr>("bytes").getInt();
+      if (offset > (*file)->bytes().size() || bytes > (*file)->bytes().size() - offset)
+        return fail(kBadInput, "parameter '" + name + "' lies outside of " + *path);
+      auto value = fromBytes((*file)->bytes().subspan(offset, bytes), cast<RankedTensorType>(function.getArgumentTypes()[i]));
+      if (!value)
+        return fail(kBadInput, "parameter '" + name + "' has another size or type in " + *path);
+      trainer->set(name, std::move(*value));
+    }
+  return kDone;
+}
+
+/// The micro-batches of a step: rows of the arrays NAME.step, in order.
+int Session::loadStep(int64_t step, std::vector<reference::Trainer::Inputs> &batches) {
+  int64_t count = recipe.batch.step / recipe.batch.micro;
+  batches.assign(count, {});
+  for (unsigned i = 0; i < accumulate.getNumArguments(); ++i) {
+    if (train::argumentString(accumulate, i, train::kRole) != train::kInput)
+      continue;
+    std::string name = train::argumentString(accumulate, i, train::kName).str();
+    std::string array = name;
+    bool shifted = false;
+    for (auto &[input, source] : recipe.data)
+      if (input == name) {
+        if (source.kind != train::DataSource::Array && source.kind != train::DataSource::ArrayNext)
+          return fail(kBadInput, "input '" + name + "': the interpreter reads arrays of a safetensors file only", "data: {" + name + ": ARRAY}");
+        array = source.array;
+        shifted = source.kind == train::DataSource::ArrayNext;
+      }
+    std::string key = array + "." + std::to_string(step);
+    const runtime::TensorInfo *info = data->find(key);
+    if (!info)
+      return fail(kBadInput, options.data + " has no array '" + key + "'");
+    auto micro = cast<RankedTensorType>(accumulate.getArgumentTypes()[i]);
+    SmallVector<int64_t> shape(micro.getShape());
+    shape[0] *= count;
+    auto whole = fromBytes(data->data(*info), RankedTensorType::get(shape, micro.getElementType()));
+    if (!whole || !llvm::equal(info->shape, shape))
+      return fail(kBadInput, "array '" + key + "' has another shape or type than the graph's input");
+    if (shifted)
+      shiftRows(*whole);
+    int64_t size = micro.getNumElements();
+    for (int64_t b = 0; b < count; ++b) {
+      HostTensor part = HostTensor::zeros(micro);
+      if (part.isReal)
+        std::copy_n(whole->reals.begin() + b * size, size, part.reals.begin());
+      else
+        std::copy_n(whole->integers.begin() + b * size, size, part.integers.begin());
+      batches[b][name] = std::move(part);
+    }
+  }
+  return kDone;
+}
+
+int Session::save(const std::vector<std::string> &requests, int64_t step, bool gradients) {
+  for (StringRef request : requests) {
+    auto [number, path] = request.split(':');
+    int64_t wanted;
+    if (number.getAsInteger(10, wanted) || path.empty())
+      return fail(kWrongUse, "'" + request + "' is not STEP:FILE");
+    if (wanted != step)
+      continue;
+    std::vector<runtime::TensorToWrite> tensors;
+    for (unsigned i = 0; i < accumulate.getNumArguments(); ++i) {
+      if (train::argumentString(accumulate, i, train::kRole) != train::kParam)
+        continue;
+      std::string name = train::argumentString(accumulate, i, train::kName).str();
+      const HostTensor *value = gradients ? trainer->gradient(name) : trainer->get(name);
+      if (!value)
+        continue;
+      auto fetch = [value](std::vector<uint8_t> &scratch) {
+        scratch.resize(value->reals.size() * sizeof(float));
+        for (size_t k = 0; k < value->reals.size(); ++k) {
+          float rounded = static_cast<float>(value->reals[k]);
+          std::memcpy(scratch.data() + k * sizeof(float), &rounded, sizeof(float));
+        }
+        return runtime::Bytes(scratch);
+      };
+      tensors.push_back({name, runtime::fb::DataType::F32, runtime::Shape(value->shape.begin(), value->shape.end()), fetch});
+    }
+    runtime::Status status = runtime::writeSafetensors(path.str(), tensors);
+    if (!status.ok())
+      return fail(kBadInput, status.message, status.hint);
+  }
+  return kDone;
+}
+
+int Session::run() {
+  loaded = driver::loadModel(options.model, options.recipe, &context);
+  if (!loaded.module || !loaded.problems.empty())
+    return report(loaded.problems);
+  driver::PipelineOptions pipeline;
+  pipeline.to = driver::Level::Step;
+  if (failed(driver::runPipeline(*loaded.module, pipeline)))
+    return kUnsupported;
+  recipe = train::recipeOf(*loaded.module);
+  accumulate = loaded.module->lookupSymbol<func::FuncOp>(train::kAccumulate);
+  auto opened = runtime::SafetensorsFile::open(options.data);
+  if (!opened.ok())
+    return fail(kBadInput, opened.status().message, opened.status().hint);
+  data = *opened;
+  trainer = std::make_unique<reference::Trainer>(*loaded.module, options.f64 ? reference::Arithmetic::F64 : reference::Arithmetic::AsTyped);
+  if (int code = loadWeights())
+    return code;
+  std::string lines;
+  for (int64_t step = 0; step < options.steps; ++step) {
+    std::vector<reference::Trainer::Inputs> batches;
+    if (int code = loadStep(step, batches))
+      return code;
+    if (failed(trainer->step(batches)))
+      return kBadInput;
+    auto output = [&](const char *name) { return trainer->outputs.at(name).reals[0]; };
+    llvm::raw_string_ostream stream(lines);
+    stream << "{\"step\": " << step + 1 << llvm::format(", \"loss\": %.17g", output("loss"))
+           << llvm::format(", \"grad_norm\": %.17g", output("grad_norm")) << llvm::format(", \"lr\": %.17g}\n", output("lr"));
+    llvm::outs() << llvm::format("step: %2d", static_cast<int>(step + 1)) << llvm::format("  loss: %8.5f", output("loss"))
+                 << llvm::format("  grad_norm: %7.4f\n", output("grad_norm"));
+    llvm::outs().flush();
+    if (int code = save(options.saveGradients, step + 1, true))
+      return code;
+    if (int code = save(options.saveWeights, step + 1, false))
+      return code;
+  }
+  if (!options.metrics.empty()) {
+    std::error_code error;
+    llvm::raw_fd_ostream stream(options.metrics, error);
+    if (error)
+      return fail(kBadInput, "cannot write " + options.metrics + ": " + error.message());
+    stream << lines;
+  }
+  return kDone;
+}
+
+} // namespace
+
+int interpret(const InterpretOptions &options, MLIRContext &context) {
+  if (options.recipe.empty() || options.data.empty())
+    return fail(kWrongUse, "interpret needs a recipe (-r) and data (--data)");
+  return Session(options, context).run();
+}
+
+} // namespace llmc::tool

@@ -1,0 +1,42 @@
+//===- Tool.h - what the subcommands of llmc share --------------*- C++ -*-===//
+#ifndef LLMC_TOOLS_LLMC_TOOL_H
+#define LLMC_TOOLS_LLMC_TOOL_H
+
+#include "compiler/driver/Frontend.h"
+#include "compiler/driver/Pipeline.h"
+#include "llvm/Support/raw_ostream.h"
+
+namespace llmc::tool {
+
+enum ExitCode { kDone = 0, kWrongUse = 2, kBadInput = 3, kUnsupported = 4 };
+
+/// Prints problems to stderr; the exit code of the first, or kDone.
+inline int report(const Problems &problems) {
+  for (const Problem &problem : problems)
+    llvm::errs() << problem.text();
+  return problems.empty() ? kDone : problems.front().exitCode;
+}
+
+inline int fail(ExitCode code, const llvm::Twine &message, const llvm::Twine &hint = "") {
+  llvm::errs() << "error: " << message << "\n";
+  if (!hint.isTriviallyEmpty())
+    llvm::errs() << "hint: " << hint << "\n";
+  return code;
+}
+
+struct InterpretOptions {
+  std::string model, recipe, data, metrics;
+  int64_t steps = 1;
+  bool f64 = false;
+  std::vector<std::string> saveGradients, saveWeights; // STEP:FILE
+};
+
+/// `llmc check`, `llmc compile`, `llmc interpret`; each returns the exit code.
+int check(llvm::StringRef model, llvm::StringRef recipe, mlir::MLIRContext &context);
+int compile(llvm::StringRef model, llvm::StringRef recipe, const driver::PipelineOptions &options, llvm::StringRef output,
+            mlir::MLIRContext &context);
+int interpret(const InterpretOptions &options, mlir::MLIRContext &context);
+
+} // namespace llmc::tool
+
+#endif // LLMC_TOOLS_LLMC_TOOL_H

@@ -1,0 +1,76 @@
+//===- main.cpp - llmc: the compiler's command line -------------------------------===//
+#include "tools/llmc/Tool.h"
+#include "mlir/IR/Diagnostics.h"
+#include "mlir/IR/MLIRContext.h"
+#include "llvm/Support/CommandLine.h"
+#include "llvm/Support/InitLLVM.h"
+
+using namespace llmc;
+namespace cl = llvm::cl;
+
+namespace {
+
+cl::SubCommand checkCommand("check", "what is trainable, what is unsupported, sizes");
+cl::SubCommand compileCommand("compile", "model and recipe to a level of the compiler");
+cl::SubCommand interpretCommand("interpret", "trains with the reference interpreter: slow, exact, the judge of every target");
+
+cl::opt<std::string> model(cl::Positional, cl::desc("model.onnx"), cl::Required, cl::sub(checkCommand), cl::sub(compileCommand),
+                           cl::sub(interpretCommand));
+cl::opt<std::string> recipeFile("r", cl::desc("recipe (YAML, or DeepSpeed JSON)"), cl::value_desc("file"), cl::sub(checkCommand),
+                                cl::sub(compileCommand), cl::sub(interpretCommand));
+cl::opt<std::string> output("o", cl::desc("output, - for stdout"), cl::init("-"), cl::sub(compileCommand));
+cl::opt<std::string> stopAfter("stop-after", cl::desc("level to stop after"), cl::init("kernels"), cl::sub(compileCommand));
+cl::opt<std::string> startFrom("start-from", cl::desc("the model is IR of this level, as --stop-after prints it"), cl::sub(compileCommand));
+cl::opt<std::string> dumpLevels("dump-levels", cl::desc("writes each level into this folder"), cl::sub(compileCommand));
+cl::opt<std::string> data("data", cl::desc("safetensors file with NAME.0, NAME.1, ..."), cl::sub(interpretCommand));
+cl::opt<std::string> metrics("metrics", cl::desc("JSONL file"), cl::sub(interpretCommand));
+cl::opt<int64_t> steps("steps", cl::desc("number of steps"), cl::init(1), cl::sub(interpretCommand));
+cl::opt<bool> f64("f64", cl::desc("all arithmetic in double precision"), cl::sub(interpretCommand));
+cl::list<std::string> saveGradients("save-gradients", cl::desc("STEP:FILE"), cl::sub(interpretCommand));
+cl::list<std::string> saveWeights("save-weights", cl::desc("STEP:FILE"), cl::sub(interpretCommand));
+
+/// Diagnostics as users read them: what, where; notes below.
+void printDiagnostic(mlir::Diagnostic &diagnostic) {
+  static constexpr const char *kinds[] = {"note", "warning", "error", "remark"};
+  auto print = [](mlir::Diagnostic &d) {
+    std::string where = driver::describe(d.getLocation());
+    llvm::errs() << kinds[static_cast<int>(d.getSeverity())] << ": " << d.str() << (where.empty() ? "" : " [" + where + "]") << "\n";
+  };
+  print(diagnostic);
+  for (mlir::Diagnostic &note : diagnostic.getNotes())
+    print(note);
+}
+
+int runCompile(mlir::MLIRContext &context) {
+  driver::PipelineOptions options;
+  options.dumpDirectory = dumpLevels;
+  std::optional<driver::Level> to = driver::levelNamed(stopAfter), from = driver::levelNamed(startFrom.empty() ? "imported" : startFrom.getValue());
+  if (!to || !from)
+    return tool::fail(tool::kWrongUse, "no level '" + (to ? startFrom : stopAfter) + "'", "the levels are: " + driver::allLevelNames());
+  if (*from > *to)
+    return tool::fail(tool::kWrongUse, "level '" + startFrom + "' comes after '" + stopAfter + "'");
+  options.from = *from;
+  options.to = *to;
+  if (recipeFile.empty() && startFrom.empty())
+    return tool::fail(tool::kWrongUse, "compile needs a recipe", "give one with -r recipe.yaml");
+  return tool::compile(model, startFrom.empty() ? recipeFile.getValue() : "", options, output, context);
+}
+
+} // namespace
+
+int main(int argc, char **argv) {
+  llvm::InitLLVM init(argc, argv);
+  cl::ParseCommandLineOptions(argc, argv, "llmc: compiles the training of a model\n");
+  mlir::DialectRegistry registry;
+  driver::registerAllDialects(registry);
+  mlir::MLIRContext context(registry);
+  context.loadAllAvailableDialects();
+  context.getDiagEngine().registerHandler(printDiagnostic);
+  if (checkCommand)
+    return tool::check(model, recipeFile, context);
+  if (compileCommand)
+    return runCompile(context);
+  if (interpretCommand)
+    return tool::interpret({model, recipeFile, data, metrics, steps, f64, saveGradients, saveWeights}, context);
+  return tool::fail(tool::kWrongUse, "no command", "llmc check | compile | interpret; llmc --help");
+}

@@ -223,6 +223,17 @@ void Importer::bindDimensions() {
   }
 }
 
+/// The ONNX node that a location names.
+static std::string nameOf(Location loc) {
+  std::string name;
+  loc->walk([&](Location inner) {
+    if (auto named = dyn_cast<NameLoc>(inner))
+      name = named.getName().str();
+    return name.empty() ? WalkResult::advance() : WalkResult::interrupt();
+  });
+  return name;
+}
+
 Location Importer::locationOf(const Node &node) {
   Location name = NameLoc::get(builder.getStringAttr(node.name));
   if (node.file.empty())
@@ -399,6 +410,12 @@ void Importer::finish() {
   }
   func::ReturnOp::create(builder, builder.getUnknownLoc(), values);
   pool.materialize(function);
+  function.walk([&](Operation *op) {
+    for (Value value : op->getOperands())
+      if (nn::typeOf(value).getNumElements() == 0 && result.problems.empty())
+        problem("a tensor without elements", nameOf(op->getLoc()),
+                "empty tensors cannot be trained on", Problem::kUnsupported);
+  });
   SmallVector<Type> arguments(function.getBody().getArgumentTypes());
   SmallVector<Attribute> attrs;
   for (auto &[name, value] : outputs)

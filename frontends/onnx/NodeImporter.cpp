@@ -200,6 +200,8 @@ Value NodeImporter::slice(Value value, int64_t d, int64_t offset, int64_t size, 
   strides[d] = state.builder.getIndexAttr(stride);
   SmallVector<int64_t> shape(type.getShape());
   shape[d] = size;
+  if (size == 0) // nothing depends on data then
+    return splat(RankedTensorType::get(shape, type.getElementType()), 0);
   if (auto known = state.pool.splatValue(value))
     return splat(RankedTensorType::get(shape, type.getElementType()), *known);
   return emit<tensor::ExtractSliceOp>(RankedTensorType::get(shape, type.getElementType()), value, offsets, sizes, strides);

@@ -11,6 +11,7 @@
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
 #include <google/protobuf/io/coded_stream.h>
+#include <google/protobuf/stubs/logging.h>
 
 using llvm::StringRef;
 using namespace llmc;
@@ -171,6 +172,7 @@ ReadResult llmc::onnx::readModel(StringRef path) {
   google::protobuf::io::CodedInputStream stream(
       reinterpret_cast<const uint8_t *>(model->files.front()->getBufferStart()), static_cast<int>(size));
   stream.SetRecursionLimit(100);
+  google::protobuf::LogSilencer silencer; // what it would print is reported below
   ::onnx::ModelProto proto;
   if (!proto.ParseFromCodedStream(&stream) || !stream.ConsumedEntireMessage())
     return fail("this is no ONNX file, or it is damaged", "was the download or copy complete?");

@@ -38,13 +38,29 @@ static Value perRow(NodeImporter &n, Value logProbability, Value labels, int64_t
   return n.emit<arith::SelectOp>(ignored, n.splatLike(picked, 0), n.emit<arith::NegFOp>(picked));
 }
 
+/// The class weight of each row's label, zero where it is ignored.
+static Value weightPerRow(NodeImporter &n, Value weights, Value labels, int64_t ignoreIndex) {
+  Value ignored = n.emit<arith::CmpIOp>(arith::CmpIPredicate::eq, labels, n.splatLike(labels, static_cast<double>(ignoreIndex)));
+  Value safe = n.emit<arith::SelectOp>(ignored, n.splatLike(labels, 0), labels);
+  auto type = RankedTensorType::get(nn::typeOf(labels).getShape(), nn::typeOf(weights).getElementType());
+  Value picked = n.emit<nn::GatherOp>(type, weights, safe);
+  return n.emit<arith::SelectOp>(ignored, n.splatLike(picked, 0), picked);
+}
+
+static Value sumAll(NodeImporter &n, Value value) {
+  SmallVector<int64_t> dims;
+  for (int64_t d = 0; d < nn::typeOf(value).getRank(); ++d)
+    dims.push_back(d);
+  return n.emit<nn::ReduceOp>(value, nn::ReduceKind::Sum, dims);
+}
+
 /// Both losses: `probabilities` says that the input holds log-probabilities instead of logits.
 static LogicalResult loss(NodeImporter &n, bool probabilities) {
   if (!n.in(0) || !n.in(1) || !isa<FloatType>(nn::typeOf(n.in(0)).getElementType()) ||
       !isa<IntegerType>(nn::typeOf(n.in(1)).getElementType()) || n.rank(0) < 2 || n.rank(1) != n.rank(0) - 1)
     return n.fail("logits and integer labels expected");
-  if (n.has(2))
-    return n.fail("class weights");
+  if (n.has(2) && (!n.in(2) || n.rank(2) != 1 || n.shape(2)[0] != n.shape(0)[1]))
+    return n.fail("one weight per class expected");
   // Without ignore_index no label is ignored; this one no tensor can hold.
   int64_t ignore = n.hasAttr("ignore_index") ? n.attr("ignore_index", 0) : std::numeric_limits<int64_t>::min();
   std::string reduction = n.attrText("reduction", "mean");
@@ -60,24 +76,28 @@ static LogicalResult loss(NodeImporter &n, bool probabilities) {
       back.push_back(d);
     n.out(1, n.rank(0) <= 2 ? logs : n.transpose(logs, back));
   }
-  if (reduction == "none") {
-    Value logs = probabilities ? scores : n.emit<nn::LogSoftmaxOp>(scores.getType(), scores);
-    return n.done(perRow(n, logs, n.in(1), ignore));
-  }
   Value total, weight;
   auto logSoftmax = scores.getDefiningOp<nn::LogSoftmaxOp>();
-  if (!probabilities || logSoftmax) {
+  if (n.has(2) || reduction == "none") {
+    Value logs = probabilities ? scores : n.emit<nn::LogSoftmaxOp>(scores.getType(), scores);
+    Value rows = perRow(n, logs, n.in(1), ignore), weights;
+    if (n.has(2)) {
+      weights = weightPerRow(n, n.in(2), n.in(1), ignore);
+      rows = n.emit<arith::MulFOp>(rows, weights);
+    }
+    if (reduction == "none")
+      return n.done(rows);
+    total = sumAll(n, rows);
+    weight = sumAll(n, weights);
+  } else if (!probabilities || logSoftmax) {
     CrossEntropy ce = emitCrossEntropy(n, probabilities ? logSoftmax.getInput() : scores, n.in(1), ignore);
     total = ce.sum;
     weight = ce.weight;
   } else {
     Value rows = perRow(n, scores, n.in(1), ignore);
-    SmallVector<int64_t> dims;
-    for (int64_t d = 0; d < n.rank(1); ++d)
-      dims.push_back(d);
-    total = n.emit<nn::ReduceOp>(rows, nn::ReduceKind::Sum, dims);
+    total = sumAll(n, rows);
     Value counted = n.emit<arith::CmpIOp>(arith::CmpIPredicate::ne, n.in(1), n.splatLike(n.in(1), static_cast<double>(ignore)));
-    weight = n.emit<nn::ReduceOp>(n.cast(counted, nn::typeOf(rows).getElementType()), nn::ReduceKind::Sum, dims);
+    weight = sumAll(n, n.cast(counted, nn::typeOf(rows).getElementType()));
   }
   return n.done(reduction == "sum" ? total : n.emit<arith::DivFOp>(total, weight));
 }

@@ -203,7 +203,7 @@ static LogicalResult split(NodeImporter &n) {
   if (sizes->size() < n.node.outputs.size())
     return n.fail("more outputs than parts");
   for (auto [i, size] : llvm::enumerate(*sizes)) {
-    if (size < 1 || size > extent - offset)
+    if (size < 0 || size > extent - offset)
       return n.fail("the parts do not add up to the dimension");
     n.out(i, n.slice(n.in(0), *axis, offset, size));
     offset += size;
@@ -255,8 +255,6 @@ static LogicalResult slice(NodeImporter &n) {
     int64_t stride = step > 0 ? step : (step == INT64_MIN ? INT64_MAX : -step);
     int64_t distance = step > 0 ? to - from : from - to;
     int64_t size = distance > 0 ? (distance - 1) / stride + 1 : 0;
-    if (size == 0 && !n.state.pool.isKnown(value))
-      return n.fail("the slice is empty");
     if (step > 0 || size <= 1) {
       value = n.slice(value, *axis, from, size, size <= 1 ? 1 : step);
       continue;

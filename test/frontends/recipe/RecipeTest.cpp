@@ -74,7 +74,13 @@ TEST(RecipeTest, AttributeRoundTrip) {
     ASSERT_TRUE(mlir::succeeded(back));
     EXPECT_EQ(*back, recipe);
   }
-  EXPECT_TRUE(mlir::failed(train::fromAttribute(mlir::DictionaryAttr::get(&context))));
+  // A missing key has its default, a mistyped one is an error.
+  mlir::Builder builder(&context);
+  auto empty = train::fromAttribute(builder.getDictionaryAttr({}));
+  ASSERT_TRUE(mlir::succeeded(empty));
+  EXPECT_EQ(*empty, train::Recipe());
+  mlir::NamedAttribute mistyped = builder.getNamedAttr("precision", builder.getI64IntegerAttr(16));
+  EXPECT_TRUE(mlir::failed(train::fromAttribute(builder.getDictionaryAttr(mistyped))));
 }
 
 TEST(RecipeTest, DefaultsTrain) {

@@ -1,6 +1,7 @@
 //===- RecipeTest.cpp - recipes, good and bad ------===//
 #include "frontends/recipe/RecipeParser.h"
 #include "llvm/Support/FormatVariadic.h"
+#include "mlir/IR/Builders.h"
 #include "mlir/IR/MLIRContext.h"
 #include <gtest/gtest.h>
 

@@ -1,0 +1,45 @@
+//===- Team.h - who walks a row: one CPU thread, or the threads of a block ----*- C++ -*-===//
+#ifndef LLMC_COMPILER_CODEGEN_TEAM_H
+#define LLMC_COMPILER_CODEGEN_TEAM_H
+
+#include "compiler/codegen/Code.h"
+#include "compiler/codegen/Graph.h"
+
+namespace llmc::codegen {
+
+/// Neighbouring columns that are computed as one vector.
+struct Lanes {
+  int64_t width;
+  mlir::Value column; // of the first lane
+  mlir::Value mask;   // null: all lanes are columns
+};
+
+/// A reduction carried through a walk; `type` is a scalar type.
+struct Accumulator {
+  Reduction kind;
+  mlir::Type type;
+};
+
+mlir::Value neutral(Code &code, Reduction kind, mlir::Type type);
+mlir::Value combine(Code &code, Reduction kind, mlir::Value x, mlir::Value y);
+
+/// The only part of the emitter that knows the machine. Every order of summation is fixed by the shape.
+class Team {
+public:
+  virtual ~Team() = default;
+  /// How much a body holds: decides the vector width on the CPU.
+  enum class Body { Light, Heavy, Wide64 };
+  using WalkBody = llvm::function_ref<llvm::SmallVector<mlir::Value>(const Lanes &, mlir::ValueRange)>;
+  /// Emits code that visits the columns [begin, end), `count` many where that is the same for each workgroup, else -1. The
+  /// body gets vectors of accumulated values and returns the next. Returns one scalar per accumulator, known to all threads.
+  virtual llvm::SmallVector<mlir::Value> walk(Code &code, mlir::Value begin, mlir::Value end, int64_t count, Body body,
+                                              llvm::ArrayRef<Accumulator> accumulators, WalkBody emit) = 0;
+  /// Code that one thread runs: stores of values that the whole team has.
+  virtual void once(Code &code, llvm::function_ref<void()> body) = 0;
+  /// Memory for one value of `bytes` per column, which each thread reads where it wrote it.
+  virtual mlir::Value rowBuffer(Code &code, int64_t columns, int64_t bytes) = 0;
+};
+
+} // namespace llmc::codegen
+
+#endif // LLMC_COMPILER_CODEGEN_TEAM_H

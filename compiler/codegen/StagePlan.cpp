@@ -370,11 +370,11 @@ void Planner::partition(Stage &stage) {
 llvm::Expected<StagedKernel> Planner::plan() {
   orderAtoms();
   if (llvm::Error e = classifyReductions())
-    return std::move(e);
+    return e;
   groupRoots(roots());
   for (auto [stage, domain] : llvm::zip(kernel.stages, domains))
     if (llvm::Error e = shapeStage(stage, domain))
-      return std::move(e);
+      return e;
   describe();
   planPhases(kernel);
   return std::move(kernel);

@@ -12,6 +12,7 @@
 #include "passes/autodiff/Passes.h"
 #include "passes/import/Passes.h"
 #include "passes/lowering/Passes.h"
+#include "passes/scheduling/Passes.h"
 #include "passes/training/Passes.h"
 #include "passes/verify/Passes.h"
 #include "llvm/ADT/StringExtras.h"
@@ -50,6 +51,7 @@ void registerAllPasses() {
   autodiff::registerAutodiffPasses();
   importing::registerImportPasses();
   lowering::registerLoweringPasses();
+  scheduling::registerSchedulingPasses();
   training::registerTrainingPasses();
   verify::registerVerifyPasses();
   registerTransformsPasses();

@@ -58,7 +58,7 @@ llvm::Expected<std::vector<char>> link(ArrayRef<llvm::SmallVector<char, 0>> obje
   for (auto [i, object] : llvm::enumerate(objects)) {
     storage.push_back((*folder)->file("k" + Twine(i) + ".o"));
     if (llvm::Error error = writeFile(storage.back(), object))
-      return std::move(error);
+      return error;
   }
   std::vector<const char *> arguments;
   for (const std::string &each : storage)

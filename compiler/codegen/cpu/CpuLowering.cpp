@@ -118,7 +118,7 @@ llvm::Expected<llvm::SmallVector<char, 0>> CpuWorker::generate(const KernelForm 
       form.emitCpu(code, i, operands, workgroup);
     });
   if (llvm::Error error = lower(*module))
-    return std::move(error);
+    return error;
   llvm::LLVMContext llvmContext;
   std::unique_ptr<llvm::Module> code = translateModuleToLLVMIR(*module, llvmContext, form.description().name);
   if (!code)

@@ -193,12 +193,14 @@ static LogicalResult gelu(NodeImporter &n) {
 }
 
 // log(1 + exp(x)) = max(x, 0) + log1p(exp(-|x|))
+static Value softplusOf(NodeImporter &n, Value x) {
+  Value tail = n.emit<math::Log1pOp>(n.emit<math::ExpOp>(n.emit<arith::NegFOp>(n.emit<math::AbsFOp>(x))));
+  return n.emit<arith::AddFOp>(n.emit<arith::MaximumFOp>(x, n.splatLike(x, 0)), tail);
+}
 static LogicalResult softplus(NodeImporter &n) {
   if (!n.in(0) || !isFloat(n.in(0)))
     return n.fail("a real input expected");
-  Value x = n.in(0);
-  Value tail = n.emit<math::Log1pOp>(n.emit<math::ExpOp>(n.emit<arith::NegFOp>(n.emit<math::AbsFOp>(x))));
-  return n.done(n.emit<arith::AddFOp>(n.emit<arith::MaximumFOp>(x, n.splatLike(x, 0)), tail));
+  return n.done(softplusOf(n, n.in(0)));
 }
 
 // x > 0 ? scale x : alpha (exp(x) - 1) scale, or alpha x if `linear`
@@ -294,10 +296,9 @@ static LogicalResult hardSwish(NodeImporter &n) {
 
 // x tanh(softplus(x))
 static LogicalResult mish(NodeImporter &n) {
-  if (failed(softplus(n)))
-    return failure();
-  Value soft = n.state.slots[n.node.outputs[0]].value;
-  return n.done(n.emit<arith::MulFOp>(n.in(0), n.emit<math::TanhOp>(soft)));
+  if (!n.in(0) || !isFloat(n.in(0)))
+    return n.fail("a real input expected");
+  return n.done(n.emit<arith::MulFOp>(n.in(0), n.emit<math::TanhOp>(softplusOf(n, n.in(0)))));
 }
 
 static LogicalResult prelu(NodeImporter &n) {

@@ -144,6 +144,8 @@ static LogicalResult cumSum(NodeImporter &n) {
   }
   if (!isa<FloatType>(type.getElementType()))
     return n.fail("a running sum of integers that depend on data");
+  if (extent > (1 << 14))
+    return n.fail("a running sum over " + Twine(extent) + " elements");
   HostTensor triangle;
   triangle.shape = {extent, extent};
   for (int64_t i = 0; i < extent; ++i)

@@ -1,7 +1,7 @@
 //===- RecipeTest.cpp - recipes, good and bad ------===//
 #include "frontends/recipe/RecipeParser.h"
 #include "llvm/Support/FormatVariadic.h"
-#include "mlir/IR/MLIRContext.h"
+#include "mlir/IR/Builders.h"
 #include <gtest/gtest.h>
 
 namespace llmc::recipe {
@@ -74,7 +74,8 @@ TEST(RecipeTest, AttributeRoundTrip) {
     ASSERT_TRUE(mlir::succeeded(back));
     EXPECT_EQ(*back, recipe);
   }
-  EXPECT_TRUE(mlir::failed(train::fromAttribute(mlir::DictionaryAttr::get(&context))));
+  mlir::Builder b(&context);
+  EXPECT_TRUE(mlir::failed(train::fromAttribute(b.getDictionaryAttr({b.getNamedAttr("seed", b.getStringAttr("x"))}))));
 }
 
 TEST(RecipeTest, DefaultsTrain) {

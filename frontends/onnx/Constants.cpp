@@ -11,6 +11,7 @@ using namespace llmc;
 using namespace llmc::onnx;
 
 static constexpr int64_t kInlineBytes = 1024;
+static constexpr int64_t kMaxElements = int64_t(1) << 28; // of a value that is evaluated
 
 Type llmc::onnx::elementType(DType type, MLIRContext *context) {
   switch (type) {
@@ -169,6 +170,8 @@ const HostTensor *ConstantPool::elements(Value value) {
   Constant &constant = it->second;
   if (isWhole(constant))
     return constant.base.get();
+  if (constant.type.getNumElements() > kMaxElements)
+    return nullptr;
   if (!constant.full)
     constant.full = std::make_shared<const HostTensor>(repeat(*constant.base, constant.type.getShape(), constant.dims));
   return constant.full.get();
@@ -202,7 +205,10 @@ Value ConstantPool::reshape(Location loc, Value value, ArrayRef<int64_t> shape) 
   auto type = RankedTensorType::get(shape, source.type.getElementType());
   if (source.base->shape.empty())
     return make(loc, type, *source.base);
-  HostTensor data = *elements(value);
+  const HostTensor *whole = elements(value);
+  if (!whole)
+    return {};
+  HostTensor data = *whole;
   data.shape.assign(shape.begin(), shape.end());
   return make(loc, type, std::move(data));
 }
@@ -211,6 +217,9 @@ bool ConstantPool::fold(Operation *op, SmallVectorImpl<Value> &results) {
   auto evaluable = dyn_cast<Evaluable>(op);
   if (!evaluable || isa<nn::DropoutOp>(op) || op->getNumOperands() == 0 || !llvm::all_of(op->getOperands(), [&](Value v) { return isKnown(v); }))
     return false;
+  for (Type type : op->getResultTypes())
+    if (cast<RankedTensorType>(type).getNumElements() > kMaxElements)
+      return false;
   SmallVector<const HostTensor *> operands;
   for (Value operand : op->getOperands()) {
     operands.push_back(elements(operand));

@@ -37,7 +37,8 @@ public:
   mlir::Value fromInitializer(mlir::Location loc, const Tensor &tensor, mlir::RankedTensorType type, bool isBuffer);
 
   bool isKnown(mlir::Value value) const { return value && known.count(value); }
-  /// All elements of a known value; null if it is not known, or if its data file is missing (noted in `missing`).
+  /// All elements of a known value; null if it is not known, too large (2^28 elements), or if its data file is missing
+  /// (noted in `missing`).
   const HostTensor *elements(mlir::Value value);
   /// The element of a known value whose elements are all equal by construction.
   std::optional<double> splatValue(mlir::Value value);

@@ -432,6 +432,13 @@ void Importer::finish() {
     if (tensor.missing && (result.roles.of(tensor.name) == Kind::Parameter || pool.used.count(&tensor)))
       needed.push_back(&tensor);
   checkValues(needed);
+  size_t fixed = 0;
+  for (auto [i, node] : llvm::enumerate(model.nodes))
+    if (live[i] && node.op == "BatchNormalization")
+      ++fixed;
+  if (fixed > 0)
+    result.notes.push_back(std::to_string(fixed) + " BatchNormalization nodes use their stored statistics (training_mode=0): "
+                                                   "the exporter writes this even for a module in training mode");
   if (!result.roles.fromMetadata)
     result.notes.push_back("the file does not say which initializers are parameters; " +
                            std::to_string(result.roles.kinds.size()) + " were found by how they are used (see `llmc check`)");

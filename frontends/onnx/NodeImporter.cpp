@@ -36,7 +36,9 @@ const HostTensor *NodeImporter::constant(size_t i) {
     return nullptr;
   }
   const HostTensor *elements = state.pool.elements(in(i));
-  if (!elements)
+  if (!elements && nn::typeOf(in(i)).getNumElements() > (int64_t(1) << 28))
+    (void)fail("the value of `" + llvm::Twine(node.inputs[i]) + "` is needed at compile time, but it is too large");
+  else if (!elements)
     (void)fail("the value of `" + llvm::Twine(node.inputs[i]) + "` is needed at compile time, but its data file is missing");
   return elements;
 }
@@ -95,6 +97,18 @@ void NodeImporter::outSequence(size_t i, std::vector<Value> values) {
   slot.sequence = std::move(values);
 }
 
+/// True if a tensor of this shape has a number of elements that sizes in bytes can be computed with.
+static bool isSizeValid(ArrayRef<int64_t> shape) {
+  int64_t elements = 1;
+  for (int64_t extent : shape) {
+    auto product = llvm::checkedMul(elements, extent);
+    if (extent < 0 || !product || *product > (int64_t(1) << 46))
+      return false;
+    elements = *product;
+  }
+  return true;
+}
+
 SmallVector<Value> NodeImporter::finish(Operation *op) {
   SmallVector<Value> results;
   std::string message;
@@ -107,6 +121,11 @@ SmallVector<Value> NodeImporter::finish(Operation *op) {
     });
     valid = succeeded(verify(op, /*verifyRecursively=*/false));
   }
+  for (Type type : op->getResultTypes())
+    if (!isSizeValid(llvm::cast<RankedTensorType>(type).getShape())) {
+      valid = false;
+      message = "the result is too large";
+    }
   if (!valid) {
     (void)fail(message);
     for (Type type : op->getResultTypes())
@@ -177,13 +196,8 @@ FailureOr<SmallVector<int64_t>> NodeImporter::commonShape(ArrayRef<Value> values
       extent = extent == 1 ? other[i] : extent;
     }
   }
-  int64_t elements = 1;
-  for (int64_t extent : shape) {
-    auto product = llvm::checkedMul(elements, extent);
-    if (!product || *product > (int64_t(1) << 46))
-      return fail("the result is too large");
-    elements = *product;
-  }
+  if (!isSizeValid(shape))
+    return fail("the result is too large");
   return shape;
 }
 

@@ -11,6 +11,7 @@ const OpTable &OpTable::get() {
     registerShape(t);
     registerIndexing(t);
     registerContract(t);
+    registerWindow(t);
     registerReduce(t);
     registerNorm(t);
     registerAttention(t);

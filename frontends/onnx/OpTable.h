@@ -38,6 +38,7 @@ void registerElementwise(OpTable &table);
 void registerShape(OpTable &table);
 void registerIndexing(OpTable &table);
 void registerContract(OpTable &table);
+void registerWindow(OpTable &table);
 void registerReduce(OpTable &table);
 void registerNorm(OpTable &table);
 void registerAttention(OpTable &table);

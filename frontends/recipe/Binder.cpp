@@ -26,6 +26,8 @@ std::string recipe::nearest(StringRef word, ArrayRef<StringRef> valid) {
 }
 
 std::string recipe::listOf(ArrayRef<StringRef> words) {
+  if (words.size() > 20)
+    return llvm::join(words.take_front(12), ", ") + ", ...";
   std::string text;
   for (size_t i = 0; i < words.size(); ++i)
     text += (i == 0 ? "" : i + 1 == words.size() ? " or " : ", ") + words[i].str();

@@ -1,4 +1,4 @@
-//===- Contract.cpp - MatMul, Gemm, Einsum, patch convolutions ------===//
+//===- Contract.cpp - MatMul, Gemm, Einsum ------===//
 #include "frontends/onnx/NodeImporter.h"
 #include "frontends/onnx/OpTable.h"
 #include <set>
@@ -137,42 +137,8 @@ static LogicalResult einsum(NodeImporter &n) {
   return n.done(n.transpose(value, permutation));
 }
 
-/// A convolution whose windows do not overlap and cover the image (a vision model's patches) is a contraction.
-static LogicalResult conv(NodeImporter &n) {
-  if (!bothFloat(n) || n.rank(0) != n.rank(1) || n.rank(0) < 3)
-    return n.fail("convolution");
-  int64_t spatial = n.rank(0) - 2, channels = n.shape(0)[1];
-  SmallVector<int64_t> kernel(n.shape(1).drop_front(2));
-  auto strides = n.attrInts("strides"), pads = n.attrInts("pads"), dilations = n.attrInts("dilations");
-  bool patches = n.attr("group", 1) == 1 && n.shape(1)[1] == channels && strides.value_or(SmallVector<int64_t>(spatial, 1)) == kernel;
-  patches &= !pads || llvm::all_of(*pads, [](int64_t p) { return p == 0; });
-  patches &= !dilations || llvm::all_of(*dilations, [](int64_t d) { return d == 1; });
-  patches &= n.attrText("auto_pad", "NOTSET") != "SAME_UPPER" && n.attrText("auto_pad", "NOTSET") != "SAME_LOWER";
-  for (int64_t i = 0; i < spatial; ++i)
-    patches &= kernel[i] > 0 && n.shape(0)[2 + i] % kernel[i] == 0;
-  if (!patches || spatial > 3)
-    return n.fail("convolution with overlapping windows, padding or groups");
-  // x [b, c, h, p, w, q], weight [o, c, p, q] -> [b, h, w, o] -> [b, o, h, w]
-  SmallVector<int64_t> shape = {n.shape(0)[0], channels}, permutation = {0, spatial + 1};
-  std::string l = "bc", r = "oc", result = "b";
-  for (int64_t i = 0; i < spatial; ++i) {
-    shape.append({n.shape(0)[2 + i] / kernel[i], kernel[i]});
-    l += {static_cast<char>('h' + i), static_cast<char>('p' + i)};
-    r += static_cast<char>('p' + i);
-    result += static_cast<char>('h' + i);
-    permutation.push_back(1 + i);
-  }
-  std::string weights = r;
-  std::replace(weights.begin(), weights.end(), 'o', 'x'); // `o` would meet none of the others; keep letters distinct
-  Value y = contract(n, n.reshape(n.in(0), shape), l, n.in(1), weights, result + "x");
-  if (n.in(2))
-    y = n.emit<arith::AddFOp>(y, n.broadcastTo(n.in(2), nn::typeOf(y).getShape()));
-  return n.done(n.transpose(y, permutation));
-}
-
 void llmc::onnx::registerContract(OpTable &t) {
   t.add("MatMul", 13, matmul);
   t.add("Gemm", 13, gemm);
   t.add("Einsum", 12, einsum);
-  t.add("Conv", 11, conv);
 }

@@ -193,12 +193,14 @@ static LogicalResult gelu(NodeImporter &n) {
 }
 
 // log(1 + exp(x)) = max(x, 0) + log1p(exp(-|x|))
+static Value softplusOf(NodeImporter &n, Value x) {
+  Value tail = n.emit<math::Log1pOp>(n.emit<math::ExpOp>(n.emit<arith::NegFOp>(n.emit<math::AbsFOp>(x))));
+  return n.emit<arith::AddFOp>(n.emit<arith::MaximumFOp>(x, n.splatLike(x, 0)), tail);
+}
 static LogicalResult softplus(NodeImporter &n) {
   if (!n.in(0) || !isFloat(n.in(0)))
     return n.fail("a real input expected");
-  Value x = n.in(0);
-  Value tail = n.emit<math::Log1pOp>(n.emit<math::ExpOp>(n.emit<arith::NegFOp>(n.emit<math::AbsFOp>(x))));
-  return n.done(n.emit<arith::AddFOp>(n.emit<arith::MaximumFOp>(x, n.splatLike(x, 0)), tail));
+  return n.done(softplusOf(n, n.in(0)));
 }
 
 // x > 0 ? scale x : alpha (exp(x) - 1) scale, or alpha x if `linear`
@@ -218,6 +220,48 @@ static LogicalResult leakyRelu(NodeImporter &n) { return leaky(n, n.attrFloat("a
 static LogicalResult elu(NodeImporter &n) { return leaky(n, n.attrFloat("alpha", 1), 1, false); }
 static LogicalResult selu(NodeImporter &n) {
   return leaky(n, n.attrFloat("alpha", 1.67326319217681884765625), n.attrFloat("gamma", 1.05070102214813232421875), false);
+}
+
+// Celu: max(x, 0) + min(alpha (exp(x / alpha) - 1), 0)
+static LogicalResult celu(NodeImporter &n) {
+  double alpha = n.attrFloat("alpha", 1);
+  if (!n.in(0) || !isFloat(n.in(0)) || alpha == 0)
+    return n.fail("a real input expected");
+  Value x = n.in(0), below = n.emit<arith::MinimumFOp>(x, n.splatLike(x, 0));
+  below = n.emit<math::ExpM1Op>(n.emit<arith::DivFOp>(below, n.splatLike(x, alpha)));
+  below = n.emit<arith::MulFOp>(below, n.splatLike(x, alpha));
+  return n.done(n.emit<arith::AddFOp>(n.emit<arith::MaximumFOp>(x, n.splatLike(x, 0)), below));
+}
+
+static LogicalResult thresholdedRelu(NodeImporter &n) {
+  if (!n.in(0) || !isFloat(n.in(0)))
+    return n.fail("a real input expected");
+  Value x = n.in(0);
+  Value above = n.emit<arith::CmpFOp>(arith::CmpFPredicate::OGT, x, n.splatLike(x, n.attrFloat("alpha", 1)));
+  return n.done(n.emit<arith::SelectOp>(above, x, n.splatLike(x, 0)));
+}
+
+// x / (1 + |x|)
+static LogicalResult softsign(NodeImporter &n) {
+  if (!n.in(0) || !isFloat(n.in(0)))
+    return n.fail("a real input expected");
+  Value x = n.in(0);
+  return n.done(n.emit<arith::DivFOp>(x, n.emit<arith::AddFOp>(n.emit<math::AbsFOp>(x), n.splatLike(x, 1))));
+}
+
+// (exp(x) + sign exp(-x)) / 2
+template <int sign> static LogicalResult hyperbolic(NodeImporter &n) {
+  if (!n.in(0) || !isFloat(n.in(0)))
+    return n.fail("a real input expected");
+  Value x = n.in(0), up = n.emit<math::ExpOp>(x), down = n.emit<math::ExpOp>(n.emit<arith::NegFOp>(x));
+  Value sum = sign > 0 ? n.emit<arith::AddFOp>(up, down) : n.emit<arith::SubFOp>(up, down);
+  return n.done(n.emit<arith::MulFOp>(sum, n.splatLike(x, 0.5)));
+}
+
+static LogicalResult tangent(NodeImporter &n) {
+  if (!n.in(0) || !isFloat(n.in(0)))
+    return n.fail("a real input expected");
+  return n.done(n.emit<arith::DivFOp>(n.emit<math::SinOp>(n.in(0)), n.emit<math::CosOp>(n.in(0))));
 }
 
 static LogicalResult clip(NodeImporter &n) {
@@ -252,10 +296,9 @@ static LogicalResult hardSwish(NodeImporter &n) {
 
 // x tanh(softplus(x))
 static LogicalResult mish(NodeImporter &n) {
-  if (failed(softplus(n)))
-    return failure();
-  Value soft = n.state.slots[n.node.outputs[0]].value;
-  return n.done(n.emit<arith::MulFOp>(n.in(0), n.emit<math::TanhOp>(soft)));
+  if (!n.in(0) || !isFloat(n.in(0)))
+    return n.fail("a real input expected");
+  return n.done(n.emit<arith::MulFOp>(n.in(0), n.emit<math::TanhOp>(softplusOf(n, n.in(0)))));
 }
 
 static LogicalResult prelu(NodeImporter &n) {
@@ -337,6 +380,12 @@ void llmc::onnx::registerElementwise(OpTable &t) {
   t.add("PRelu", 16, prelu);
   t.add("Elu", 6, elu);
   t.add("Selu", 6, selu);
+  t.add("Celu", 12, celu);
+  t.add("ThresholdedRelu", 10, thresholdedRelu);
+  t.add("Softsign", 1, softsign);
+  t.add("Sinh", 9, hyperbolic<-1>);
+  t.add("Cosh", 9, hyperbolic<1>);
+  t.add("Tan", 7, tangent);
   t.add("Softplus", 1, softplus);
   t.add("HardSigmoid", 6, hardSigmoid);
   t.add("HardSwish", 14, hardSwish);

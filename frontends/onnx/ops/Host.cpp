@@ -24,6 +24,8 @@ static LogicalResult constant(NodeImporter &n) {
   HostTensor data;
   switch (a.kind) {
   case NodeAttribute::Tensor_: {
+    if (!a.tensor)
+      return n.fail("one value expected");
     Type type = elementType(a.tensor->type, b.getContext());
     if (!type)
       return n.fail("a constant of type " + nameOf(a.tensor->type));
@@ -122,7 +124,7 @@ static LogicalResult trilu(NodeImporter &n) {
   int64_t offset = k->empty() ? 0 : std::clamp<int64_t>(k->front(), -kMaxElements, kMaxElements);
   bool upper = n.attr("upper", 1);
   int64_t rows = n.shape(0)[n.rank(0) - 2], columns = n.shape(0)[n.rank(0) - 1];
-  if (rows * columns > kMaxElements)
+  if (auto size = llvm::checkedMul(rows, columns); !size || *size > kMaxElements)
     return n.fail("the matrix is too large");
   HostTensor keep;
   keep.isReal = false;
@@ -177,6 +179,8 @@ static LogicalResult splitToSequence(NodeImporter &n) {
   if (failed(axis) || failed(sizes))
     return failure();
   int64_t extent = n.shape(0)[*axis], chunk = 1;
+  if (extent > (1 << 20))
+    return n.fail("too many parts");
   bool scalar = n.has(1) && n.rank(1) == 0;
   if (!n.has(1) || scalar) {
     chunk = scalar ? sizes->front() : 1;

@@ -121,10 +121,10 @@ static LogicalResult gatherNd(NodeImporter &n) {
     SmallVector<Value> parts;
     for (int64_t d = 0; d < batch; ++d) {
       SmallVector<int64_t> positions;
+      if (n.shape(0)[d] != shape[d] || shape[d] > (1 << 24))
+        return n.fail("the batch dimensions differ, or are too large");
       for (int64_t i = 0; i < n.shape(0)[d]; ++i)
         positions.push_back(i);
-      if (n.shape(0)[d] != shape[d])
-        return n.fail("the batch dimensions differ");
       parts.push_back(n.cast(n.broadcast(n.state.pool.makeInts(n.loc, positions), shape, {d}),
                              nn::typeOf(indices).getElementType()));
     }
@@ -133,7 +133,7 @@ static LogicalResult gatherNd(NodeImporter &n) {
     depth += batch;
   }
   ArrayRef<int64_t> extents = n.shape(0).take_front(depth), rest = n.shape(0).drop_front(depth);
-  int64_t rows = 1;
+  int64_t rows = 1; // a part of the elements of a tensor, so it cannot overflow
   for (int64_t extent : extents)
     rows *= extent;
   Value flat = flatIndex(n, indices, extents);
@@ -273,7 +273,8 @@ static LogicalResult argMin(NodeImporter &n) { return argExtreme(n, false); }
 static LogicalResult oneHot(NodeImporter &n) {
   auto depth = n.ints(1);
   const HostTensor *values = n.constant(2);
-  if (!isInteger(n.in(0)) || failed(depth) || depth->size() != 1 || !values || values->size() != 2 || depth->front() < 1)
+  if (!isInteger(n.in(0)) || failed(depth) || depth->size() != 1 || !values || values->size() != 2 || depth->front() < 1 ||
+      depth->front() > (1 << 24))
     return n.fail("integer indices, a constant depth and two constant values expected");
   auto axis = n.axis(n.attr("axis", -1), n.rank(0) + 1);
   if (failed(axis))

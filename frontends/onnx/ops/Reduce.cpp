@@ -1,7 +1,6 @@
 //===- Reduce.cpp - reductions, softmax and cumulative sums ------===//
 #include "frontends/onnx/NodeImporter.h"
 #include "frontends/onnx/OpTable.h"
-#include <limits>
 
 using namespace mlir;
 using namespace llmc;
@@ -145,6 +144,8 @@ static LogicalResult cumSum(NodeImporter &n) {
   }
   if (!isa<FloatType>(type.getElementType()))
     return n.fail("a running sum of integers that depend on data");
+  if (extent > (1 << 14))
+    return n.fail("a running sum over " + Twine(extent) + " elements");
   HostTensor triangle;
   triangle.shape = {extent, extent};
   for (int64_t i = 0; i < extent; ++i)
@@ -158,17 +159,6 @@ static LogicalResult cumSum(NodeImporter &n) {
   if (letters.size() > 20)
     return n.fail("too many dimensions");
   return n.done(n.swapLast(n.emit<nn::ContractOp>(letters + "x,xy->" + letters + "y", x, ones), *axis));
-}
-
-static LogicalResult globalAveragePool(NodeImporter &n) {
-  if (!n.in(0) || n.rank(0) < 3 || !isa<FloatType>(nn::typeOf(n.in(0)).getElementType()))
-    return n.fail("a real image expected");
-  SmallVector<int64_t> dims, shape(n.shape(0));
-  for (int64_t d = 2; d < n.rank(0); ++d) {
-    dims.push_back(d);
-    shape[d] = 1;
-  }
-  return n.done(n.reshape(n.emit<nn::ReduceOp>(n.in(0), nn::ReduceKind::Mean, ArrayRef<int64_t>(dims)), shape));
 }
 
 void llmc::onnx::registerReduce(OpTable &t) {
@@ -185,5 +175,4 @@ void llmc::onnx::registerReduce(OpTable &t) {
   t.add("Softmax", 13, softmax<nn::SoftmaxOp>);
   t.add("LogSoftmax", 13, softmax<nn::LogSoftmaxOp>);
   t.add("CumSum", 14, cumSum);
-  t.add("GlobalAveragePool", 1, globalAveragePool);
 }

@@ -168,6 +168,8 @@ static LogicalResult concat(NodeImporter &n) {
     else if (parts.empty() && i + 1 == n.node.inputs.size())
       parts.push_back(n.in(i));
   }
+  if (parts.empty())
+    return n.fail("the node has no inputs");
   auto axis = n.axis(n.attr("axis", 0), nn::typeOf(parts.front()).getRank());
   if (failed(axis))
     return failure();
@@ -193,7 +195,7 @@ static LogicalResult split(NodeImporter &n) {
   int64_t extent = n.shape(0)[*axis], count = static_cast<int64_t>(n.node.outputs.size());
   if (!n.has(1)) {
     count = n.attr("num_outputs", count);
-    if (count < 1 || count > extent)
+    if (count < 1 || count > extent || count > (1 << 20))
       return n.fail("num_outputs is not valid");
     int64_t chunk = (extent + count - 1) / count;
     for (int64_t at = 0; at < extent; at += chunk)
@@ -211,8 +213,10 @@ static LogicalResult split(NodeImporter &n) {
   return offset == extent ? success() : n.fail("the parts do not add up to the dimension");
 }
 
-/// One dimension of Slice with a negative step: known values only.
+/// One dimension of Slice with a negative step.
 static FailureOr<Value> reversed(NodeImporter &n, Value value, int64_t d, int64_t start, int64_t size, int64_t step) {
+  if (size > (1 << 24))
+    return n.fail("a reversed slice of " + Twine(size) + " elements");
   // Rows by a constant list: gather along the first dimension.
   SmallVector<int64_t> rows, toFront;
   for (int64_t i = 0; i < size; ++i)

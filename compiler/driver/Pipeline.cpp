@@ -1,5 +1,6 @@
 //===- Pipeline.cpp - the levels and the passes between them --------------------===//
 #include "compiler/driver/Pipeline.h"
+#include "compiler/codegen/Passes.h"
 #include "dialects/nn/Nn.h"
 #include "dialects/plan/Plan.h"
 #include "dialects/train/Train.h"
@@ -49,6 +50,7 @@ void registerAllDialects(DialectRegistry &registry) {
 
 void registerAllPasses() {
   autodiff::registerAutodiffPasses();
+  codegen::registerCodegenPasses();
   importing::registerImportPasses();
   lowering::registerLoweringPasses();
   scheduling::registerSchedulingPasses();
@@ -70,6 +72,7 @@ static void buildModel(OpPassManager &pm) {
   pm.addPass(importing::createImportResizeBatch());
   pm.addPass(importing::createImportKeepBatch());
   cleanUp(pm);
+  pm.addPass(importing::createImportBoundInputs());
 }
 
 // The loss is split into sum and weight before differentiation: gradients are summed over micro-batches, then divided.
@@ -96,9 +99,15 @@ void buildLevel(OpPassManager &pm, Level level) {
   case Level::Local:
     break; // one rank: every sharding is whole, one segment per function, no communication
   case Level::Kernels:
+    pm.addPass(lowering::createLoweringExpandLoss()); // makes contractions
     pm.addPass(lowering::createLoweringPrepareContractions());
+    pm.addPass(lowering::createLoweringOrderSums()); // after transposes of products are final, before kernels are cut
     pm.addPass(lowering::createLoweringOutlineKernels());
+    pm.addPass(codegen::createCodegenDescribeKernels()); // may split kernels
     pm.addPass(lowering::createLoweringSelectLibrary());
+    break;
+  case Level::Plan:
+    pm.addPass(scheduling::createSchedulingAssignBuffers());
     break;
   }
   verify::VerifyLevelOptions options;

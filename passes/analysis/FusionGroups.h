@@ -3,6 +3,7 @@
 #define LLMC_PASSES_ANALYSIS_FUSIONGROUPS_H
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
 
 namespace llmc::analysis {
 
@@ -25,8 +26,14 @@ llvm::SmallVector<FusionGroup> findFusionGroups(mlir::func::FuncOp function, con
 /// broadcasts of smaller tensors into a fused kernel, slices of the last dimension into a fused kernel or attention.
 bool isAbsorbed(mlir::Operation *op);
 
-/// A view: the same bytes under another shape.
+/// A view: the same bytes under another shape, or a contiguous part of them that starts at a multiple of 64 bytes.
 bool isView(mlir::Operation *op);
+
+/// The first element of a contiguous slice within its source.
+int64_t sliceOffset(mlir::tensor::ExtractSliceOp op);
+
+/// A concatenation that costs nothing: its operands, each used by it alone, are written side by side.
+bool isAssembly(mlir::Operation *op);
 
 } // namespace llmc::analysis
 

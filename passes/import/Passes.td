@@ -35,4 +35,15 @@ def ImportKeepBatch : Pass<"import-keep-batch", "::mlir::ModuleOp"> {
   let dependentDialects = ["::mlir::tensor::TensorDialect"];
 }
 
+def ImportBoundInputs : Pass<"import-bound-inputs", "::mlir::ModuleOp"> {
+  let summary = "notes for each integer input which values it may hold";
+  let description = [{
+    An id that looks up a table must lie below its number of rows, a label below the number of classes or be the ignored one.
+    The runtime checks all data against this before it computes with it.
+
+    Input:  func.func @forward(%ids {train.role = "input"}) { nn.gather %table, %ids : (tensor<256x64xf32>, ...) }
+    Output: func.func @forward(%ids {train.limit = 256, train.role = "input"})
+  }];
+}
+
 #endif // LLMC_PASSES_IMPORT

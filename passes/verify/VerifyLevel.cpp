@@ -110,7 +110,7 @@ struct VerifyLevel : verify::impl::VerifyLevelBase<VerifyLevel> {
       if (function.isPrivate())
         continue;
       for (Operation &op : function.getBody().front().without_terminator())
-        if (!isa<func::CallOp, arith::ConstantOp, tensor::CollapseShapeOp, tensor::ExpandShapeOp>(op))
+        if (!isa<func::CallOp, arith::ConstantOp, tensor::CollapseShapeOp, tensor::ExpandShapeOp, tensor::ExtractSliceOp, tensor::ConcatOp>(op))
           valid = illegal(&op, "lowering-outline-kernels");
     }
     return valid;

@@ -18,8 +18,8 @@ cl::opt<std::string> model(cl::Positional, cl::desc("model.onnx"), cl::Required,
                            cl::sub(interpretCommand));
 cl::opt<std::string> recipeFile("r", cl::desc("recipe (YAML, or DeepSpeed JSON)"), cl::value_desc("file"), cl::sub(checkCommand),
                                 cl::sub(compileCommand), cl::sub(interpretCommand));
-cl::opt<std::string> output("o", cl::desc("output, - for stdout"), cl::init("-"), cl::sub(compileCommand));
-cl::opt<std::string> stopAfter("stop-after", cl::desc("level to stop after"), cl::init("kernels"), cl::sub(compileCommand));
+cl::opt<std::string> output("o", cl::desc("plan file, or with --stop-after the IR, by default on stdout"), cl::sub(compileCommand));
+cl::opt<std::string> stopAfter("stop-after", cl::desc("prints IR of this level instead of writing a plan"), cl::sub(compileCommand));
 cl::opt<std::string> startFrom("start-from", cl::desc("the model is IR of this level, as --stop-after prints it"), cl::sub(compileCommand));
 cl::opt<std::string> dumpLevels("dump-levels", cl::desc("writes each level into this folder"), cl::sub(compileCommand));
 cl::opt<std::string> data("data", cl::desc("safetensors file with NAME.0, NAME.1, ..."), cl::sub(interpretCommand));
@@ -42,18 +42,26 @@ void printDiagnostic(mlir::Diagnostic &diagnostic) {
 }
 
 int runCompile(mlir::MLIRContext &context) {
-  driver::PipelineOptions options;
-  options.dumpDirectory = dumpLevels;
-  std::optional<driver::Level> to = driver::levelNamed(stopAfter), from = driver::levelNamed(startFrom.empty() ? "imported" : startFrom.getValue());
+  tool::CompileOptions options;
+  options.model = model;
+  options.output = output;
+  options.pipeline.dumpDirectory = dumpLevels;
+  options.writePlan = stopAfter.empty();
+  std::string last = stopAfter.empty() ? "plan" : stopAfter.getValue(), first = startFrom.empty() ? "imported" : startFrom.getValue();
+  std::optional<driver::Level> to = driver::levelNamed(last), from = driver::levelNamed(first);
   if (!to || !from)
-    return tool::fail(tool::kWrongUse, "no level '" + (to ? startFrom : stopAfter) + "'", "the levels are: " + driver::allLevelNames());
+    return tool::fail(tool::kWrongUse, "no level '" + (to ? first : last) + "'", "the levels are: " + driver::allLevelNames());
   if (*from > *to)
-    return tool::fail(tool::kWrongUse, "level '" + startFrom + "' comes after '" + stopAfter + "'");
-  options.from = *from;
-  options.to = *to;
+    return tool::fail(tool::kWrongUse, "level '" + first + "' comes after '" + last + "'");
+  options.pipeline.from = *from;
+  options.pipeline.to = *to;
   if (recipeFile.empty() && startFrom.empty())
     return tool::fail(tool::kWrongUse, "compile needs a recipe", "give one with -r recipe.yaml");
-  return tool::compile(model, startFrom.empty() ? recipeFile.getValue() : "", options, output, context);
+  if (options.writePlan && output.empty())
+    return tool::fail(tool::kWrongUse, "compile needs a place for the plan", "give one with -o m.plan, or --stop-after LEVEL for IR");
+  if (startFrom.empty())
+    options.recipe = recipeFile;
+  return tool::compile(options, context);
 }
 
 } // namespace
@@ -65,6 +73,7 @@ int main(int argc, char **argv) {
   driver::registerAllDialects(registry);
   mlir::MLIRContext context(registry);
   context.loadAllAvailableDialects();
+  context.printOpOnDiagnostic(false);
   context.getDiagEngine().registerHandler(printDiagnostic);
   if (checkCommand)
     return tool::check(model, recipeFile, context);

@@ -103,18 +103,25 @@ static Value lanePointers(Code &code, Type element, Value pointer, Value offsets
   return LLVM::GEPOp::create(code.b, code.loc, pointers, element, pointer, ArrayRef<LLVM::GEPArg>{offsets});
 }
 
+/// The type of memory accesses: bf16 moves as i16, since processors without bf16 have no vectors of it.
+static Type accessType(Code &code, ElementKind kind) {
+  return kind == ElementKind::BF16 ? Type(code.b.getI16Type()) : storageType(code.b.getContext(), kind);
+}
+
 /// From the form in memory to the one computed with.
 static Value widen(Code &code, ElementKind kind, Value value) {
   auto vector = dyn_cast<VectorType>(value.getType());
   Type computed = Code::vectorOf(computeType(code.b.getContext(), kind), vector ? vector.getDimSize(0) : 0);
   if (kind == ElementKind::I1)
     return code.compare(arith::CmpIPredicate::ne, value, code.integer(value.getType(), 0));
+  if (kind == ElementKind::BF16)
+    value = code.op("arith.bitcast", value, Code::vectorOf(code.b.getBF16Type(), vector ? vector.getDimSize(0) : 0));
   return value.getType() == computed ? value : code.op("arith.extf", value, computed);
 }
 
 Value Code::gatherElements(ElementKind kind, Value pointer, Value indices, Value mask) {
   int64_t width = cast<VectorType>(indices.getType()).getDimSize(0);
-  Type stored = storageType(b.getContext(), kind), type = vectorOf(stored, width);
+  Type stored = accessType(*this, kind), type = vectorOf(stored, width);
   Value lanes = lanePointers(*this, stored, pointer, indices);
   if (!mask)
     mask = integer(vectorOf(b.getI1Type(), width), 1);
@@ -123,15 +130,15 @@ Value Code::gatherElements(ElementKind kind, Value pointer, Value indices, Value
   return widen(*this, kind, value);
 }
 
-Value Code::loadElements(ElementKind kind, Value pointer, int64_t width, int64_t stride, Value mask) {
+Value Code::loadElements(ElementKind kind, Value pointer, int64_t width, int64_t stride, Value mask, int64_t alignment) {
   if (stride == 0 && width > 0)
     return splat(loadElements(kind, pointer, 0), width);
   if (stride != 1 && width > 0)
     return gatherElements(kind, pointer, laneOffsets(*this, width, stride), mask);
-  return widen(*this, kind, load(vectorOf(storageType(b.getContext(), kind), width), pointer, 0, mask));
+  return widen(*this, kind, load(vectorOf(accessType(*this, kind), width), pointer, alignment, mask));
 }
 
-void Code::storeElements(ElementKind kind, Value value, Value pointer, int64_t stride, Value mask) {
+void Code::storeElements(ElementKind kind, Value value, Value pointer, int64_t stride, Value mask, int64_t alignment) {
   auto vector = dyn_cast<VectorType>(value.getType());
   Type stored = storageType(b.getContext(), kind);
   Type type = vectorOf(stored, vector ? vector.getDimSize(0) : 0);
@@ -139,13 +146,41 @@ void Code::storeElements(ElementKind kind, Value value, Value pointer, int64_t s
     value = op("arith.extui", value, type);
   else if (value.getType() != type)
     value = op("arith.truncf", value, type);
+  if (kind == ElementKind::BF16) {
+    type = vectorOf(accessType(*this, kind), vector ? vector.getDimSize(0) : 0);
+    value = op("arith.bitcast", value, type);
+  }
   if (!vector || stride == 1)
-    return store(value, pointer, 0, mask);
+    return store(value, pointer, alignment, mask);
   int64_t width = vector.getDimSize(0);
   Value lanes = lanePointers(*this, stored, pointer, laneOffsets(*this, width, stride));
   if (!mask)
     mask = integer(vectorOf(b.getI1Type(), width), 1);
   LLVM::masked_scatter::create(b, loc, value, lanes, mask, b.getI32IntegerAttr(alignmentOf(type, 0)));
+}
+
+Value Code::table(Type element, DenseElementsAttr values) {
+  Operation *holder = b.getInsertionBlock()->getParentOp()->getParentWithTrait<OpTrait::SymbolTable>();
+  if (b.getInsertionBlock()->getParentOp()->hasTrait<OpTrait::SymbolTable>())
+    holder = b.getInsertionBlock()->getParentOp();
+  Block &body = holder->getRegion(0).front();
+  auto globals = llvm::range_size(body.getOps<LLVM::GlobalOp>());
+  auto type = LLVM::LLVMArrayType::get(element, static_cast<unsigned>(values.getNumElements()));
+  OpBuilder top(b.getContext());
+  top.setInsertionPointToStart(&body);
+  auto global = LLVM::GlobalOp::create(top, loc, type, /*isConstant=*/true, LLVM::Linkage::Internal,
+                                       "table_" + std::to_string(globals), values, /*alignment=*/64);
+  return LLVM::AddressOfOp::create(b, loc, global);
+}
+
+Value Code::table(ArrayRef<int64_t> values) {
+  auto type = RankedTensorType::get({static_cast<int64_t>(values.size())}, i64Type());
+  return table(i64Type(), DenseElementsAttr::get(type, values));
+}
+
+Value Code::table(ArrayRef<double> values) {
+  auto type = RankedTensorType::get({static_cast<int64_t>(values.size())}, b.getF64Type());
+  return table(b.getF64Type(), DenseElementsAttr::get(type, values));
 }
 
 Value Code::stack(int64_t bytes) {
@@ -184,7 +219,7 @@ void Code::ifThen(Value condition, llvm::function_ref<void()> body) {
   body();
 }
 
-void emitStageFunction(ModuleOp module, StringRef symbol, size_t operands,
+void emitStageFunction(ModuleOp module, StringRef symbol, size_t operands, bool asArray,
                        llvm::function_ref<void(Code &, ArrayRef<Value>, Value)> body) {
   OpBuilder b = OpBuilder::atBlockEnd(module.getBody());
   Location loc = module.getLoc();
@@ -195,7 +230,9 @@ void emitStageFunction(ModuleOp module, StringRef symbol, size_t operands,
   b.setInsertionPointToStart(entry);
   Code code(b, loc);
   SmallVector<Value> pointers;
-  for (size_t i = 0; i < operands; ++i)
+  if (asArray)
+    pointers.push_back(entry->getArgument(0));
+  for (size_t i = 0; i < operands && !asArray; ++i)
     pointers.push_back(code.load(pointer, code.address(entry->getArgument(0), pointer, code.i64(static_cast<int64_t>(i))), 8));
   body(code, pointers, entry->getArgument(1));
   LLVM::ReturnOp::create(code.b, loc, ValueRange());

@@ -64,10 +64,15 @@ public:
   void store(mlir::Value value, mlir::Value pointer, int64_t alignment = 0, mlir::Value mask = {});
   /// Elements as they are computed with: i1 from bytes, f32 from f16 and bf16. Width 0 is a scalar; lanes are `stride`
   /// elements apart.
-  mlir::Value loadElements(ElementKind kind, mlir::Value pointer, int64_t width, int64_t stride = 1, mlir::Value mask = {});
-  void storeElements(ElementKind kind, mlir::Value value, mlir::Value pointer, int64_t stride = 1, mlir::Value mask = {});
+  mlir::Value loadElements(ElementKind kind, mlir::Value pointer, int64_t width, int64_t stride = 1, mlir::Value mask = {},
+                           int64_t alignment = 0);
+  void storeElements(ElementKind kind, mlir::Value value, mlir::Value pointer, int64_t stride = 1, mlir::Value mask = {},
+                     int64_t alignment = 0);
   /// The elements at the given distances (a vector of i64) from `pointer`.
   mlir::Value gatherElements(ElementKind kind, mlir::Value pointer, mlir::Value indices, mlir::Value mask);
+  /// The address of a constant array in the object.
+  mlir::Value table(llvm::ArrayRef<int64_t> values);
+  mlir::Value table(llvm::ArrayRef<double> values);
   /// Stack memory, aligned to 64 bytes, at the start of the function.
   mlir::Value stack(int64_t bytes);
 
@@ -76,10 +81,14 @@ public:
   llvm::SmallVector<mlir::Value> loop(mlir::Value from, mlir::Value to, int64_t step, mlir::ValueRange initial, LoopBody body);
   void loop(mlir::Value from, mlir::Value to, int64_t step, llvm::function_ref<void(mlir::Value)> body);
   void ifThen(mlir::Value condition, llvm::function_ref<void()> body);
+
+private:
+  mlir::Value table(mlir::Type element, mlir::DenseElementsAttr values);
 };
 
-/// Declares a stage function in `module` and calls `body` with its operand pointers and workgroup number.
-void emitStageFunction(mlir::ModuleOp module, llvm::StringRef symbol, size_t operands,
+/// Declares a stage function in `module` and calls `body` with its operand pointers (or, if `asArray`, the pointer to the
+/// array of them) and workgroup number.
+void emitStageFunction(mlir::ModuleOp module, llvm::StringRef symbol, size_t operands, bool asArray,
                        llvm::function_ref<void(Code &, llvm::ArrayRef<mlir::Value>, mlir::Value)> body);
 
 } // namespace llmc::codegen

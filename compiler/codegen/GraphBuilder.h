@@ -105,6 +105,11 @@ private:
   std::string error;
 };
 
+/// The comparison of an arith.cmpf or arith.cmpi, else -1.
+int64_t predicateOf(mlir::Operation *op);
+/// Sets the value of a Constant node of known type to the first element of `dense`.
+void setConstant(Node &node, mlir::DenseElementsAttr dense);
+
 /// Expands a composite nn op (softmax, norms, activations, losses, rope, dropout); false if `op` is none.
 bool buildComposite(GraphBuilder &builder, mlir::Operation *op);
 

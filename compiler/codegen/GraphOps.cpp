@@ -36,22 +36,37 @@ void GraphBuilder::buildOp(Operation *op) {
       });
 }
 
+int64_t predicateOf(Operation *op) {
+  if (auto compare = dyn_cast<arith::CmpFOp>(op))
+    return static_cast<int64_t>(compare.getPredicate());
+  if (auto compare = dyn_cast<arith::CmpIOp>(op))
+    return static_cast<int64_t>(compare.getPredicate());
+  return -1;
+}
+
+void setConstant(Node &node, DenseElementsAttr dense) {
+  if (isFloat(node.type)) {
+    APFloat value = *dense.getValues<APFloat>().begin();
+    bool lossy;
+    value.convert(APFloat::IEEEdouble(), APFloat::rmNearestTiesToEven, &lossy);
+    node.real = value.convertToDouble();
+  } else {
+    APInt value = *dense.getValues<APInt>().begin();
+    node.integer = node.type == ElementKind::I1 ? static_cast<int64_t>(value.getZExtValue()) : value.getSExtValue();
+  }
+}
+
 void GraphBuilder::buildElementwise(Operation *op) {
   auto kind = elementKindOf(getElementTypeOrSelf(op->getResult(0).getType()));
   if (!kind || !isa<RankedTensorType>(op->getResult(0).getType()))
     return fail(op, "not a tensor of a known element type");
-  int64_t predicate = -1;
-  if (auto compare = dyn_cast<arith::CmpFOp>(op))
-    predicate = static_cast<int64_t>(compare.getPredicate());
-  if (auto compare = dyn_cast<arith::CmpIOp>(op))
-    predicate = static_cast<int64_t>(compare.getPredicate());
   SmallVector<Expr> operands;
   for (Value operand : op->getOperands()) {
     if (!isa<RankedTensorType>(operand.getType()))
       return fail(op, "a scalar condition has no kernel form");
     operands.push_back(use(operand));
   }
-  set(op->getResult(0), elementwise(op->getName().getStringRef(), operands, *kind, predicate));
+  set(op->getResult(0), elementwise(op->getName().getStringRef(), operands, *kind, predicateOf(op)));
 }
 
 void GraphBuilder::buildConstant(arith::ConstantOp op) {
@@ -62,15 +77,7 @@ void GraphBuilder::buildConstant(arith::ConstantOp op) {
   Node node;
   node.kind = Node::Constant;
   node.type = *kind;
-  if (isFloat(*kind)) {
-    APFloat value = *dense.getValues<APFloat>().begin();
-    bool lossy;
-    value.convert(APFloat::IEEEdouble(), APFloat::rmNearestTiesToEven, &lossy);
-    node.real = value.convertToDouble();
-  } else {
-    node.integer = *kind == ElementKind::I1 ? static_cast<int64_t>((*dense.getValues<APInt>().begin()).getZExtValue())
-                                            : (*dense.getValues<APInt>().begin()).getSExtValue();
-  }
+  setConstant(node, dense);
   TensorValue value;
   value.form = TensorValue::Splat;
   value.expr.node = add(std::move(node));
@@ -139,7 +146,7 @@ void GraphBuilder::buildGatherAlong(nn::GatherAlongOp op) {
   if (input.form != TensorValue::Viewed)
     return fail(op, "the input must be an argument");
   View view = input.view;
-  int64_t axis = op.getAxis() < 0 ? op.getAxis() + static_cast<int64_t>(view.shape.size()) : op.getAxis();
+  int64_t axis = static_cast<int64_t>(op.getAxis());
   int64_t stride = view.strides[axis], size = view.shape[axis];
   view.strides.erase(view.strides.begin() + axis);
   view.shape.erase(view.shape.begin() + axis);

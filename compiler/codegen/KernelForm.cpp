@@ -2,17 +2,17 @@
 #include "compiler/codegen/KernelForm.h"
 #include "compiler/codegen/TeamEmitter.h"
 #include "compiler/codegen/cpu/CpuTeam.h"
+#include "compiler/codegen/forms/Forms.h"
 
 using namespace mlir;
 
 namespace llmc::codegen {
 namespace {
 
-class FusedForm : public KernelForm {
+class FusedForm : public TeamForm {
 public:
   explicit FusedForm(StagedKernel staged_) : staged(std::move(staged_)) { kernel = staged.description; }
-  void emitCpu(Code &code, size_t index, ArrayRef<Value> operands, Value workgroup) const override {
-    CpuTeam team;
+  void emit(Team &team, Code &code, size_t index, ArrayRef<Value> operands, Value workgroup) const override {
     emitStage(staged, index, team, code, operands, workgroup);
   }
 
@@ -22,7 +22,17 @@ private:
 
 } // namespace
 
+void TeamForm::emitCpu(Code &code, size_t index, ArrayRef<Value> operands, Value workgroup) const {
+  CpuTeam team;
+  emit(team, code, index, operands, workgroup);
+}
+
 llvm::Expected<std::unique_ptr<KernelForm>> selectForm(func::FuncOp function) {
+  for (auto make : {makeOptimizerForm, makeSumOfSquaresForm}) {
+    FormResult form = make(function);
+    if (!form || *form)
+      return form;
+  }
   auto graph = buildGraph(function);
   if (!graph)
     return graph.takeError();

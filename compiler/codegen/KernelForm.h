@@ -4,6 +4,7 @@
 
 #include "compiler/codegen/Code.h"
 #include "compiler/codegen/Kernels.h"
+#include "compiler/codegen/Team.h"
 #include <memory>
 
 namespace llmc::codegen {
@@ -15,11 +16,21 @@ public:
   const GeneratedKernel &description() const { return kernel; }
   /// Emits stage `index` for the CPU at the insertion point of `code`.
   virtual void emitCpu(Code &code, size_t index, llvm::ArrayRef<mlir::Value> operands, mlir::Value workgroup) const = 0;
+  /// Whether stage `index` has so many operands that it reads the pointers it needs itself: emit functions then get one
+  /// operand, the array of all pointers.
+  virtual bool readsArguments(size_t index) const { return false; }
   /// Declares helper functions that the stages call; they are private to the kernel.
   virtual void emitCpuHelpers(mlir::ModuleOp module) const {}
 
 protected:
   GeneratedKernel kernel;
+};
+
+/// A form written against Team alone: one emitter for all targets.
+class TeamForm : public KernelForm {
+public:
+  virtual void emit(Team &team, Code &code, size_t index, llvm::ArrayRef<mlir::Value> operands, mlir::Value workgroup) const = 0;
+  void emitCpu(Code &code, size_t index, llvm::ArrayRef<mlir::Value> operands, mlir::Value workgroup) const final;
 };
 
 /// The form of a kernel function; the error names the op that has none.

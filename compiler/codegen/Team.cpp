@@ -1,10 +1,16 @@
 //===- Team.cpp - what all teams share ----------------------------------------===//
 #include "compiler/codegen/Team.h"
 #include <limits>
+#include <numeric>
 
 using namespace mlir;
 
 namespace llmc::codegen {
+
+int64_t Lanes::alignment(int64_t elementBytes, int64_t begin) const {
+  int64_t bytes = std::gcd(step, begin) * elementBytes;
+  return std::min<int64_t>(bytes & -bytes, 64);
+}
 
 Value neutral(Code &code, Reduction kind, Type type) {
   Type element = getElementTypeOrSelf(type);
@@ -42,6 +48,28 @@ Value combine(Code &code, Reduction kind, Value x, Value y) {
     break;
   }
   return code.op(name, {x, y}, x.getType());
+}
+
+Value emitElementwise(Code &code, const Node &node, ArrayRef<Value> values, int64_t width) {
+  Type stored = storageType(code.b.getContext(), node.type);
+  Type result = Code::vectorOf(computeType(code.b.getContext(), node.type), width);
+  bool conversion = node.op == "arith.extf" || node.op == "arith.truncf" || node.op == "arith.index_cast" ||
+                    node.op == "arith.index_castui" || node.op == "arith.bitcast";
+  if (node.op == "arith.truncf" && stored != getElementTypeOrSelf(result)) {
+    Value narrow = values[0].getType() == result ? values[0] : code.op("arith.truncf", values[0], result);
+    Value rounded = code.op("arith.truncf", narrow, Code::vectorOf(stored, width));
+    return code.op("arith.extf", rounded, result);
+  }
+  if (conversion && node.op != "arith.bitcast") {
+    if (values[0].getType() == result)
+      return values[0];
+    if (node.op.find("index_cast") != std::string::npos) {
+      unsigned from = getElementTypeOrSelf(values[0].getType()).getIntOrFloatBitWidth();
+      bool narrows = from > getElementTypeOrSelf(result).getIntOrFloatBitWidth();
+      return code.op(narrows ? "arith.trunci" : node.op == "arith.index_castui" ? "arith.extui" : "arith.extsi", values[0], result);
+    }
+  }
+  return code.op(node.op, values, result, node.predicate);
 }
 
 } // namespace llmc::codegen

@@ -12,6 +12,9 @@ struct Lanes {
   int64_t width;
   mlir::Value column; // of the first lane
   mlir::Value mask;   // null: all lanes are columns
+  int64_t step = 1;   // what `column` minus the walk's first column is a multiple of
+  /// In bytes, of element `column` of an aligned array, where walks begin at multiples of `begin`.
+  int64_t alignment(int64_t elementBytes, int64_t begin) const;
 };
 
 /// A reduction carried through a walk; `type` is a scalar type.
@@ -22,6 +25,8 @@ struct Accumulator {
 
 mlir::Value neutral(Code &code, Reduction kind, mlir::Type type);
 mlir::Value combine(Code &code, Reduction kind, mlir::Value x, mlir::Value y);
+/// An Elementwise node of scalars (width 0) or vectors, in the types they are computed in.
+mlir::Value emitElementwise(Code &code, const Node &node, llvm::ArrayRef<mlir::Value> values, int64_t width);
 
 /// The only part of the emitter that knows the machine. Every order of summation is fixed by the shape.
 class Team {

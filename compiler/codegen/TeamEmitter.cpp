@@ -36,7 +36,6 @@ private:
   Value vector(NodeId id, const Lanes &lanes);
   Value computeVector(NodeId id, const Lanes &lanes);
   Value loadVector(const Node &node, const Lanes &lanes);
-  Value elementwise(const Node &node, ArrayRef<Value> values, int64_t width);
   Value finishPartial(NodeId id, const Lanes *lanes);
   Value dynamicOffset(const Node &node);
   /// Scalars that the vector expression needs, computed outside of the walk.
@@ -122,32 +121,12 @@ Value StageEmitter::computeScalar(NodeId id) {
     SmallVector<Value> values;
     for (NodeId operand : node.operands)
       values.push_back(scalar(operand));
-    return elementwise(node, values, 0);
+    return emitElementwise(code, node, values, 0);
   }
   case Node::Reduce:
     break;
   }
   llvm_unreachable("a row reduction is finished by its phase");
-}
-
-Value StageEmitter::elementwise(const Node &node, ArrayRef<Value> values, int64_t width) {
-  Type result = Code::vectorOf(computeType(code.b.getContext(), node.type), width);
-  bool conversion = node.op == "arith.extf" || node.op == "arith.truncf" || node.op == "arith.index_cast" ||
-                    node.op == "arith.index_castui" || node.op == "arith.bitcast";
-  if (node.op == "arith.truncf" && storedType(node.type) != getElementTypeOrSelf(result)) {
-    Value rounded = code.op("arith.truncf", values[0], Code::vectorOf(storedType(node.type), width));
-    return code.op("arith.extf", rounded, result);
-  }
-  if (conversion && node.op != "arith.bitcast") {
-    if (values[0].getType() == result)
-      return values[0];
-    if (node.op.find("index_cast") != std::string::npos) {
-      unsigned from = getElementTypeOrSelf(values[0].getType()).getIntOrFloatBitWidth();
-      bool narrows = from > getElementTypeOrSelf(result).getIntOrFloatBitWidth();
-      return code.op(narrows ? "arith.trunci" : node.op == "arith.index_castui" ? "arith.extui" : "arith.extsi", values[0], result);
-    }
-  }
-  return code.op(node.op, values, result, node.predicate);
 }
 
 /// Adds up the blocks of a partial reduction, in order.
@@ -245,7 +224,7 @@ Value StageEmitter::computeVector(NodeId id, const Lanes &lanes) {
     SmallVector<Value> values;
     for (NodeId operand : node.operands)
       values.push_back(vector(operand, lanes));
-    value = elementwise(node, values, lanes.width);
+    value = emitElementwise(code, node, values, lanes.width);
   }
   if (bufferAt)
     code.store(value, bufferAt, 0, lanes.mask);

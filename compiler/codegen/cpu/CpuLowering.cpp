@@ -14,6 +14,7 @@
 #include "mlir/Conversion/MathToLibm/MathToLibm.h"
 #include "mlir/Conversion/SCFToControlFlow/SCFToControlFlow.h"
 #include "mlir/Conversion/VectorToLLVM/ConvertVectorToLLVM.h"
+#include "mlir/Dialect/Arith/Transforms/Passes.h"
 #include "mlir/Dialect/ControlFlow/IR/ControlFlow.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/Math/IR/Math.h"
@@ -66,6 +67,7 @@ CpuWorker::CpuWorker(StringRef cpu) : context(MLIRContext::Threading::DISABLED),
                       LLVM::LLVMDialect, func::FuncDialect>();
   RewritePatternSet patterns(&context);
   populateMathPolynomialApproximationPatterns(patterns);
+  arith::populateExpandBFloat16Patterns(patterns); // LLVM would call a library function for each element
   approximations = std::move(patterns);
 }
 
@@ -114,9 +116,8 @@ llvm::Expected<llvm::SmallVector<char, 0>> CpuWorker::generate(const KernelForm 
   OwningOpRef<ModuleOp> module = ModuleOp::create(UnknownLoc::get(&context));
   form.emitCpuHelpers(*module);
   for (auto [i, stage] : llvm::enumerate(form.description().stages))
-    emitStageFunction(*module, stage.symbol, stage.operands.size(), [&](Code &code, ArrayRef<Value> operands, Value workgroup) {
-      form.emitCpu(code, i, operands, workgroup);
-    });
+    emitStageFunction(*module, stage.symbol, stage.operands.size(), form.readsArguments(i),
+                      [&](Code &code, ArrayRef<Value> operands, Value workgroup) { form.emitCpu(code, i, operands, workgroup); });
   if (llvm::Error error = lower(*module))
     return error;
   llvm::LLVMContext llvmContext;

@@ -40,7 +40,7 @@ SmallVector<Value> CpuTeam::walk(Code &code, Value begin, Value end, int64_t cou
   if (count < 0 || count >= wide) {
     middle = count < 0 ? code.add(begin, code.mul(code.div(code.sub(end, begin), wide), wide)) : code.add(begin, count / wide * wide);
     sums = code.loop(begin, middle, wide, initial(wide), [&](Value column, ValueRange carried) {
-      return emit({wide, column, Value()}, carried);
+      return emit({wide, column, Value(), wide}, carried);
     });
     for (auto [sum, accumulator] : llvm::zip(sums, accumulators))
       sum = fold(code, accumulator.kind, sum, narrow);
@@ -51,7 +51,7 @@ SmallVector<Value> CpuTeam::walk(Code &code, Value begin, Value end, int64_t cou
     sums = code.loop(middle, end, narrow, start, [&](Value column, ValueRange carried) {
       Value left = arith::TruncIOp::create(code.b, code.loc, code.b.getI32Type(), code.min(code.sub(end, column), code.i64(narrow)));
       Value mask = code.compare(arith::CmpIPredicate::slt, iota, code.splat(left, narrow));
-      SmallVector<Value> next = emit({narrow, column, mask}, carried);
+      SmallVector<Value> next = emit({narrow, column, mask, narrow}, carried);
       for (auto [value, before] : llvm::zip(next, carried))
         value = code.select(mask, value, before);
       return next;

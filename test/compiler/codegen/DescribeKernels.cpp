@@ -1,0 +1,54 @@
+//===- DescribeKernels.cpp - describe-kernels FILE.mlir: which kernels have code ---------===//
+//
+// Prints one line per kernel function of a module at level `kernels`, except contractions: its name and number of stages, or
+// the error. With --generate the code of all of them is generated as well. Exits with 1 if one has no form.
+//
+//===----------------------------------------------------------------------===//
+#include "compiler/codegen/Kernels.h"
+#include "compiler/driver/Pipeline.h"
+#include "dialects/nn/Nn.h"
+#include "mlir/IR/MLIRContext.h"
+#include "mlir/Parser/Parser.h"
+#include "llvm/Support/raw_ostream.h"
+
+using namespace mlir;
+using namespace llmc;
+
+int main(int count, char **arguments) {
+  if (count < 2)
+    return 2;
+  DialectRegistry registry;
+  driver::registerAllDialects(registry);
+  MLIRContext context(registry);
+  context.loadAllAvailableDialects();
+  OwningOpRef<ModuleOp> module = parseSourceFile<ModuleOp>(arguments[1], &context);
+  if (!module)
+    return 3;
+  int failures = 0;
+  for (auto function : llvm::make_early_inc_range(module->getOps<func::FuncOp>())) {
+    bool outer = !function.isPrivate();
+    function.walk([&](nn::ContractOp) { outer = true; });
+    if (outer) {
+      function.erase();
+      continue;
+    }
+    auto kernel = codegen::describeKernel(function);
+    if (kernel) {
+      llvm::outs() << kernel->name << ": " << kernel->stages.size() << " stages, " << kernel->mayAlias.size() << " aliases\n";
+      continue;
+    }
+    llvm::outs() << llvm::toString(kernel.takeError()) << "\n";
+    function.erase();
+    ++failures;
+  }
+  if (count > 2 && StringRef(arguments[2]) == "--generate") {
+    auto image = codegen::generateCpuKernels(*module, {});
+    if (image)
+      llvm::outs() << image->elf.size() << " bytes of code\n";
+    else {
+      llvm::outs() << llvm::toString(image.takeError()) << "\n";
+      ++failures;
+    }
+  }
+  return failures != 0;
+}

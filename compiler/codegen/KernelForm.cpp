@@ -1,6 +1,7 @@
 //===- KernelForm.cpp - which generator a kernel function goes to -------------===//
 #include "compiler/codegen/KernelForm.h"
 #include "compiler/codegen/TeamEmitter.h"
+#include "compiler/codegen/attention/AttentionForm.h"
 #include "compiler/codegen/cpu/CpuTeam.h"
 
 using namespace mlir;
@@ -23,6 +24,9 @@ private:
 } // namespace
 
 llvm::Expected<std::unique_ptr<KernelForm>> selectForm(func::FuncOp function) {
+  auto attention = attention::createAttentionForm(function);
+  if (!attention || *attention)
+    return attention;
   auto graph = buildGraph(function);
   if (!graph)
     return graph.takeError();

@@ -64,6 +64,20 @@ static void cleanUp(OpPassManager &pm) {
   pm.addPass(createCSEPass());
 }
 
+// Transposes first, so that scores, values and rotations stand as [B, T, H, D] where they can; recomposition puts in what it
+// needs, and the second time these cancel. Attention before its simplification, which is for imported attention too. The
+// loss last: its hidden states come out of all that.
+static void recompose(OpPassManager &pm) {
+  pm.addPass(importing::createImportSinkTransposes());
+  pm.addPass(importing::createImportRecomposeNorms());
+  pm.addPass(importing::createImportRecomposeActivations());
+  pm.addPass(importing::createImportRecomposeAttention());
+  pm.addPass(importing::createImportSinkTransposes());
+  pm.addPass(importing::createImportSimplifyAttention());
+  pm.addPass(importing::createImportRecomposeLoss());
+  cleanUp(pm);
+}
+
 // Outputs first, so that nothing is traced or recomposed that the loss does not need. The batch is resized before
 // recomposition, whose patterns fold constants of the final size.
 static void buildModel(OpPassManager &pm) {
@@ -72,6 +86,7 @@ static void buildModel(OpPassManager &pm) {
   pm.addPass(importing::createImportResizeBatch());
   pm.addPass(importing::createImportKeepBatch());
   cleanUp(pm);
+  recompose(pm);
   pm.addPass(importing::createImportBoundInputs());
 }
 

@@ -2,7 +2,7 @@
 //
 //   1. walk the ops in program order; an op of the (rows, columns) domain joins the groups of its producers with the same
 //      domain, as long as no path leaves the group and comes back;
-//   2. everything else is a group of its own;
+//   2. everything else is a group of its own, but a concatenation of gradients of one attention joins that;
 //   3. the groups are sorted topologically, in the order of their last ops where there is a choice.
 //
 //===----------------------------------------------------------------------===//
@@ -106,6 +106,27 @@ bool allUsers(Value value, bool throughViews, Fn predicate) {
   return true;
 }
 
+/// The backward attention whose gradients, each seen through collapse_shape only and used nowhere else, are all that `op`
+/// puts together; null if there is none. Such a kernel writes them where the concatenation has them.
+Operation *concatenatedAttention(Operation *op) {
+  auto concat = dyn_cast<tensor::ConcatOp>(op);
+  if (!concat)
+    return nullptr;
+  Operation *attention = nullptr;
+  llvm::SmallDenseSet<Value> gradients;
+  for (Value value : concat.getInputs()) {
+    if (!value.hasOneUse())
+      return nullptr;
+    while (auto view = value.getDefiningOp<tensor::CollapseShapeOp>())
+      value = view.getSrc();
+    auto def = value.getDefiningOp<nn::AttentionBackwardOp>();
+    if (!def || (attention && attention != def) || !value.hasOneUse() || !gradients.insert(value).second)
+      return nullptr;
+    attention = def;
+  }
+  return attention;
+}
+
 class Grouper {
 public:
   Grouper(func::FuncOp function, const FusionOptions &options) : function(function), options(options) {}
@@ -200,6 +221,8 @@ private:
     ++position;
     producers(op, groups[self].inputs);
     groupOf[op] = self;
+    if (Operation *attention = options.fuse ? concatenatedAttention(op) : nullptr)
+      tryMerge(find(groupOf[attention]), self);
     if (!options.fuse || !groups[self].domain.isFusable())
       return;
     SmallVector<int> candidates(groups[self].inputs.begin(), groups[self].inputs.end());

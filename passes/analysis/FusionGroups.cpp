@@ -2,8 +2,9 @@
 //
 //   1. walk the ops in program order; an op of the (rows, columns) domain joins the groups of its producers with the same
 //      domain, as long as no path leaves the group and comes back;
-//   2. a matrix product takes the sum with a bias or with a value that dies there, a scatter the sum with its table; all
-//      optimizer updates are one group; everything else is a group of its own;
+//   2. a matrix product takes the sum with a bias or with a value that dies there, a scatter the sum with its table; an
+//      attention the concatenation of its gradients; all optimizer updates are one group; everything else is a group of its
+//      own;
 //   3. the groups are sorted topologically, in the order of their last ops where there is a choice.
 //
 //===----------------------------------------------------------------------===//
@@ -130,6 +131,27 @@ bool allUsers(Value value, bool throughViews, Fn predicate) {
     }
   }
   return true;
+}
+
+/// The backward attention whose gradients, each seen through collapse_shape only and used nowhere else, are all that `op`
+/// puts together; null if there is none. Such a kernel writes them where the concatenation has them.
+Operation *concatenatedAttention(Operation *op) {
+  auto concat = dyn_cast<tensor::ConcatOp>(op);
+  if (!concat)
+    return nullptr;
+  Operation *attention = nullptr;
+  llvm::SmallDenseSet<Value> gradients;
+  for (Value value : concat.getInputs()) {
+    if (!value.hasOneUse())
+      return nullptr;
+    while (auto view = value.getDefiningOp<tensor::CollapseShapeOp>())
+      value = view.getSrc();
+    auto def = value.getDefiningOp<nn::AttentionBackwardOp>();
+    if (!def || (attention && attention != def) || !value.hasOneUse() || !gradients.insert(value).second)
+      return nullptr;
+    attention = def;
+  }
+  return attention;
 }
 
 class Grouper {
@@ -264,6 +286,8 @@ private:
     ++position;
     producers(op, groups[self].inputs);
     groupOf[op] = self;
+    if (Operation *attention = options.fuse ? concatenatedAttention(op) : nullptr)
+      tryMerge(find(groupOf[attention]), self);
     if (!options.fuse || joinSum(op, self) || joinOptimizer(op, self) || !groups[self].domain.isFusable())
       return;
     SmallVector<int> candidates(groups[self].inputs.begin(), groups[self].inputs.end());

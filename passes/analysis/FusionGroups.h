@@ -18,7 +18,8 @@ struct FusionOptions {
 };
 
 /// The kernels of a straight-line function, in an order in which each comes after those it depends on. Recompute and
-/// lowering share this, so that both see the same kernels. Every op stands in exactly one group but views
+/// lowering share this, so that both see the same kernels: chains over the same rows and columns, and attention with the
+/// concatenation of its gradients. Every op stands in exactly one group but views
 /// (collapse_shape, expand_shape), constants and what `isAbsorbed` says, which are copied to where they are used.
 llvm::SmallVector<FusionGroup> findFusionGroups(mlir::func::FuncOp function, const FusionOptions &options);
 

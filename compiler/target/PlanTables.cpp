@@ -1,5 +1,6 @@
 //===- PlanTables.cpp - the plan dialect as tables of the plan file ----------------===//
 #include "compiler/target/PlanTables.h"
+#include "compiler/devices/Device.h"
 #include "dialects/interfaces/Interfaces.h"
 #include "dialects/train/Train.h"
 #include "mlir/IR/DialectResourceBlobManager.h"
@@ -7,7 +8,7 @@
 #include "llvm/ADT/StringSwitch.h"
 #include "llvm/ADT/TypeSwitch.h"
 #include "llvm/Support/raw_ostream.h"
-#include <map>
+#include <thread>
 #include <xxhash.h>
 
 using namespace mlir;
@@ -372,10 +373,15 @@ void PlanTables::addHeader() {
 
 void PlanTables::addForecast() {
   auto forecast = std::make_unique<fb::ForecastT>();
+  devices::Device device = devices::cpuDevice(image.cpu, std::thread::hardware_concurrency());
   for (const auto &segment : program->segments) {
     uint64_t runs = segment->name == "accumulate" ? plan.micro_batches : segment->name == "update" ? 1 : 0;
-    for (const auto &instruction : segment->instructions)
+    for (const auto &instruction : segment->instructions) {
+      double seconds = devices::forecastSeconds(device, instruction->body.AsGemm(), instruction->flops, instruction->bytes);
+      instruction->predicted_ns = static_cast<uint64_t>(seconds * 1e9);
       forecast->step_flops += runs * instruction->flops;
+      forecast->step_ns += runs * instruction->predicted_ns;
+    }
   }
   for (const auto &arena : program->arenas)
     if (arena->kind != fb::ArenaKind::Constant)

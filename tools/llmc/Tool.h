@@ -38,9 +38,10 @@ struct InterpretOptions {
   std::vector<std::string> saveGradients, saveWeights; // STEP:FILE
 };
 
-/// `llmc check`, `llmc compile`, `llmc interpret`; each returns the exit code.
+/// `llmc check`, `llmc compile`, `llmc explain`, `llmc interpret`; each returns the exit code.
 int check(llvm::StringRef model, llvm::StringRef recipe, mlir::MLIRContext &context);
 int compile(const CompileOptions &options, mlir::MLIRContext &context);
+int explain(llvm::StringRef plan, llvm::StringRef profile);
 int interpret(const InterpretOptions &options, mlir::MLIRContext &context);
 
 } // namespace llmc::tool

@@ -12,10 +12,13 @@ namespace {
 
 cl::SubCommand checkCommand("check", "what is trainable, what is unsupported, sizes");
 cl::SubCommand compileCommand("compile", "model and recipe to a level of the compiler");
+cl::SubCommand explainCommand("explain", "what a plan does: memory at the peak, kernels, forecast and measured times");
 cl::SubCommand interpretCommand("interpret", "trains with the reference interpreter: slow, exact, the judge of every target");
 
 cl::opt<std::string> model(cl::Positional, cl::desc("model.onnx"), cl::Required, cl::sub(checkCommand), cl::sub(compileCommand),
                            cl::sub(interpretCommand));
+cl::opt<std::string> planFile(cl::Positional, cl::desc("m.plan"), cl::Required, cl::sub(explainCommand));
+cl::opt<std::string> profile("profile", cl::desc("what llmc-run --profile wrote"), cl::value_desc("file"), cl::sub(explainCommand));
 cl::opt<std::string> recipeFile("r", cl::desc("recipe (YAML, or DeepSpeed JSON)"), cl::value_desc("file"), cl::sub(checkCommand),
                                 cl::sub(compileCommand), cl::sub(interpretCommand));
 cl::opt<std::string> output("o", cl::desc("plan file, or with --stop-after the IR, by default on stdout"), cl::sub(compileCommand));
@@ -79,7 +82,9 @@ int main(int argc, char **argv) {
     return tool::check(model, recipeFile, context);
   if (compileCommand)
     return runCompile(context);
+  if (explainCommand)
+    return tool::explain(planFile, profile);
   if (interpretCommand)
     return tool::interpret({model, recipeFile, data, metrics, steps, f64, saveGradients, saveWeights}, context);
-  return tool::fail(tool::kWrongUse, "no command", "llmc check | compile | interpret; llmc --help");
+  return tool::fail(tool::kWrongUse, "no command", "llmc check | compile | explain | interpret; llmc --help");
 }

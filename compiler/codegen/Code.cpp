@@ -212,6 +212,25 @@ void Code::loop(Value from, Value to, int64_t step, llvm::function_ref<void(Valu
   });
 }
 
+SmallVector<Value> Code::repeat(ValueRange initial, llvm::function_ref<Value(ValueRange)> condition,
+                                llvm::function_ref<SmallVector<Value>(ValueRange)> body) {
+  OpBuilder outer = b;
+  auto op = scf::WhileOp::create(
+      outer, loc, initial.getTypes(), initial,
+      [&](OpBuilder &builder, Location, ValueRange carried) {
+        b = builder;
+        Value go = condition(carried);
+        scf::ConditionOp::create(b, loc, go, carried);
+      },
+      [&](OpBuilder &builder, Location, ValueRange carried) {
+        b = builder;
+        SmallVector<Value> next = body(carried);
+        scf::YieldOp::create(b, loc, next);
+      });
+  b = outer;
+  return SmallVector<Value>(op.getResults());
+}
+
 void Code::ifThen(Value condition, llvm::function_ref<void()> body) {
   auto op = scf::IfOp::create(b, loc, condition, /*withElseRegion=*/false);
   OpBuilder::InsertionGuard guard(b);

@@ -80,6 +80,9 @@ public:
   /// for (index = from; index < to; index += step), the body returns the next carried values.
   llvm::SmallVector<mlir::Value> loop(mlir::Value from, mlir::Value to, int64_t step, mlir::ValueRange initial, LoopBody body);
   void loop(mlir::Value from, mlir::Value to, int64_t step, llvm::function_ref<void(mlir::Value)> body);
+  /// while (condition(carried)) carried = body(carried); returns the last carried values.
+  llvm::SmallVector<mlir::Value> repeat(mlir::ValueRange initial, llvm::function_ref<mlir::Value(mlir::ValueRange)> condition,
+                                        llvm::function_ref<llvm::SmallVector<mlir::Value>(mlir::ValueRange)> body);
   void ifThen(mlir::Value condition, llvm::function_ref<void()> body);
 
 private:

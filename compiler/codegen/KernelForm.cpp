@@ -29,7 +29,7 @@ void TeamForm::emitCpu(Code &code, size_t index, ArrayRef<Value> operands, Value
 }
 
 llvm::Expected<std::unique_ptr<KernelForm>> selectForm(func::FuncOp function) {
-  for (auto make : {makeOptimizerForm, makeSumOfSquaresForm, attention::createAttentionForm}) {
+  for (auto make : {makeOptimizerForm, makeSumOfSquaresForm, makeScatterForm, makeAlongForm, attention::createAttentionForm}) {
     FormResult form = make(function);
     if (!form || *form)
       return form;
@@ -38,8 +38,13 @@ llvm::Expected<std::unique_ptr<KernelForm>> selectForm(func::FuncOp function) {
   if (!graph)
     return graph.takeError();
   auto staged = planStages(std::move(*graph));
-  if (!staged)
-    return staged.takeError();
+  if (!staged) {
+    FormResult form = makeReduceForm(function);
+    if (form && !*form)
+      return staged.takeError();
+    llvm::consumeError(staged.takeError());
+    return form;
+  }
   return std::make_unique<FusedForm>(std::move(*staged));
 }
 

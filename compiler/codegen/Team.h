@@ -39,6 +39,8 @@ public:
   /// body gets vectors of accumulated values and returns the next. Returns one scalar per accumulator, known to all threads.
   virtual llvm::SmallVector<mlir::Value> walk(Code &code, mlir::Value begin, mlir::Value end, int64_t count, Body body,
                                               llvm::ArrayRef<Accumulator> accumulators, WalkBody emit) = 0;
+  /// Emits code that runs `body` for each index of [begin, end), which may not depend on one another.
+  virtual void each(Code &code, mlir::Value begin, mlir::Value end, llvm::function_ref<void(mlir::Value)> body) = 0;
   /// Code that one thread runs: stores of values that the whole team has.
   virtual void once(Code &code, llvm::function_ref<void()> body) = 0;
   /// Memory for one value of `bytes` per column, which each thread reads where it wrote it.

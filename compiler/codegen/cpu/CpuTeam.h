@@ -11,6 +11,9 @@ class CpuTeam : public Team {
 public:
   llvm::SmallVector<mlir::Value> walk(Code &code, mlir::Value begin, mlir::Value end, int64_t count, Body body,
                                       llvm::ArrayRef<Accumulator> accumulators, WalkBody emit) override;
+  void each(Code &code, mlir::Value begin, mlir::Value end, llvm::function_ref<void(mlir::Value)> body) override {
+    code.loop(begin, end, 1, body);
+  }
   void once(Code &code, llvm::function_ref<void()> body) override { body(); }
   mlir::Value rowBuffer(Code &code, int64_t columns, int64_t bytes) override { return code.stack(columns * bytes); }
 };

@@ -72,4 +72,85 @@ TEST(SumOfSquares, ScalarsAfterTheSum) {
                          1e-6);
 }
 
+std::string scatter(int64_t rows, int64_t columns, int64_t positions, bool added, const std::string &index, const std::string &type) {
+  std::string t = "tensor<" + std::to_string(rows) + "x" + std::to_string(columns) + "x" + type + ">", i = "tensor<" + std::to_string(positions) + "x" + index + ">",
+              u = "tensor<" + std::to_string(positions) + "x" + std::to_string(columns) + "x" + type + ">";
+  return "func.func private @k(%i: " + i + ", %u: " + u + (added ? ", %o: " + t : "") + ") -> " + t + " {\n %0 = nn.scatter_add %i, %u : (" + i + ", " + u +
+         ") -> " + t + "\n" + (added ? " %1 = arith.addf %0, %o : " + t + "\n return %1 : " : " return %0 : ") + t + "\n}";
+}
+
+/// Indices from the whole range of `size` entries, a third of them counted from the end.
+void spreadIndices(std::vector<HostTensor> &arguments, size_t which, int64_t size) {
+  int64_t i = 0;
+  for (int64_t &entry : arguments[which].integers) {
+    entry = (i * 7919 + i * i) % size;
+    entry -= i++ % 3 == 0 ? size : 0;
+  }
+}
+
+// Rows that occur often, once and never; more positions than rows and fewer.
+TEST(Scatter, AddsRowsInOrder) {
+  compareWithInterpreter(scatter(50, 72, 186, false, "i64", "f32"), 4e-6, [](auto &arguments) { spreadIndices(arguments, 0, 50); });
+  compareWithInterpreter(scatter(3000, 300, 40, false, "i32", "f32"), 4e-6, [](auto &arguments) { spreadIndices(arguments, 0, 3000); });
+  compareWithInterpreter(scatter(9, 3, 100, false, "i64", "f64"), 1e-14, [](auto &arguments) { spreadIndices(arguments, 0, 9); });
+}
+// A tied embedding: in place over the gradient of the head, or into memory of its own.
+TEST(Scatter, AddsToAnotherTensor) {
+  compareWithInterpreter(scatter(500, 256, 64, true, "i64", "f32"), 4e-6, [](auto &arguments) { spreadIndices(arguments, 0, 500); });
+  compareWithInterpreter(scatter(50, 33, 64, true, "i64", "bf16"), 8e-3, [](auto &arguments) { spreadIndices(arguments, 0, 50); });
+}
+
+// One row for all positions, which an embedding of token types has; one update for all, which counts.
+TEST(Scatter, ConstantOperands) {
+  compareWithInterpreter("func.func private @k(%u: tensor<8x4x70xf32>) -> tensor<2x70xf32> {\n %i = arith.constant dense<-1> : tensor<8x4xi64>\n"
+                         " %0 = nn.scatter_add %i, %u : (tensor<8x4xi64>, tensor<8x4x70xf32>) -> tensor<2x70xf32>\n return %0 : tensor<2x70xf32>\n}",
+                         4e-6);
+  compareWithInterpreter("func.func private @k(%i: tensor<256x1xi64>) -> tensor<256x7xf32> {\n %u = arith.constant dense<1.0> : tensor<256x1xf32>\n"
+                         " %0 = nn.scatter_add_along %i, %u {axis = 1 : i64} : (tensor<256x1xi64>, tensor<256x1xf32>) -> tensor<256x7xf32>\n"
+                         " return %0 : tensor<256x7xf32>\n}",
+                         0);
+}
+
+std::string alongAxis(const std::string &whole, const std::string &picked, const std::string &axis) {
+  std::string i = "tensor<" + picked + "xi64>", u = "tensor<" + picked + "xf32>", t = "tensor<" + whole + "xf32>";
+  return "func.func private @k(%i: " + i + ", %u: " + u + ") -> " + t + " {\n %0 = nn.scatter_add_along %i, %u {axis = " + axis + " : i64} : (" + i + ", " + u +
+         ") -> " + t + "\n return %0 : " + t + "\n}";
+}
+TEST(Along, ScatterAddAlongEachAxis) {
+  compareWithInterpreter(alongAxis("40x7x5", "40x7x9", "2"), 4e-6, [](auto &arguments) { spreadIndices(arguments, 0, 5); });
+  compareWithInterpreter(alongAxis("4x7x50", "4x9x50", "1"), 4e-6, [](auto &arguments) { spreadIndices(arguments, 0, 7); });
+  compareWithInterpreter(alongAxis("300x3", "2x3", "0"), 4e-6, [](auto &arguments) { spreadIndices(arguments, 0, 300); });
+}
+
+// Ties go to the lower index, also when only one of the results is used.
+TEST(Along, TopK) {
+  auto ties = [](std::vector<HostTensor> &arguments) {
+    for (double &entry : arguments[0].reals)
+      entry = std::round(entry * 2);
+  };
+  compareWithInterpreter("func.func private @k(%x: tensor<5x40x9xf32>) -> (tensor<5x40x3xf32>, tensor<5x40x3xi64>) {\n"
+                         " %0, %1 = nn.top_k %x : (tensor<5x40x9xf32>) -> (tensor<5x40x3xf32>, tensor<5x40x3xi64>)\n"
+                         " return %0, %1 : tensor<5x40x3xf32>, tensor<5x40x3xi64>\n}",
+                         0, ties);
+  compareWithInterpreter("func.func private @k(%x: tensor<40x9xbf16>) -> tensor<40x9xi32> {\n"
+                         " %0, %1 = nn.top_k %x : (tensor<40x9xbf16>) -> (tensor<40x9xbf16>, tensor<40x9xi32>)\n return %1 : tensor<40x9xi32>\n}",
+                         0, ties);
+}
+
+std::string reduction(const std::string &from, const std::string &dims, const std::string &to, int kind) {
+  std::string f = "tensor<" + from + ">", t = "tensor<" + to + ">";
+  return "func.func private @k(%x: " + f + ") -> " + t + " {\n %0 = nn.reduce %x {kind = " + std::to_string(kind) + " : i32, dims = array<i64: " + dims + ">} : (" +
+         f + ") -> " + t + "\n return %0 : " + t + "\n}";
+}
+// Over the middle, and as a batch norm reduces: around the channels.
+TEST(Reduce, DimensionsInTheMiddle) {
+  for (int kind = 0; kind < 4; ++kind) {
+    compareWithInterpreter(reduction("6x40x33xf32", "1", "6x33xf32", kind), 4e-6);
+    compareWithInterpreter(reduction("8x5x9x7xf32", "0, 2, 3", "5xf32", kind), 4e-6);
+  }
+  compareWithInterpreter(reduction("3x4x5x6xf64", "0, 2", "4x6xf64", 1), 1e-12);
+  compareWithInterpreter(reduction("3x4x5xi64", "1", "3x5xi64", 4), 0);
+  compareWithInterpreter(reduction("3x40x5xbf16", "1", "3x5xbf16", 0), 8e-3);
+}
+
 } // namespace

@@ -116,9 +116,9 @@ void Planner::makeBackward() {
     read(gradients, *p.mask);
   add(gradients, OperandKind::Scratch, plan.deltaScratch, AccessMode::Read, deltaBytes);
   if (plan.partialQuery)
-    add(gradients, OperandKind::Scratch, plan.queryScratch, AccessMode::ReadWrite, queryBytes);
+    add(gradients, OperandKind::Scratch, plan.queryScratch, AccessMode::Write, queryBytes);
   else
-    write(gradients, p.stores[0], AccessMode::ReadWrite);
+    write(gradients, p.stores[0], AccessMode::Write);
   write(gradients, p.stores[1], AccessMode::Write);
   write(gradients, p.stores[2], AccessMode::Write);
 

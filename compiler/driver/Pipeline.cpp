@@ -69,11 +69,13 @@ static void recompose(OpPassManager &pm) {
   pm.addPass(importing::createImportSinkTransposes());
   pm.addPass(importing::createImportRecomposeNorms());
   pm.addPass(importing::createImportRecomposeActivations());
+  pm.addPass(importing::createImportRecomposeRope());
   pm.addPass(importing::createImportRecomposeAttention());
   pm.addPass(importing::createImportSinkTransposes());
   pm.addPass(importing::createImportSimplifyAttention());
   pm.addPass(importing::createImportRecomposeLoss());
   cleanUp(pm);
+  pm.addPass(importing::createImportDropConstants());
 }
 
 // Outputs first, so that nothing is traced or recomposed that the loss does not need. The batch is resized before

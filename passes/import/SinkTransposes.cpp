@@ -230,11 +230,11 @@ struct SinkCollapse : OpRewritePattern<tensor::CollapseShapeOp> {
       if (size != 1)
         rank[d] = large++;
     struct Group {
-      int64_t first, result, size;
+      int64_t first, result, size; // first: the first dimension of x that counts
     };
     SmallVector<Group> groups;
     for (auto [i, dims] : llvm::enumerate(op.getReassociationIndices())) {
-      Group group{std::numeric_limits<int64_t>::max(), static_cast<int64_t>(i), 1};
+      Group group{transpose.getPermutation()[dims.front()], static_cast<int64_t>(i), 1};
       int64_t next = -1;
       for (int64_t d : dims) {
         int64_t source = transpose.getPermutation()[d];
@@ -243,7 +243,7 @@ struct SinkCollapse : OpRewritePattern<tensor::CollapseShapeOp> {
         if (next >= 0 && rank[source] != next)
           return failure();
         if (next < 0)
-          group.first = rank[source];
+          group.first = source;
         next = rank[source] + 1;
         group.size *= shape[source];
       }

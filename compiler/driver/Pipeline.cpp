@@ -71,11 +71,13 @@ static void recompose(OpPassManager &pm) {
   pm.addPass(importing::createImportSinkTransposes());
   pm.addPass(importing::createImportRecomposeNorms());
   pm.addPass(importing::createImportRecomposeActivations());
+  pm.addPass(importing::createImportRecomposeRope());
   pm.addPass(importing::createImportRecomposeAttention());
   pm.addPass(importing::createImportSinkTransposes());
   pm.addPass(importing::createImportSimplifyAttention());
   pm.addPass(importing::createImportRecomposeLoss());
   cleanUp(pm);
+  pm.addPass(importing::createImportDropConstants());
 }
 
 // Outputs first, so that nothing is traced or recomposed that the loss does not need. The batch is resized before
@@ -95,6 +97,7 @@ static void buildStep(OpPassManager &pm) {
   pm.addPass(training::createTrainingNormalizeLoss());
   pm.addPass(training::createTrainingBuildStep());
   pm.addPass(autodiff::createAutodiffExpand());
+  pm.addPass(autodiff::createAutodiffMergeSlices());
   pm.addPass(createSymbolDCEPass());
   cleanUp(pm);
 }

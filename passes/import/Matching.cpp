@@ -71,6 +71,8 @@ Value Spread::squeezed(OpBuilder &builder, Location loc) const {
 }
 
 Value respread(OpBuilder &builder, Location loc, const Spread &spread, ArrayRef<int64_t> dims, ArrayRef<int64_t> shape) {
+  if (nn::typeOf(spread.source).getShape() == shape)
+    return spread.source;
   Value source = spread.squeezed(builder, loc);
   auto type = RankedTensorType::get(shape, nn::typeOf(source).getElementType());
   if (nn::typeOf(source).getNumElements() == type.getNumElements())

@@ -87,6 +87,19 @@ def ImportRecomposeActivations : Pass<"import-recompose-activations", "::mlir::M
   let dependentDialects = ["::llmc::nn::NnDialect"];
 }
 
+def ImportRecomposeRope : Pass<"import-recompose-rope", "::mlir::ModuleOp"> {
+  let summary = "recomposes nn.rope, with tables [T, R] or [B, T, R]";
+  let description = [{
+    Half-split and interleaved pairs, all of the last dimension or its first part. Constant tables are made at compile time.
+
+    Input:
+      %y = %x * cos + concat(-%x[.., R/2:], %x[.., :R/2]) * sin
+    Output:
+      %y = nn.rope %x, %cos, %sin
+  }];
+  let dependentDialects = ["::llmc::nn::NnDialect", "::mlir::arith::ArithDialect", "::mlir::tensor::TensorDialect"];
+}
+
 def ImportRecomposeAttention : Pass<"import-recompose-attention", "::mlir::ModuleOp"> {
   let summary = "recomposes nn.attention from contraction, softmax, contraction";
   let description = [{
@@ -124,6 +137,16 @@ def ImportRecomposeLoss : Pass<"import-recompose-loss", "::mlir::ModuleOp"> {
       %sum, %n, %lse = nn.linear_cross_entropy %x, %w, %labels
   }];
   let dependentDialects = ["::llmc::nn::NnDialect", "::mlir::arith::ArithDialect", "::mlir::tensor::TensorDialect"];
+}
+
+def ImportDropConstants : Pass<"import-drop-constants", "::mlir::ModuleOp"> {
+  let summary = "erases arguments of role constant that nothing uses";
+  let description = [{
+    Recomposition leaves masks and tables behind.
+
+    Input:   func.func @forward(%x, %mask {train.role = "constant"}) { return %x }
+    Output:  func.func @forward(%x) { return %x }
+  }];
 }
 
 #endif // LLMC_PASSES_IMPORT

@@ -202,7 +202,7 @@ struct SwigluOfProduct : OpRewritePattern<arith::MulFOp> {
   LogicalResult matchAndRewrite(arith::MulFOp op, PatternRewriter &rewriter) const override {
     return success(eitherOrder(op, [&](Value gate, Value up) {
       auto silu = gate.getDefiningOp<nn::SiluOp>();
-      if (!silu || !gate.hasOneUse() || spreadOf(up).source != up)
+      if (!silu || !gate.hasOneUse() || splatOf(up) || spreadOf(up).source != up)
         return false;
       rewriter.replaceOpWithNewOp<nn::SwigluOp>(op, op.getType(), silu.getInput(), up);
       return true;

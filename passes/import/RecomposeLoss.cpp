@@ -66,32 +66,32 @@ Value logSumExpOf(Value value) {
 }
 
 struct Picked {
-  Value from, labels; // labels of `from`'s leading shape
+  Value from, labels; // labels have `from`'s leading shape, and a dimension 1 at the end
 };
 
 /// `from` [.., V] at [.., label], one per row.
-std::optional<Picked> pickedByLabel(OpBuilder &builder, Value value) {
+std::optional<Picked> pickedByLabel(Value value) {
   auto gather = throughReshapes(value).getDefiningOp<nn::GatherAlongOp>();
   if (!gather)
     return std::nullopt;
   RankedTensorType type = nn::typeOf(gather.getInput()), indices = nn::typeOf(gather.getIndices());
   if (static_cast<int64_t>(gather.getAxis()) != type.getRank() - 1 || indices.getShape().back() != 1)
     return std::nullopt;
-  return Picked{gather.getInput(), nn::reshape(builder, gather.getLoc(), gather.getIndices(), type.getShape().drop_back())};
+  return Picked{gather.getInput(), gather.getIndices()};
 }
 
 /// Logits and labels, if `value` has one entry -log softmax(logits)[label] per row, times `sign`.
-std::optional<Picked> negativeLogLikelihood(OpBuilder &builder, Value value, double sign) {
+std::optional<Picked> negativeLogLikelihood(Value value, double sign) {
   value = throughReshapes(value);
   if (auto negative = value.getDefiningOp<arith::NegFOp>())
-    return negativeLogLikelihood(builder, negative.getOperand(), -sign);
+    return negativeLogLikelihood(negative.getOperand(), -sign);
   if (auto sub = value.getDefiningOp<arith::SubFOp>()) {
     Value lse = sign > 0 ? sub.getLhs() : sub.getRhs(), logit = sign > 0 ? sub.getRhs() : sub.getLhs();
     Value logits = logSumExpOf(lse);
-    std::optional<Picked> picked = logits ? pickedByLabel(builder, logit) : std::nullopt;
+    std::optional<Picked> picked = logits ? pickedByLabel(logit) : std::nullopt;
     return picked && picked->from == logits ? picked : std::nullopt;
   }
-  std::optional<Picked> picked = sign < 0 ? pickedByLabel(builder, value) : std::nullopt;
+  std::optional<Picked> picked = sign < 0 ? pickedByLabel(value) : std::nullopt;
   auto logs = picked ? picked->from.getDefiningOp<nn::LogSoftmaxOp>() : nullptr;
   return logs ? std::optional(Picked{logs.getInput(), picked->labels}) : std::nullopt;
 }
@@ -104,14 +104,15 @@ struct RecomposeCrossEntropy : OpRewritePattern<nn::ReduceOp> {
     if (nn::typeOf(op).getRank() != 0 || (!mean && op.getKind() != nn::ReduceKind::Sum) || !isa<FloatType>(nn::typeOf(op).getElementType()))
       return failure();
     for (double sign : {1.0, -1.0}) {
-      std::optional<Picked> rows = negativeLogLikelihood(rewriter, op.getInput(), sign);
+      std::optional<Picked> rows = negativeLogLikelihood(op.getInput(), sign);
       if (!rows || nn::typeOf(rows->labels).getNumElements() != nn::typeOf(op.getInput()).getNumElements())
         continue;
       // Labels count from the end if they are negative in the gather; a loss has none.
       RankedTensorType type = nn::typeOf(rows->from);
-      auto loss = nn::CrossEntropyOp::create(rewriter, op.getLoc(),
-                                             TypeRange{op.getType(), op.getType(), RankedTensorType::get(type.getShape().drop_back(), type.getElementType())},
-                                             rows->from, rows->labels, rewriter.getI64IntegerAttr(std::numeric_limits<int64_t>::min()));
+      auto lse = RankedTensorType::get(type.getShape().drop_back(), type.getElementType());
+      Value labels = nn::reshape(rewriter, op.getLoc(), rows->labels, lse.getShape());
+      auto loss = nn::CrossEntropyOp::create(rewriter, op.getLoc(), TypeRange{op.getType(), op.getType(), lse}, rows->from, labels,
+                                             rewriter.getI64IntegerAttr(std::numeric_limits<int64_t>::min()));
       Value value = mean ? arith::DivFOp::create(rewriter, op.getLoc(), loss.getLossSum(), loss.getWeight()).getResult() : loss.getLossSum();
       rewriter.replaceOp(op, sign > 0 ? value : arith::NegFOp::create(rewriter, op.getLoc(), value).getResult());
       return success();

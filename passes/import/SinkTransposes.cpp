@@ -3,7 +3,7 @@
 //   1. op(transpose(x)) becomes transpose(op(x)) wherever the op's other operands can follow for free: the same transpose,
 //      splats, repetitions whose order of dimensions stays;
 //   2. transposes that meet compose; those that reach a contraction's operand go into its equation;
-//   3. at the end, a transpose of a contraction's only use goes into the equation too.
+//   3. at the end, a transpose of a contraction's only use goes into the equation too, and one of a broadcast before it.
 // A transpose only moves down, so this ends. Does not pass dropout, whose mask depends on positions.
 //
 //===----------------------------------------------------------------------===//
@@ -230,11 +230,11 @@ struct SinkCollapse : OpRewritePattern<tensor::CollapseShapeOp> {
       if (size != 1)
         rank[d] = large++;
     struct Group {
-      int64_t first, result, size;
+      int64_t first, result, size; // first: the first dimension of x that counts
     };
     SmallVector<Group> groups;
     for (auto [i, dims] : llvm::enumerate(op.getReassociationIndices())) {
-      Group group{std::numeric_limits<int64_t>::max(), static_cast<int64_t>(i), 1};
+      Group group{transpose.getPermutation()[dims.front()], static_cast<int64_t>(i), 1};
       int64_t next = -1;
       for (int64_t d : dims) {
         int64_t source = transpose.getPermutation()[d];
@@ -243,7 +243,7 @@ struct SinkCollapse : OpRewritePattern<tensor::CollapseShapeOp> {
         if (next >= 0 && rank[source] != next)
           return failure();
         if (next < 0)
-          group.first = rank[source];
+          group.first = source;
         next = rank[source] + 1;
         group.size *= shape[source];
       }
@@ -346,12 +346,31 @@ struct AbsorbResult : OpRewritePattern<nn::TransposeOp> {
   }
 };
 
+/// transpose(broadcast(x)) = broadcast(transpose(x)): the smaller one is moved.
+struct HoistOverBroadcast : OpRewritePattern<nn::TransposeOp> {
+  using OpRewritePattern::OpRewritePattern;
+  LogicalResult matchAndRewrite(nn::TransposeOp op, PatternRewriter &rewriter) const override {
+    auto broadcast = op.getInput().getDefiningOp<nn::BroadcastOp>();
+    if (!broadcast)
+      return failure();
+    SmallVector<int64_t> inner, dims;
+    for (auto [i, d] : llvm::enumerate(op.getPermutation()))
+      if (auto it = llvm::find(broadcast.getDims(), d); it != broadcast.getDims().end()) {
+        inner.push_back(it - broadcast.getDims().begin());
+        dims.push_back(static_cast<int64_t>(i));
+      }
+    Value small = rewriter.createOrFold<nn::TransposeOp>(op.getLoc(), broadcast.getInput(), inner);
+    rewriter.replaceOpWithNewOp<nn::BroadcastOp>(op, nn::typeOf(op), small, dims);
+    return success();
+  }
+};
+
 struct SinkTransposes : importing::impl::ImportSinkTransposesBase<SinkTransposes> {
   void runOnOperation() override {
     RewritePatternSet sink(&getContext()), absorb(&getContext());
     populateViewPatterns(sink);
     populateSinkTransposePatterns(sink);
-    absorb.add<AbsorbResult>(&getContext());
+    absorb.add<AbsorbResult, HoistOverBroadcast>(&getContext());
     FrozenRewritePatternSet frozenSink(std::move(sink)), frozenAbsorb(std::move(absorb));
     GreedyRewriteConfig config;
     config.setRegionSimplificationLevel(GreedySimplifyRegionLevel::Disabled);

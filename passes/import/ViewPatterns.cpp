@@ -12,16 +12,38 @@ namespace {
 
 bool isReshape(Operation *op) { return isa_and_nonnull<tensor::CollapseShapeOp, tensor::ExpandShapeOp>(op); }
 
-/// broadcast(x) of an x with size-1 dimensions, or that is a broadcast: one broadcast without them.
+/// broadcast(broadcast(x)).
+struct ComposeBroadcasts : OpRewritePattern<nn::BroadcastOp> {
+  using OpRewritePattern::OpRewritePattern;
+  LogicalResult matchAndRewrite(nn::BroadcastOp op, PatternRewriter &rewriter) const override {
+    auto inner = op.getInput().getDefiningOp<nn::BroadcastOp>();
+    if (!inner)
+      return failure();
+    SmallVector<int64_t> dims = llvm::map_to_vector(inner.getDims(), [&](int64_t d) { return op.getDims()[d]; });
+    rewriter.replaceOpWithNewOp<nn::BroadcastOp>(op, nn::typeOf(op), inner.getInput(), dims);
+    return success();
+  }
+};
+
+/// Repeated dimensions of size 1 leave the input; a broadcast that repeats nothing is a reshape.
 struct SqueezeBroadcast : OpRewritePattern<nn::BroadcastOp> {
   using OpRewritePattern::OpRewritePattern;
   LogicalResult matchAndRewrite(nn::BroadcastOp op, PatternRewriter &rewriter) const override {
-    Spread spread = spreadOf(op);
-    auto input = nn::typeOf(op.getInput());
-    bool simple = llvm::none_of(input.getShape(), [](int64_t size) { return size == 1; });
-    if (simple && spread.dims == SmallVector<int64_t>(op.getDims()))
+    RankedTensorType input = nn::typeOf(op.getInput()), type = nn::typeOf(op);
+    if (input.getNumElements() == type.getNumElements()) {
+      rewriter.replaceOp(op, nn::reshape(rewriter, op.getLoc(), op.getInput(), type.getShape()));
+      return success();
+    }
+    SmallVector<int64_t> shape, dims;
+    for (auto [size, d] : llvm::zip(input.getShape(), op.getDims()))
+      if (size == type.getDimSize(d)) {
+        shape.push_back(size);
+        dims.push_back(d);
+      }
+    if (dims.size() == op.getDims().size())
       return failure();
-    rewriter.replaceOp(op, respread(rewriter, op.getLoc(), spread, spread.dims, nn::typeOf(op).getShape()));
+    Value small = nn::reshape(rewriter, op.getLoc(), op.getInput(), shape);
+    rewriter.replaceOpWithNewOp<nn::BroadcastOp>(op, type, small, dims);
     return success();
   }
 };
@@ -139,7 +161,7 @@ struct SliceOfExpand : OpRewritePattern<tensor::ExtractSliceOp> {
 } // namespace
 
 void populateViewPatterns(RewritePatternSet &patterns) {
-  patterns.add<SqueezeBroadcast, ReshapeOfBroadcast<tensor::CollapseShapeOp>, ReshapeOfBroadcast<tensor::ExpandShapeOp>,
+  patterns.add<ComposeBroadcasts, SqueezeBroadcast, ReshapeOfBroadcast<tensor::CollapseShapeOp>, ReshapeOfBroadcast<tensor::ExpandShapeOp>,
                ComposeReshapes<tensor::CollapseShapeOp>, ComposeReshapes<tensor::ExpandShapeOp>, TransposeOfOnes, TransposeOfBroadcast,
                SliceOfExpand>(patterns.getContext());
   nn::TransposeOp::getCanonicalizationPatterns(patterns, patterns.getContext());

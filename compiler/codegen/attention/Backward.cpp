@@ -97,6 +97,9 @@ void Backward::emit(Value workgroup) {
   weights = tile.buffer(rows * lanes), gradients = tile.buffer(rows * lanes);
   keyGradient = tile.buffer(dStep * lanes), valueGradient = tile.buffer(eStep * lanes);
   queryTile = tile.buffer(rows * dStep);
+  // Rows past the last query are multiplied too, and denormals are slow.
+  tile.fill(query, rows * dStep, 0);
+  tile.fill(cotangent, rows * eStep, 0);
   if (wantQuery)
     clearQuery();
   Value begin = code.mul(chunkStart(chunk), lanes), end = code.min(code.mul(chunkStart(code.add(chunk, 1)), lanes), code.i64(p.S));

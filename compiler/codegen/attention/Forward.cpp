@@ -67,6 +67,7 @@ void Forward::emit(Value workgroup) {
   sum = tile.buffer(lanes);
   correction = tile.buffer(lanes);
   Mover(tile, p.query, stage.input(p.query), b, h).transposeIn(query, lanes, firstQuery, lanes, p.scale);
+  tile.fill(key, (plan.keyBlock + kRows) * dStep, 0); // rows past the last key are multiplied too, and denormals are slow
   tile.fill(result, eStep * lanes, 0);
   tile.fill(top, lanes, -std::numeric_limits<float>::max());
   tile.fill(sum, lanes, 0);

@@ -61,7 +61,7 @@ private:
 void Planner::makeForward() {
   int64_t head = roundUp(p.D, kLanes) + roundUp(p.E, kLanes);
   plan.queryBlock = lanesOf(p.T, [&](int64_t lanes) { return lanes * (2 * head + lanes); });
-  plan.keyBlock = std::max<int64_t>(1, std::min(p.S, plan.queryBlock));
+  plan.keyBlock = std::max<int64_t>(1, std::min(p.S, roundUp(plan.queryBlock, kRows)));
   KernelStage &only = stage("", p.B * p.H * ceilDiv(p.T, plan.queryBlock));
   for (const AffineView *view : {&p.query, &p.key, &p.value})
     read(only, *view);

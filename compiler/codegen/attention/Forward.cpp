@@ -28,6 +28,7 @@ public:
 
 private:
   void emitKeyBlock(Value firstKey);
+  void emitScores(Value firstKey, Value keys);
   void emitMask(Value firstKey);
   void emitCausal(Value firstKey, Value keys);
   void emitSoftmax(Value keys);
@@ -79,7 +80,7 @@ void Forward::emitKeyBlock(Value firstKey) {
   Value keys = code.min(code.sub(seen, firstKey), code.i64(plan.keyBlock));
   Mover(tile, p.key, stage.input(p.key), b, group).copyIn(key, dStep, firstKey, keys, 1);
   Mover(tile, p.value, stage.input(p.value), b, group).copyIn(value, eStep, firstKey, keys, 1);
-  tile.product({key, dStep, 1, query, lanes, scores, lanes, code.i64(p.D), Product::Zero, {}}, keys, lanes);
+  emitScores(firstKey, keys);
   if (p.mask)
     emitMask(firstKey);
   if (p.causal) {
@@ -88,7 +89,28 @@ void Forward::emitKeyBlock(Value firstKey) {
                 [&] { emitCausal(firstKey, keys); });
   }
   emitSoftmax(keys);
-  tile.product({value, 1, eStep, scores, lanes, result, lanes, keys, Product::ScaleAndAdd, correction}, p.E, lanes);
+  Product weighted{value, 1, eStep, scores, lanes, result, lanes, keys, Product::ScaleAndAdd, correction, {}};
+  // Vector v of the queries sees keys before this end only.
+  for (int64_t v = 0; p.causal && v < lanes / kLanes; ++v) {
+    Value end = code.add(code.sub(firstQuery, firstKey), p.S - p.T + (v + 1) * kLanes);
+    weighted.segments.push_back({code.max(code.i64(0), code.min(end, keys)), v, lanes / kLanes - v});
+  }
+  tile.product(weighted, p.E, lanes);
+}
+
+/// S^T, without vectors of queries that come before all keys of a register tile.
+void Forward::emitScores(Value firstKey, Value keys) {
+  code.loop(code.i64(0), keys, kRows, [&](Value row) {
+    int64_t vectors = lanes / kLanes;
+    Value before = code.sub(code.add(firstKey, row), code.add(firstQuery, p.S - p.T));
+    Value hidden = p.causal ? code.op("arith.shrsi", {before, code.i64(4)}, code.i64Type()) : Value();
+    tile.choose(hidden, p.causal ? vectors : 1, [&](int64_t skip) {
+      Value column = code.i64(skip * kLanes);
+      tile.registerTile({tile.at(key, code.mul(row, dStep)), dStep, 1, tile.at(query, column), lanes,
+                         tile.at(scores, code.add(code.mul(row, lanes), column)), lanes, code.i64(p.D), Product::Zero, {}, {}},
+                        kRows, vectors - skip);
+    });
+  });
 }
 
 /// Adds the mask, read along the keys and transposed.

@@ -48,11 +48,11 @@ void TileCode::registerTile(const Product &p, int64_t rows, int64_t vectors) {
         active.push_back(sums[index(r, v)]);
     active = code.loop(begin, segment.end, 1, active, [&](Value k, ValueRange carried) {
       SmallVector<Value> next(carried.begin(), carried.end()), b;
-      Value a = at(p.a, code.mul(k, p.aStep)), bRow = at(p.b, code.mul(k, p.bStep));
+      Value step = code.mul(k, p.aStep), a = p.rows.empty() ? at(p.a, step) : Value(), bRow = at(p.b, code.mul(k, p.bStep));
       for (int64_t v = 0; v < segment.vectors; ++v)
         b.push_back(load(at(bRow, (segment.firstVector + v) * kLanes)));
       for (int64_t r = 0; r < rows; ++r) {
-        Value element = broadcast(at(a, r * p.aRow));
+        Value element = broadcast(a ? at(a, r * p.aRow) : at(p.rows[r], step));
         for (int64_t v = 0; v < segment.vectors; ++v) {
           Value &sum = next[r * segment.vectors + v];
           sum = code.fma(element, b[v], sum);

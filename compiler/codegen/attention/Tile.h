@@ -37,6 +37,7 @@ struct Product {
   enum Start { Zero, Add, ScaleAndAdd } start = Zero;
   mlir::Value scale; // ScaleAndAdd: C times scale[lane] before the sum
   llvm::SmallVector<Segment, 4> segments; // one after the other; at most 4 vectors of lanes then
+  llvm::SmallVector<mlir::Value, 6> rows;  // if not empty: A(r, k) = rows[r][k * aStep]
 };
 
 /// Vectors of f32 code; pointers are to f32.
@@ -87,6 +88,9 @@ public:
   void store(mlir::Value value, mlir::Value column, mlir::Value mask) const;
   /// One element as f32.
   mlir::Value loadOne(mlir::Value column) const;
+  /// Whether the elements are f32 one after the other, from `start` on.
+  static bool isPlain(const AffineView &view) { return view.tensor >= 0 && view.type == ElementKind::F32 && view.strides.back() == 1; }
+  mlir::Value start() const { return pointer; }
 
 private:
   mlir::Value address(mlir::Value column) const;

@@ -50,6 +50,8 @@ private:
   void emitKeyBlock(Value firstKey);
   void emitQueryBlock(Value h, Value firstKey, Value firstQuery, Value keys);
   void emitScores(Value h, Value firstKey, Value firstQuery, Value row);
+  Value seenBy(Value firstKey, Value t);
+  void emitCausal(Value firstKey, Value t, Value scoreRow, Value gradientRow);
   void addQuery(Value h, Value firstQuery, Value queries);
   Row queryRow(Value t, Value h) { return Row(tile, queryGradient, queryBase, {queryBatch, t, h}); }
 
@@ -97,6 +99,9 @@ void Backward::emit(Value workgroup) {
   weights = tile.buffer(rows * lanes), gradients = tile.buffer(rows * lanes);
   keyGradient = tile.buffer(dStep * lanes), valueGradient = tile.buffer(eStep * lanes);
   queryTile = tile.buffer(rows * dStep);
+  // Rows past the last query are multiplied too, and denormals are slow.
+  tile.fill(query, rows * dStep, 0);
+  tile.fill(cotangent, rows * eStep, 0);
   if (wantQuery)
     clearQuery();
   Value begin = code.mul(chunkStart(chunk), lanes), end = code.min(code.mul(chunkStart(code.add(chunk, 1)), lanes), code.i64(p.S));
@@ -142,14 +147,42 @@ void Backward::emitQueryBlock(Value h, Value firstKey, Value firstQuery, Value k
   Mover(tile, p.query, stage.input(p.query), b, h).copyIn(query, dStep, firstQuery, queries, 1);
   Mover(tile, p.cotangent, stage.input(p.cotangent), b, h).copyIn(cotangent, eStep, firstQuery, queries, 1);
   code.loop(code.i64(0), queries, kRows, [&](Value row) { emitScores(h, firstKey, firstQuery, row); });
-  if (wantValue)
-    tile.product({cotangent, 1, eStep, weights, lanes, valueGradient, lanes, queries, Product::Add, {}}, p.E, lanes);
-  if (wantKey)
-    tile.product({query, 1, dStep, gradients, lanes, keyGradient, lanes, queries, Product::Add, {}}, p.D, lanes);
-  if (wantQuery) {
-    tile.product({gradients, lanes, 1, key, dStep, queryTile, dStep, keys, Product::Zero, {}}, queries, dStep);
-    addQuery(h, firstQuery, queries);
+  // Vector v of the keys is seen by the queries from this start on.
+  SmallVector<Segment, 4> segments;
+  for (int64_t v = 1; p.causal && v < lanes / kLanes; ++v) {
+    Value start = code.sub(code.add(firstKey, v * kLanes), code.add(firstQuery, p.S - p.T));
+    segments.push_back({code.max(code.i64(0), code.min(start, queries)), 0, v});
   }
+  if (p.causal)
+    segments.push_back({queries, 0, lanes / kLanes});
+  if (wantValue)
+    tile.product({cotangent, 1, eStep, weights, lanes, valueGradient, lanes, queries, Product::Add, {}, segments, {}}, p.E, lanes);
+  if (wantKey)
+    tile.product({query, 1, dStep, gradients, lanes, keyGradient, lanes, queries, Product::Add, {}, segments, {}}, p.D, lanes);
+  if (!wantQuery)
+    return;
+  auto countOf = [&](Value row) {
+    return p.causal ? code.max(code.i64(0), code.min(keys, seenBy(firstKey, code.add(firstQuery, row)))) : keys;
+  };
+  tile.product({gradients, lanes, 1, key, dStep, queryTile, dStep, keys, Product::Zero, {}, {}, {}}, queries, dStep, countOf);
+  addQuery(h, firstQuery, queries);
+}
+
+/// How many keys from `firstKey` on the last query of the register tile that starts with query `t` sees.
+Value Backward::seenBy(Value firstKey, Value t) { return code.sub(code.add(t, kRows + p.S - p.T), firstKey); }
+
+/// Hides keys from the queries before them: scores of -inf, gradients of 0.
+void Backward::emitCausal(Value firstKey, Value t, Value scoreRow, Value gradientRow) {
+  Value hidden = code.number(tile.lanesType(), -std::numeric_limits<double>::infinity()), zero = code.number(tile.lanesType(), 0);
+  code.loop(code.i64(0), code.i64(kRows), 1, [&](Value r) {
+    Value seen = code.sub(code.add(code.add(t, r), p.S - p.T + 1), firstKey);
+    for (int64_t v = 0; v < lanes; v += kLanes) {
+      Value offset = code.add(code.mul(r, lanes), v), visible = tile.lanesBelow(code.sub(seen, code.i64(v)));
+      Value score = tile.at(scoreRow, offset), gradient = tile.at(gradientRow, offset);
+      tile.store(code.select(visible, tile.load(score), hidden), score);
+      tile.store(code.select(visible, tile.load(gradient), zero), gradient);
+    }
+  });
 }
 
 /// P and dS for the queries [row, row + kRows) of the block. Rows past the last query hold anything.
@@ -157,10 +190,18 @@ void Backward::emitScores(Value h, Value firstKey, Value firstQuery, Value row) 
   int64_t vectors = lanes / kLanes;
   Value rowOffset = code.mul(row, lanes);
   Value weightRow = tile.at(weights, rowOffset), gradientRow = tile.at(gradients, rowOffset);
-  tile.registerTile({tile.at(query, code.mul(row, dStep)), dStep, 1, keyT, lanes, weightRow, lanes, code.i64(p.D), Product::Zero, {}},
-                    kRows, vectors);
-  tile.registerTile({tile.at(cotangent, code.mul(row, eStep)), eStep, 1, valueT, lanes, gradientRow, lanes, code.i64(p.E),
-                     Product::Zero, {}}, kRows, vectors);
+  Value t = code.add(firstQuery, row), seen = p.causal ? seenBy(firstKey, t) : Value();
+  Value last = p.causal ? code.op("arith.shrsi", {code.sub(seen, code.i64(1)), code.i64(4)}, code.i64Type()) : Value();
+  tile.choose(last, p.causal ? vectors : 1, [&](int64_t i) {
+    int64_t active = p.causal ? i + 1 : vectors;
+    tile.registerTile({tile.at(query, code.mul(row, dStep)), dStep, 1, keyT, lanes, weightRow, lanes, code.i64(p.D), Product::Zero, {}, {}, {}},
+                      kRows, active);
+    tile.registerTile({tile.at(cotangent, code.mul(row, eStep)), eStep, 1, valueT, lanes, gradientRow, lanes, code.i64(p.E),
+                       Product::Zero, {}, {}, {}}, kRows, active);
+  });
+  if (p.causal) // the first query of the tile does not see all keys of the block
+    code.ifThen(code.compare(arith::CmpIPredicate::slt, code.sub(seen, code.i64(kRows - 1)), code.i64(lanes)),
+                [&] { emitCausal(firstKey, t, weightRow, gradientRow); });
   Value infinity = code.number(tile.f32(), std::numeric_limits<double>::infinity());
   Value minusInfinity = code.number(tile.f32(), -std::numeric_limits<double>::infinity());
   code.loop(code.i64(0), code.i64(kRows), 1, [&](Value r) {
@@ -179,10 +220,6 @@ void Backward::emitScores(Value h, Value firstKey, Value firstQuery, Value row) 
         score = code.addf(score, Row(tile, *p.mask, stage.input(*p.mask), {b, h, t}).load(column, inside));
       }
       Value weight = tile.exp(code.subf(score, lse));
-      if (p.causal) {
-        Value visible = tile.lanesBelow(code.sub(code.add(t, p.S - p.T + 1), column));
-        weight = code.select(visible, weight, code.number(tile.lanesType(), 0));
-      }
       tile.store(weight, at);
       tile.store(code.mulf(weight, code.subf(tile.load(gradientAt), deltaLanes)), gradientAt);
     }

@@ -61,8 +61,10 @@ private:
 void Planner::makeForward() {
   int64_t head = roundUp(p.D, kLanes) + roundUp(p.E, kLanes);
   plan.queryBlock = lanesOf(p.T, [&](int64_t lanes) { return lanes * (2 * head + lanes); });
-  plan.keyBlock = std::max<int64_t>(1, std::min(p.S, plan.queryBlock));
-  KernelStage &only = stage("", p.B * p.H * ceilDiv(p.T, plan.queryBlock));
+  plan.keyBlock = std::max<int64_t>(1, std::min(p.S, roundUp(plan.queryBlock, kRows)));
+  bool fits = 4 * plan.queryBlock * 3 * head <= kStackBytes;
+  plan.panels = p.T > plan.queryBlock && fits ? 2 : 1;
+  KernelStage &only = stage("", p.B * p.H * ceilDiv(p.T, plan.queryBlock * plan.panels));
   for (const AffineView *view : {&p.query, &p.key, &p.value})
     read(only, *view);
   if (p.mask)

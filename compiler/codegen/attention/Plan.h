@@ -13,6 +13,8 @@ struct Plan {
   GeneratedKernel description;
   /// Queries and keys of one score tile. The lanes of a tile are queries in the forward pass and keys in the backward pass.
   int64_t queryBlock, keyBlock;
+  /// Forward: blocks of queries that a workgroup takes through the keys together.
+  int64_t panels = 1;
   /// Backward: a workgroup has the key blocks [chunks[c], chunks[c + 1]) of one batch entry and key head.
   llvm::SmallVector<int64_t> chunks;
   /// Backward: dQ is summed in scratch, [chunk, B, T, H, D], rather than in place.

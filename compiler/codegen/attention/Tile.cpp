@@ -36,35 +36,62 @@ void TileCode::registerTile(const Product &p, int64_t rows, int64_t vectors) {
       Value before = load(at(p.c, r * p.cRow + v * kLanes));
       sums.push_back(p.start == Product::Add ? before : code.mulf(before, scales[v]));
     }
-  sums = code.loop(code.i64(0), p.count, 1, sums, [&](Value k, ValueRange carried) {
-    SmallVector<Value> next(carried.begin(), carried.end()), b;
-    Value a = at(p.a, code.mul(k, p.aStep)), bRow = at(p.b, code.mul(k, p.bStep));
-    for (int64_t v = 0; v < vectors; ++v)
-      b.push_back(load(at(bRow, v * kLanes)));
-    for (int64_t r = 0; r < rows; ++r) {
-      Value element = broadcast(at(a, r * p.aRow));
-      for (int64_t v = 0; v < vectors; ++v)
-        next[r * vectors + v] = code.fma(element, b[v], next[r * vectors + v]);
-    }
-    return next;
-  });
+  SmallVector<Segment, 4> segments = p.segments;
+  if (segments.empty())
+    segments.push_back({p.count, 0, vectors});
+  Value begin = code.i64(0);
+  for (const Segment &segment : segments) {
+    SmallVector<Value> active;
+    auto index = [&](int64_t r, int64_t v) { return r * vectors + segment.firstVector + v; };
+    for (int64_t r = 0; r < rows; ++r)
+      for (int64_t v = 0; v < segment.vectors; ++v)
+        active.push_back(sums[index(r, v)]);
+    active = code.loop(begin, segment.end, 1, active, [&](Value k, ValueRange carried) {
+      SmallVector<Value> next(carried.begin(), carried.end()), b;
+      Value step = code.mul(k, p.aStep), a = p.rows.empty() ? at(p.a, step) : Value(), bRow = at(p.b, code.mul(k, p.bStep));
+      for (int64_t v = 0; v < segment.vectors; ++v)
+        b.push_back(load(at(bRow, (segment.firstVector + v) * kLanes)));
+      for (int64_t r = 0; r < rows; ++r) {
+        Value element = broadcast(a ? at(a, r * p.aRow) : at(p.rows[r], step));
+        for (int64_t v = 0; v < segment.vectors; ++v) {
+          Value &sum = next[r * segment.vectors + v];
+          sum = code.fma(element, b[v], sum);
+        }
+      }
+      return next;
+    });
+    for (int64_t r = 0; r < rows; ++r)
+      for (int64_t v = 0; v < segment.vectors; ++v)
+        sums[index(r, v)] = active[r * segment.vectors + v];
+    begin = segment.end;
+  }
   for (int64_t r = 0; r < rows; ++r)
     for (int64_t v = 0; v < vectors; ++v)
       store(sums[r * vectors + v], at(p.c, r * p.cRow + v * kLanes));
 }
 
-void TileCode::panels(const Product &whole, int64_t columns,
-                      llvm::function_ref<void(llvm::function_ref<void(Value row, int64_t count)>)> overRows) {
+void TileCode::choose(Value index, int64_t count, llvm::function_ref<void(int64_t)> emit) {
+  if (count == 1)
+    return emit(0);
+  for (int64_t i = 0; i < count; ++i) {
+    auto predicate = i == 0 ? arith::CmpIPredicate::sle : i + 1 == count ? arith::CmpIPredicate::sge : arith::CmpIPredicate::eq;
+    code.ifThen(code.compare(predicate, index, code.i64(i)), [&] { emit(i); });
+  }
+}
+
+void TileCode::panels(const Product &whole, int64_t columns, llvm::function_ref<void(EmitRows)> overRows) {
   constexpr int64_t panel = 4 * kLanes;
   auto emit = [&](Value column, int64_t vectors) {
-    overRows([&](Value row, int64_t count) {
+    overRows([&](Value row, int64_t rows, Value count) {
       Product p = whole;
       p.a = at(whole.a, code.mul(row, whole.aRow));
       p.b = at(whole.b, column);
       p.c = at(whole.c, code.add(code.mul(row, whole.cRow), column));
+      if (count)
+        p.count = count;
       if (whole.scale)
         p.scale = at(whole.scale, column);
-      registerTile(p, count, vectors);
+      registerTile(p, rows, vectors);
     });
   };
   int64_t even = columns / panel * panel;
@@ -77,18 +104,18 @@ void TileCode::panels(const Product &whole, int64_t columns,
 }
 
 void TileCode::product(const Product &p, int64_t rows, int64_t columns) {
-  panels(p, columns, [&](llvm::function_ref<void(Value, int64_t)> tile) {
+  panels(p, columns, [&](EmitRows emit) {
     int64_t even = rows / kRows * kRows;
     if (even > 0)
-      code.loop(code.i64(0), code.i64(even), kRows, [&](Value row) { tile(row, kRows); });
+      code.loop(code.i64(0), code.i64(even), kRows, [&](Value row) { emit(row, kRows, {}); });
     if (even < rows)
-      tile(code.i64(even), rows - even);
+      emit(code.i64(even), rows - even, {});
   });
 }
 
-void TileCode::product(const Product &p, Value rows, int64_t columns) {
-  panels(p, columns, [&](llvm::function_ref<void(Value, int64_t)> tile) {
-    code.loop(code.i64(0), rows, kRows, [&](Value row) { tile(row, kRows); });
+void TileCode::product(const Product &p, Value rows, int64_t columns, llvm::function_ref<Value(Value)> countOf) {
+  panels(p, columns, [&](EmitRows emit) {
+    code.loop(code.i64(0), rows, kRows, [&](Value row) { emit(row, kRows, countOf ? countOf(row) : Value()); });
   });
 }
 

@@ -5,6 +5,8 @@
 #include "compiler/codegen/Kernels.h"
 #include "dialects/interfaces/HostTensor.h"
 #include "dialects/interfaces/Interfaces.h"
+#include <algorithm>
+#include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <dlfcn.h>
@@ -68,6 +70,19 @@ public:
     for (Call &call : calls)
       for (int64_t w = 0; w < call.workgroups; ++w)
         call.function(call.arguments.data(), backwards ? call.workgroups - 1 - w : w);
+  }
+  /// Runs all workgroups and lowers `best`, one entry per workgroup, to the seconds that each took; empty at first.
+  void time(std::vector<double> &best) {
+    size_t index = 0;
+    for (Call &call : calls)
+      for (int64_t w = 0; w < call.workgroups; ++w, ++index) {
+        auto begin = std::chrono::steady_clock::now();
+        call.function(call.arguments.data(), w);
+        double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+        if (index == best.size())
+          best.push_back(seconds);
+        best[index] = std::min(best[index], seconds);
+      }
   }
   std::vector<Storage> inputs, outputs, scratch;
 

@@ -103,6 +103,10 @@ TEST_P(RewritesTest, KeepsResults) {
   }
 }
 
+constexpr const char *kRecompose =
+    "import-keep-batch,canonicalize,cse,import-sink-transposes,import-recompose-norms,import-recompose-activations,import-recompose-rope,"
+    "import-recompose-attention,import-sink-transposes,import-simplify-attention,import-recompose-loss,canonicalize,cse";
+
 INSTANTIATE_TEST_SUITE_P(Passes, RewritesTest,
                          testing::Values(Case{"import/keep_batch.mlir", "import-keep-batch"},
                                          Case{"import/sink_transposes.mlir", "import-sink-transposes"},
@@ -112,6 +116,7 @@ INSTANTIATE_TEST_SUITE_P(Passes, RewritesTest,
                                          Case{"import/recompose_attention.mlir", "import-recompose-attention"},
                                          Case{"import/simplify_attention.mlir", "import-simplify-attention"},
                                          Case{"import/recompose_loss.mlir", "import-recompose-loss"},
+                                         Case{"import/recompose_layers.mlir", kRecompose},
                                          Case{"autodiff/merge_slices.mlir", "autodiff-merge-slices"}));
 
 } // namespace

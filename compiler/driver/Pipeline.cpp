@@ -80,14 +80,15 @@ static void recompose(OpPassManager &pm) {
   pm.addPass(importing::createImportDropConstants());
 }
 
-// Outputs first, so that nothing is traced or recomposed that the loss does not need. The batch is resized before
-// recomposition, whose patterns fold constants of the final size.
+// Outputs first, so that nothing is traced or recomposed that the loss does not need. Reshapes that merge the batch go while
+// it still has the size it was exported with: a batch of one cannot be told from other dimensions of size 1. The batch is
+// resized before recomposition, whose patterns fold constants of the final size.
 static void buildModel(OpPassManager &pm) {
   pm.addPass(training::createTrainingSelectOutputs());
   cleanUp(pm);
-  pm.addPass(importing::createImportResizeBatch());
   pm.addPass(importing::createImportKeepBatch());
   cleanUp(pm);
+  pm.addPass(importing::createImportResizeBatch());
   recompose(pm);
   pm.addPass(importing::createImportBoundInputs());
 }

@@ -9,6 +9,7 @@
 // A mask that a parameter flows into needs a gradient, which nn.attention does not give: such attention stays decomposed.
 //
 //===----------------------------------------------------------------------===//
+#include "dialects/train/Train.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "passes/import/AttentionMask.h"
@@ -119,7 +120,9 @@ std::string without(StringRef labels, StringRef others) {
 }
 bool isSame(StringRef a, StringRef b) { return a.size() == b.size() && without(a, b).empty(); }
 
-std::optional<Labels> readLabels(nn::ContractOp scores, nn::ContractOp product, bool weightsAreRhs) {
+/// The labels of both contractions; nothing if they are no attention. With a batch of one, a single shared dimension that is
+/// larger is not the batch but heads.
+std::optional<Labels> readLabels(nn::ContractOp scores, nn::ContractOp product, bool weightsAreRhs, int64_t batchSize) {
   Labels l;
   l.scores = scores.resultLabels().str();
   if (l.scores.empty())
@@ -138,6 +141,8 @@ std::optional<Labels> readLabels(nn::ContractOp scores, nn::ContractOp product, 
   l.member = onlyQuery.size() == 2 ? onlyQuery[0] : 0;
   l.batch = shared[0];
   l.group = shared.size() == 2 ? shared[1] : 0;
+  if (!l.group && !l.member && batchSize == 1 && nn::typeOf(scores).getDimSize(l.scores.find(l.batch)) > 1)
+    std::swap(l.batch, l.group);
   // The second contraction in the first one's labels; its new label is '*'.
   l.valueIsRhs = !weightsAreRhs;
   StringRef weights = weightsAreRhs ? product.rhsLabels() : product.lhsLabels();
@@ -297,11 +302,19 @@ struct RecomposeAttention : importing::impl::ImportRecomposeAttentionBase<Recomp
       MaskReader reader(function);
       SmallVector<nn::ContractOp> products(function.getOps<nn::ContractOp>());
       for (nn::ContractOp product : products)
-        recompose(product, trained, reader);
+        recompose(product, trained, reader, batchOf(function));
     }
   }
 
-  void recompose(nn::ContractOp product, DenseSet<Value> &trained, MaskReader &reader) {
+  /// The size of dimension 0 of the first input; 0 if there is none.
+  static int64_t batchOf(func::FuncOp function) {
+    for (BlockArgument argument : function.getArguments())
+      if (train::argumentString(function, argument.getArgNumber(), train::kRole) == train::kInput && nn::typeOf(argument).getRank() > 0)
+        return nn::typeOf(argument).getDimSize(0);
+    return 0;
+  }
+
+  void recompose(nn::ContractOp product, DenseSet<Value> &trained, MaskReader &reader, int64_t batchSize) {
     for (bool weightsAreRhs : {false, true}) {
       Value weights = weightsAreRhs ? product.getRhs() : product.getLhs();
       nn::SoftmaxOp softmax = softmaxOf(weights);
@@ -309,7 +322,7 @@ struct RecomposeAttention : importing::impl::ImportRecomposeAttentionBase<Recomp
       if (!softmax || !readScores(softmax.getInput(), scores) ||
           llvm::any_of(scores.masks, [&](const Mask &mask) { return trained.contains(mask.value); }))
         continue;
-      std::optional<Labels> labels = readLabels(scores.contract, product, weightsAreRhs);
+      std::optional<Labels> labels = readLabels(scores.contract, product, weightsAreRhs, batchSize);
       Value result = labels ? Rewriter(product, scores, *labels).run(reader) : Value();
       if (!result)
         continue;

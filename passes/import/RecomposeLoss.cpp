@@ -113,7 +113,9 @@ struct RecomposeCrossEntropy : OpRewritePattern<nn::ReduceOp> {
       Value labels = nn::reshape(rewriter, op.getLoc(), rows->labels, lse.getShape());
       auto loss = nn::CrossEntropyOp::create(rewriter, op.getLoc(), TypeRange{op.getType(), op.getType(), lse}, rows->from, labels,
                                              rewriter.getI64IntegerAttr(std::numeric_limits<int64_t>::min()));
-      Value value = mean ? arith::DivFOp::create(rewriter, op.getLoc(), loss.getLossSum(), loss.getWeight()).getResult() : loss.getLossSum();
+      Value value = loss.getLossSum();
+      if (mean)
+        value = arith::DivFOp::create(rewriter, op.getLoc(), value, loss.getWeight());
       rewriter.replaceOp(op, sign > 0 ? value : arith::NegFOp::create(rewriter, op.getLoc(), value).getResult());
       return success();
     }

@@ -308,9 +308,11 @@ SmallVector<Rotation> rotationsOf(Value value, bool minus) {
 /// packed(a, b): the range of the x that they are parts of, or a concatenation. Null for neighbours of two values.
 Value joined(OpBuilder &b, Value first, Value second, bool interleaved) {
   auto pairs = pairsOf(first, second);
-  if (!pairs || pairs->interleaved != interleaved)
-    return interleaved ? Value()
-                       : tensor::ConcatOp::create(b, first.getLoc(), nn::typeOf(first).getRank() - 1, ValueRange{first, second}).getResult();
+  if (!pairs || pairs->interleaved != interleaved) {
+    if (interleaved)
+      return {};
+    return tensor::ConcatOp::create(b, first.getLoc(), nn::typeOf(first).getRank() - 1, ValueRange{first, second});
+  }
   if (pairs->size == lastSize(pairs->x))
     return pairs->x;
   RankedTensorType type = nn::typeOf(pairs->x);

@@ -22,18 +22,25 @@ using namespace llmc::importing;
 
 namespace {
 
-/// Moves splat factors of `operand` into `scale`.
-void takeFactors(OpOperand &operand, double &scale) {
-  while (Operation *op = operand.get().getDefiningOp()) {
-    if (!isa<arith::MulFOp, arith::DivFOp>(op))
-      return;
-    bool divides = isa<arith::DivFOp>(op);
-    std::optional<double> right = splatOf(op->getOperand(1)), left = divides ? std::nullopt : splatOf(op->getOperand(0));
-    if ((!left && !right) || (right && *right == 0.0))
-      return;
-    scale *= divides ? 1.0 / *right : right ? *right : *left;
-    operand.set(op->getOperand(right ? 0 : 1));
+/// `value` without its splat factors, which go into `scale`; looks through views and rotations, which are linear.
+Value withoutFactors(OpBuilder &builder, Value value, double &scale) {
+  Operation *op = value.getDefiningOp();
+  if (isa_and_nonnull<tensor::CollapseShapeOp, tensor::ExpandShapeOp, nn::TransposeOp, nn::RopeOp>(op)) {
+    Value inner = withoutFactors(builder, op->getOperand(0), scale);
+    if (inner == op->getOperand(0))
+      return value;
+    Operation *view = builder.clone(*op);
+    view->setOperand(0, inner);
+    return view->getResult(0);
   }
+  if (!isa_and_nonnull<arith::MulFOp, arith::DivFOp>(op))
+    return value;
+  bool divides = isa<arith::DivFOp>(op);
+  std::optional<double> right = splatOf(op->getOperand(1)), left = divides ? std::nullopt : splatOf(op->getOperand(0));
+  if ((!left && !right) || (right && *right == 0.0))
+    return value;
+  scale *= divides ? 1.0 / *right : right ? *right : *left;
+  return withoutFactors(builder, op->getOperand(right ? 0 : 1), scale);
 }
 
 void simplifyMask(nn::AttentionOp op, MaskReader &reader) {
@@ -99,8 +106,9 @@ struct SimplifyAttention : importing::impl::ImportSimplifyAttentionBase<Simplify
       MaskReader reader(function);
       for (auto op : function.getOps<nn::AttentionOp>()) {
         double scale = op.getScale().convertToDouble();
-        takeFactors(op.getQueryMutable(), scale);
-        takeFactors(op.getKeyMutable(), scale);
+        OpBuilder builder(op);
+        op.getQueryMutable().assign(withoutFactors(builder, op.getQuery(), scale));
+        op.getKeyMutable().assign(withoutFactors(builder, op.getKey(), scale));
         op.setScale(APFloat(scale));
         simplifyMask(op, reader);
         groupHeads(op);

@@ -69,12 +69,9 @@ nn::TransposeOp commonTranspose(ValueRange operands) {
   return {};
 }
 
-/// Creates `op` again with other operands, result types and, if given, one changed attribute.
-Operation *recreate(PatternRewriter &rewriter, Operation *op, ValueRange operands, TypeRange types, StringRef name = "", Attribute value = {}) {
-  OperationState state(op->getLoc(), op->getName().getStringRef(), operands, types, op->getAttrs());
-  if (value)
-    state.attributes.set(name, value);
-  return rewriter.create(state);
+/// Creates `op` again with other operands and result types.
+Operation *recreate(PatternRewriter &rewriter, Operation *op, ValueRange operands, TypeRange types) {
+  return rewriter.create(OperationState(op->getLoc(), op->getName().getStringRef(), operands, types, op->getAttrs()));
 }
 
 bool isElementwise(Operation *op) {

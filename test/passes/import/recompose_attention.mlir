@@ -93,3 +93,16 @@ func.func @stays(%q: tensor<2x2x4xf32>, %k: tensor<2x3x4xf32>, %b: tensor<2x2x3x
   %z = nn.contract %p3, %k {equation = "bts,bsd->btd"} : (tensor<2x2x3xf32>, tensor<2x3x4xf32>) -> tensor<2x2x4xf32>
   return %x, %p, %y, %z : tensor<2x2x4xf32>, tensor<2x2x3xf32>, tensor<2x2x4xf32>, tensor<2x2x4xf32>
 }
+
+// -----
+
+// Merged heads of a single sample: they stay heads.
+// CHECK-LABEL: func.func @merged
+//       CHECK:   nn.attention %{{.+}}, %{{.+}}, %{{.+}} {{.+}} : (tensor<1x2x3x4xf32>, tensor<1x5x3x4xf32>, tensor<1x5x3x4xf32>)
+func.func @merged(%q: tensor<1x3x2x4xf32> {train.name = "q", train.role = "input"}, %k: tensor<3x5x4xf32>) -> tensor<3x2x4xf32> {
+  %m = tensor.collapse_shape %q [[0, 1], [2], [3]] : tensor<1x3x2x4xf32> into tensor<3x2x4xf32>
+  %s = nn.contract %m, %k {equation = "htd,hsd->hts"} : (tensor<3x2x4xf32>, tensor<3x5x4xf32>) -> tensor<3x2x5xf32>
+  %p = nn.softmax %s : (tensor<3x2x5xf32>) -> tensor<3x2x5xf32>
+  %y = nn.contract %p, %k {equation = "hts,hsd->htd"} : (tensor<3x2x5xf32>, tensor<3x5x4xf32>) -> tensor<3x2x4xf32>
+  return %y : tensor<3x2x4xf32>
+}

@@ -28,7 +28,7 @@ void TeamForm::emitCpu(Code &code, size_t index, ArrayRef<Value> operands, Value
 }
 
 llvm::Expected<std::unique_ptr<KernelForm>> selectForm(func::FuncOp function) {
-  for (auto make : {makeOptimizerForm, makeSumOfSquaresForm, makeScatterForm, makeAlongForm}) {
+  for (auto make : {makeOptimizerForm, makeSumOfSquaresForm, makeScatterForm, makeAlongForm, makeTransposeForm}) {
     FormResult form = make(function);
     if (!form || *form)
       return form;

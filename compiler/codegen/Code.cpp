@@ -238,6 +238,15 @@ void Code::ifThen(Value condition, llvm::function_ref<void()> body) {
   body();
 }
 
+void Code::ifElse(Value condition, llvm::function_ref<void()> body, llvm::function_ref<void()> otherwise) {
+  auto op = scf::IfOp::create(b, loc, condition, /*withElseRegion=*/true);
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPointToStart(op.thenBlock());
+  body();
+  b.setInsertionPointToStart(op.elseBlock());
+  otherwise();
+}
+
 void emitStageFunction(ModuleOp module, StringRef symbol, size_t operands, bool asArray,
                        llvm::function_ref<void(Code &, ArrayRef<Value>, Value)> body) {
   OpBuilder b = OpBuilder::atBlockEnd(module.getBody());

@@ -84,6 +84,7 @@ public:
   llvm::SmallVector<mlir::Value> repeat(mlir::ValueRange initial, llvm::function_ref<mlir::Value(mlir::ValueRange)> condition,
                                         llvm::function_ref<llvm::SmallVector<mlir::Value>(mlir::ValueRange)> body);
   void ifThen(mlir::Value condition, llvm::function_ref<void()> body);
+  void ifElse(mlir::Value condition, llvm::function_ref<void()> body, llvm::function_ref<void()> otherwise);
 
 private:
   mlir::Value table(mlir::Type element, mlir::DenseElementsAttr values);

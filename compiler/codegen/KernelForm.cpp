@@ -29,7 +29,8 @@ void TeamForm::emitCpu(Code &code, size_t index, ArrayRef<Value> operands, Value
 }
 
 llvm::Expected<std::unique_ptr<KernelForm>> selectForm(func::FuncOp function) {
-  for (auto make : {makeOptimizerForm, makeSumOfSquaresForm, makeScatterForm, makeAlongForm, attention::createAttentionForm}) {
+  for (auto make : {attention::createAttentionForm, makeOptimizerForm, makeSumOfSquaresForm, makeScatterForm, makeAlongForm,
+                    makeTransposeForm}) {
     FormResult form = make(function);
     if (!form || *form)
       return form;

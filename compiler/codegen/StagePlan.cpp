@@ -354,6 +354,13 @@ void Planner::partition(Stage &stage) {
   int64_t maxColumns = target;
   if (!stage.partials.empty())
     maxColumns = stage.rows > 1 ? 1024 : std::max(target, ceilDiv(ceilDiv(stage.columns, 256), 64) * 64);
+  // Where an operand's columns lie apart and its rows side by side, cache lines are used again by the next rows.
+  auto isTransposed = [&](const Layout &layout) {
+    Access access = kernel.project(stage, layout, 0);
+    return access.columnStride > 1 && llvm::is_contained(access.rowStrides, 1);
+  };
+  if (llvm::any_of(layoutsOf(stage), isTransposed))
+    maxColumns = std::min<int64_t>(maxColumns, 64);
   stage.columnBlock = columnsWhole ? stage.columns : std::min(stage.columns, maxColumns);
   stage.columnBlocks = ceilDiv(stage.columns, stage.columnBlock);
   stage.rowBlock = std::clamp<int64_t>(target / stage.columnBlock, 1, stage.rows);

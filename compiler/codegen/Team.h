@@ -28,6 +28,14 @@ mlir::Value combine(Code &code, Reduction kind, mlir::Value x, mlir::Value y);
 /// An Elementwise node of scalars (width 0) or vectors, in the types they are computed in.
 mlir::Value emitElementwise(Code &code, const Node &node, llvm::ArrayRef<mlir::Value> values, int64_t width);
 
+/// Of a transposing copy, in elements of `type`.
+struct Tile {
+  mlir::Type type;
+  int64_t sourceStride, targetStride;
+  int64_t alignment; // of each row of the target, in bytes
+  bool streaming;    // too large to be read again from a cache
+};
+
 /// The only part of the emitter that knows the machine. Every order of summation is fixed by the shape.
 class Team {
 public:
@@ -41,6 +49,10 @@ public:
                                               llvm::ArrayRef<Accumulator> accumulators, WalkBody emit) = 0;
   /// Emits code that runs `body` for each index of [begin, end), which may not depend on one another.
   virtual void each(Code &code, mlir::Value begin, mlir::Value end, llvm::function_ref<void(mlir::Value)> body) = 0;
+  /// Emits a transposing copy of a tile of at most transposeTile x transposeTile elements: element (a, b) at
+  /// source + a * sourceStride + b goes to target + b * targetStride + a, for a < countA and b < countB.
+  virtual void transpose(Code &code, const Tile &tile, mlir::Value source, mlir::Value target, mlir::Value countA, mlir::Value countB) = 0;
+  static constexpr int64_t transposeTile = 128;
   /// Code that one thread runs: stores of values that the whole team has.
   virtual void once(Code &code, llvm::function_ref<void()> body) = 0;
   /// Memory for one value of `bytes` per column, which each thread reads where it wrote it.

@@ -62,4 +62,59 @@ SmallVector<Value> CpuTeam::walk(Code &code, Value begin, Value end, int64_t cou
   return sums;
 }
 
+/// Transposes square blocks of `vectors` in registers: exchanges blocks of half the size across the diagonal, then within.
+static void transposeInRegisters(Code &code, SmallVectorImpl<Value> &vectors) {
+  int64_t size = static_cast<int64_t>(vectors.size());
+  for (int64_t half = size / 2; half > 0; half /= 2)
+    for (int64_t row = 0; row < size; ++row) {
+      if (row & half)
+        continue;
+      SmallVector<int64_t> first, second;
+      for (int64_t lane = 0; lane < size; ++lane) {
+        first.push_back(lane & half ? size + lane - half : lane);
+        second.push_back(lane & half ? size + lane : lane + half);
+      }
+      Value a = vectors[row], b = vectors[row + half];
+      vectors[row] = vector::ShuffleOp::create(code.b, code.loc, a, b, first);
+      vectors[row + half] = vector::ShuffleOp::create(code.b, code.loc, a, b, second);
+    }
+}
+
+/// Blocks of a vector's size where they are whole, else element by element. Rows of whole cache lines that nobody reads soon
+/// are stored past the cache: rows far apart would be read first, and displace one another.
+void CpuTeam::transpose(Code &code, const Tile &tile, Value source, Value target, Value countA, Value countB) {
+  Type type = tile.type;
+  int64_t bytes = type.getIntOrFloatBitWidth() / 8, size = std::min<int64_t>(16, 64 / bytes);
+  bool pastCache = tile.streaming && size * bytes == 64 && tile.alignment % 64 == 0;
+  auto wholeBlock = [&](Value a, Value b) {
+    Value from = code.address(source, type, code.add(code.mul(a, tile.sourceStride), b));
+    Value to = code.address(target, type, code.add(code.mul(b, tile.targetStride), a));
+    SmallVector<Value> vectors;
+    for (int64_t i = 0; i < size; ++i)
+      vectors.push_back(code.load(Code::vectorOf(type, size), code.address(from, type, code.i64(i * tile.sourceStride))));
+    transposeInRegisters(code, vectors);
+    for (int64_t i = 0; i < size; ++i) {
+      Value at = code.address(to, type, code.i64(i * tile.targetStride));
+      LLVM::StoreOp::create(code.b, code.loc, vectors[i], at, static_cast<unsigned>(pastCache ? 64 : bytes), /*isVolatile=*/false, pastCache);
+    }
+  };
+  auto partOfBlock = [&](Value a, Value b) {
+    code.loop(b, code.min(code.add(b, size), countB), 1, [&](Value j) {
+      code.loop(a, code.min(code.add(a, size), countA), 1, [&](Value i) {
+        Value value = code.load(type, code.address(source, type, code.add(code.mul(i, tile.sourceStride), j)));
+        code.store(value, code.address(target, type, code.add(code.mul(j, tile.targetStride), i)));
+      });
+    });
+  };
+  code.loop(code.i64(0), countA, size, [&](Value a) {
+    Value wholeA = code.compare(arith::CmpIPredicate::sle, code.add(a, size), countA);
+    code.loop(code.i64(0), countB, size, [&](Value b) {
+      Value wholeB = code.compare(arith::CmpIPredicate::sle, code.add(b, size), countB);
+      code.ifElse(code.op("arith.andi", {wholeA, wholeB}, code.b.getI1Type()), [&] { wholeBlock(a, b); }, [&] { partOfBlock(a, b); });
+    });
+  });
+  if (pastCache) // such stores are ordered by nothing else
+    LLVM::CallIntrinsicOp::create(code.b, code.loc, code.b.getStringAttr("llvm.x86.sse.sfence"), ValueRange());
+}
+
 } // namespace llmc::codegen

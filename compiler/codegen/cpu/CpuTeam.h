@@ -14,6 +14,7 @@ public:
   void each(Code &code, mlir::Value begin, mlir::Value end, llvm::function_ref<void(mlir::Value)> body) override {
     code.loop(begin, end, 1, body);
   }
+  void transpose(Code &code, const Tile &tile, mlir::Value source, mlir::Value target, mlir::Value countA, mlir::Value countB) override;
   void once(Code &code, llvm::function_ref<void()> body) override { body(); }
   mlir::Value rowBuffer(Code &code, int64_t columns, int64_t bytes) override { return code.stack(columns * bytes); }
 };

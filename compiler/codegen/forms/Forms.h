@@ -23,6 +23,9 @@ FormResult makeAlongForm(mlir::func::FuncOp function);
 /// nn.reduce alone, over any dimensions.
 FormResult makeReduceForm(mlir::func::FuncOp function);
 
+/// nn.transpose alone, where the innermost dimension changes.
+FormResult makeTransposeForm(mlir::func::FuncOp function);
+
 /// The number of the argument that `value` is, perhaps in another shape; -1 if it is computed.
 int argumentOf(mlir::Value value);
 /// The only op of a function beside reshapes, splat constants and the terminator, if it is the only one.

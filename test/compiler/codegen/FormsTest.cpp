@@ -153,4 +153,19 @@ TEST(Reduce, DimensionsInTheMiddle) {
   compareWithInterpreter(reduction("3x40x5xbf16", "1", "3x5xbf16", 0), 8e-3);
 }
 
+std::string transposed(const std::string &from, const std::string &to, const std::string &permutation) {
+  std::string f = "tensor<" + from + ">", t = "tensor<" + to + ">";
+  return "func.func private @k(%x: " + f + ") -> " + t + " {\n %0 = nn.transpose %x {permutation = array<i64: " + permutation + ">} : (" + f + ") -> " + t +
+         "\n return %0 : " + t + "\n}";
+}
+// Whole tiles and rests of them, elements of each size, dimensions around and between.
+TEST(Transpose, Tiles) {
+  compareWithInterpreter(transposed("72x300xf32", "300x72xf32", "1, 0"), 0);
+  compareWithInterpreter(transposed("3x130x5xf32", "5x130x3xf32", "2, 1, 0"), 0);
+  compareWithInterpreter(transposed("2x40x3x17xf64", "2x3x17x40xf64", "0, 2, 3, 1"), 0);
+  compareWithInterpreter(transposed("33x70xbf16", "70x33xbf16", "1, 0"), 0);
+  compareWithInterpreter(transposed("33x70xi1", "70x33xi1", "1, 0"), 0);
+  compareWithInterpreter(transposed("2x9x3x16xf32", "2x3x9x16xf32", "0, 2, 1, 3"), 0); // rows stay rows
+}
+
 } // namespace

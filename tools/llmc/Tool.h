@@ -38,10 +38,15 @@ struct InterpretOptions {
   std::vector<std::string> saveGradients, saveWeights; // STEP:FILE
 };
 
-/// `llmc check`, `llmc compile`, `llmc explain`, `llmc interpret`; each returns the exit code.
+struct ExportOptions {
+  std::string checkpoint, model, output; // the output is named .onnx or .safetensors
+};
+
+/// `llmc check`, `llmc compile`, `llmc explain`, `llmc export`, `llmc interpret`; each returns the exit code.
 int check(llvm::StringRef model, llvm::StringRef recipe, mlir::MLIRContext &context);
 int compile(const CompileOptions &options, mlir::MLIRContext &context);
 int explain(llvm::StringRef plan, llvm::StringRef profile);
+int exportCheckpoint(const ExportOptions &options);
 int interpret(const InterpretOptions &options, mlir::MLIRContext &context);
 
 } // namespace llmc::tool

@@ -13,12 +13,18 @@ namespace {
 cl::SubCommand checkCommand("check", "what is trainable, what is unsupported, sizes");
 cl::SubCommand compileCommand("compile", "model and recipe to a level of the compiler");
 cl::SubCommand explainCommand("explain", "what a plan does: memory at the peak, kernels, forecast and measured times");
+cl::SubCommand exportCommand("export", "the trained values of a checkpoint, as ONNX or safetensors");
 cl::SubCommand interpretCommand("interpret", "trains with the reference interpreter: slow, exact, the judge of every target");
 
 cl::opt<std::string> model(cl::Positional, cl::desc("model.onnx"), cl::Required, cl::sub(checkCommand), cl::sub(compileCommand),
                            cl::sub(interpretCommand));
 cl::opt<std::string> planFile(cl::Positional, cl::desc("m.plan"), cl::Required, cl::sub(explainCommand));
 cl::opt<std::string> profile("profile", cl::desc("what llmc-run --profile wrote"), cl::value_desc("file"), cl::sub(explainCommand));
+cl::opt<std::string> checkpointFolder(cl::Positional, cl::desc("CHECKPOINT"), cl::Required, cl::sub(exportCommand));
+cl::opt<std::string> exportedModel("model", cl::desc("the model that was trained"), cl::value_desc("model.onnx"), cl::Required,
+                                   cl::sub(exportCommand));
+cl::opt<std::string> exportOutput("o", cl::desc("file to write"), cl::value_desc("trained.onnx | trained.safetensors"), cl::Required,
+                                  cl::sub(exportCommand));
 cl::opt<std::string> recipeFile("r", cl::desc("recipe (YAML, or DeepSpeed JSON)"), cl::value_desc("file"), cl::sub(checkCommand),
                                 cl::sub(compileCommand), cl::sub(interpretCommand));
 cl::opt<std::string> output("o", cl::desc("plan file, or with --stop-after the IR, by default on stdout"), cl::sub(compileCommand));
@@ -71,7 +77,10 @@ int runCompile(mlir::MLIRContext &context) {
 
 int main(int argc, char **argv) {
   llvm::InitLLVM init(argc, argv);
-  cl::ParseCommandLineOptions(argc, argv, "llmc: compiles the training of a model\n");
+  std::string mistakes;
+  llvm::raw_string_ostream stream(mistakes);
+  if (!cl::ParseCommandLineOptions(argc, argv, "llmc: compiles the training of a model\n", &stream))
+    return tool::fail(tool::kWrongUse, llvm::StringRef(mistakes).trim(), "llmc --help and llmc COMMAND --help list the options");
   mlir::DialectRegistry registry;
   driver::registerAllDialects(registry);
   mlir::MLIRContext context(registry);
@@ -84,7 +93,9 @@ int main(int argc, char **argv) {
     return runCompile(context);
   if (explainCommand)
     return tool::explain(planFile, profile);
+  if (exportCommand)
+    return tool::exportCheckpoint({checkpointFolder, exportedModel, exportOutput});
   if (interpretCommand)
     return tool::interpret({model, recipeFile, data, metrics, steps, f64, saveGradients, saveWeights}, context);
-  return tool::fail(tool::kWrongUse, "no command", "llmc check | compile | explain | interpret; llmc --help");
+  return tool::fail(tool::kWrongUse, "no command", "llmc check | compile | explain | export | interpret; llmc --help");
 }

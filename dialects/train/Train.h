@@ -10,6 +10,7 @@
 #include "mlir/IR/OpImplementation.h"
 #include "mlir/IR/SymbolTable.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
+#include "llvm/ADT/StringMap.h"
 
 #include "dialects/train/TrainDialect.h.inc"
 #define GET_OP_CLASSES
@@ -47,6 +48,17 @@ llvm::StringRef resultString(mlir::func::FuncOp function, unsigned index, llvm::
 /// The index of the argument or result with this name and role (any role if empty); -1 if there is none.
 int64_t findArgument(mlir::func::FuncOp function, llvm::StringRef name, llvm::StringRef role = "");
 int64_t findResult(mlir::func::FuncOp function, llvm::StringRef name, llvm::StringRef role = "");
+
+/// The arguments of a function by name and role, for many look-ups.
+class ArgumentTable {
+public:
+  explicit ArgumentTable(mlir::func::FuncOp function);
+  /// The index of the argument with this name and role; -1 if there is none.
+  int64_t find(llvm::StringRef name, llvm::StringRef role) const;
+
+private:
+  llvm::StringMap<int64_t> indices;
+};
 
 /// An attribute dictionary {train.name, train.role}.
 mlir::DictionaryAttr nameAndRole(mlir::MLIRContext *context, llvm::StringRef name, llvm::StringRef role);

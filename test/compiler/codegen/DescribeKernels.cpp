@@ -5,6 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 #include "compiler/codegen/Kernels.h"
+#include "compiler/codegen/cuda/CudaKernels.h"
 #include "compiler/driver/Pipeline.h"
 #include "dialects/nn/Nn.h"
 #include "mlir/IR/MLIRContext.h"
@@ -49,6 +50,18 @@ int main(int count, char **arguments) {
       llvm::outs() << llvm::toString(image.takeError()) << "\n";
       ++failures;
     }
+  }
+  if (count > 2 && StringRef(arguments[2]) == "--ptx") {
+    codegen::CudaOptions options;
+    if (count > 3)
+      options.libdevice = arguments[3];
+    auto image = codegen::generateCudaKernels(*module, options);
+    if (!image) {
+      llvm::errs() << llvm::toString(image.takeError()) << "\n";
+      return 1;
+    }
+    for (const codegen::CudaKernel &kernel : image->kernels)
+      llvm::outs() << kernel.ptx;
   }
   return failures != 0;
 }

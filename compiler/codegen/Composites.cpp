@@ -125,13 +125,10 @@ void crossEntropy(Math m, nn::CrossEntropyOp op) {
   Expr lse = m.add(max, m.log(m.rowSum(m.exp(m.sub(x, g.alongLast(max, x))))));
   Expr column = g.position(x, {m.lastDim(x)});
   auto [counts, label] = labels(g, op.getLabels(), op.getIgnoreIndex(), g.typeOf(column));
-  std::optional<Expr> picked = g.pickLast(op.getLogits(), label);
-  if (!picked) {
-    Expr here = g.elementwise("arith.cmpi", {column, g.alongLast(label, x)}, ElementKind::I1,
-                              static_cast<int64_t>(arith::CmpIPredicate::eq));
-    picked = m.rowSum(m.select(here, x, m.number(0)));
-  }
-  Expr loss = m.select(counts, m.sub(lse, *picked), m.number(0));
+  // Picked while the row is read anyway: a lookup of its own would keep the gradient from taking the logits' place.
+  Expr here = g.elementwise("arith.cmpi", {column, g.alongLast(label, x)}, ElementKind::I1,
+                            static_cast<int64_t>(arith::CmpIPredicate::eq));
+  Expr loss = m.select(counts, m.sub(lse, m.rowSum(m.select(here, x, m.number(0)))), m.number(0));
   Expr weight = m.select(counts, m.number(1), m.number(0));
   g.unifyDims(lse.dims, loss.dims, op);
   SmallVector<int64_t> all;

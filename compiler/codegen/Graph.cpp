@@ -207,18 +207,6 @@ Expr GraphBuilder::position(const Expr &like, ArrayRef<int64_t> dims) {
   return {add(std::move(node)), like.dims};
 }
 
-std::optional<Expr> GraphBuilder::pickLast(Value value, const Expr &index) {
-  const TensorValue &tensor = values[value];
-  if (tensor.form != TensorValue::Viewed)
-    return std::nullopt;
-  View rows = tensor.view;
-  int64_t stride = rows.strides.pop_back_val(), size = rows.shape.pop_back_val();
-  Expr result = load(rows, graph.inputs[rows.input].type);
-  unifyDims(result.dims, index.dims, current);
-  graph.nodes[result.node].dynamic.push_back({index.node, stride, size, false});
-  return result;
-}
-
 std::optional<Expr> GraphBuilder::sliceLast(Value value, int64_t offset, int64_t size, int64_t stride) {
   const TensorValue &tensor = values[value];
   if (tensor.form != TensorValue::Viewed)

@@ -57,8 +57,6 @@ public:
   Expr alongRows(const Expr &value, const Expr &like);
   /// The index along the given dimensions, row-major over them.
   Expr position(const Expr &like, llvm::ArrayRef<int64_t> dims);
-  /// Reads `value` (a view of an argument) at `index` of its last dimension; null if `value` is computed.
-  std::optional<Expr> pickLast(mlir::Value value, const Expr &index);
   /// Entries offset, offset + stride, ... of the last dimension of `value`; null if `value` is computed.
   std::optional<Expr> sliceLast(mlir::Value value, int64_t offset, int64_t size, int64_t stride);
   struct LastPiece {

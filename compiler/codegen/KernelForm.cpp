@@ -1,6 +1,7 @@
 //===- KernelForm.cpp - which generator a kernel function goes to -------------===//
 #include "compiler/codegen/KernelForm.h"
 #include "compiler/codegen/TeamEmitter.h"
+#include "compiler/codegen/attention/AttentionForm.h"
 #include "compiler/codegen/cpu/CpuTeam.h"
 #include "compiler/codegen/forms/Forms.h"
 
@@ -29,7 +30,8 @@ void TeamForm::emitCpu(Code &code, size_t index, ArrayRef<Value> operands, Value
 }
 
 llvm::Expected<std::unique_ptr<KernelForm>> selectForm(func::FuncOp function) {
-  for (auto make : {makeOptimizerForm, makeSumOfSquaresForm, makeScatterForm, makeAlongForm, makeTransposeForm}) {
+  for (auto make : {attention::createAttentionForm, makeOptimizerForm, makeSumOfSquaresForm, makeScatterForm, makeAlongForm,
+                    makeTransposeForm}) {
     FormResult form = make(function);
     if (!form || *form)
       return form;

@@ -19,6 +19,7 @@
 namespace llmc::codegen {
 
 enum class OperandKind { Input, Output, Scratch };
+/// Write: what the bytes were before the stage does not matter, even where it reads back what it wrote. ReadWrite: it does.
 enum class AccessMode { Read, Write, ReadWrite };
 
 /// One pointer that a stage gets: argument `index` of the kernel, its result `index`, or scratch buffer `index`.

@@ -127,15 +127,10 @@ static bool isInjective(const Stage &stage, const Access &access) {
 void planPhases(StagedKernel &kernel) {
   Graph &graph = kernel.graph;
   std::vector<std::map<NodeId, std::set<int>>> evaluated;
-  for (auto [i, stage] : llvm::enumerate(kernel.stages)) {
+  for (Stage &stage : kernel.stages) {
     PhasePlanner planner(kernel, stage);
     planner.plan();
     evaluated.push_back(std::move(planner.evaluated));
-    for (int store : stage.stores)
-      if (stage.reloaded.count(graph.stores[store].node)) {
-        int at = StagedKernel::operandIndex(kernel.description.stages[i], OperandKind::Output, graph.stores[store].output);
-        kernel.description.stages[i].operands[at].mode = AccessMode::ReadWrite;
-      }
   }
   auto mayAlias = [&](int input, int output) {
     if (graph.inputs[input].bytes() != graph.outputs[output].bytes())

@@ -1,5 +1,6 @@
 //===- Pipeline.cpp - the levels and the passes between them --------------------===//
 #include "compiler/driver/Pipeline.h"
+#include "compiler/codegen/Passes.h"
 #include "dialects/nn/Nn.h"
 #include "dialects/plan/Plan.h"
 #include "dialects/train/Train.h"
@@ -12,6 +13,7 @@
 #include "passes/autodiff/Passes.h"
 #include "passes/import/Passes.h"
 #include "passes/lowering/Passes.h"
+#include "passes/remat/Passes.h"
 #include "passes/scheduling/Passes.h"
 #include "passes/training/Passes.h"
 #include "passes/verify/Passes.h"
@@ -49,11 +51,13 @@ void registerAllDialects(DialectRegistry &registry) {
 
 void registerAllPasses() {
   autodiff::registerAutodiffPasses();
+  codegen::registerCodegenPasses();
   importing::registerImportPasses();
   lowering::registerLoweringPasses();
   scheduling::registerSchedulingPasses();
   training::registerTrainingPasses();
   verify::registerVerifyPasses();
+  remat::registerRematPasses();
   registerTransformsPasses();
 }
 
@@ -62,14 +66,33 @@ static void cleanUp(OpPassManager &pm) {
   pm.addPass(createCSEPass());
 }
 
-// Outputs first, so that nothing is traced or recomposed that the loss does not need. The batch is resized before
-// recomposition, whose patterns fold constants of the final size.
+// Transposes first, so that scores, values and rotations stand as [B, T, H, D] where they can; recomposition puts in what it
+// needs, and the second time these cancel. Attention before its simplification, which is for imported attention too. The
+// loss last: its hidden states come out of all that.
+static void recompose(OpPassManager &pm) {
+  pm.addPass(importing::createImportSinkTransposes());
+  pm.addPass(importing::createImportRecomposeNorms());
+  pm.addPass(importing::createImportRecomposeActivations());
+  pm.addPass(importing::createImportRecomposeRope());
+  pm.addPass(importing::createImportRecomposeAttention());
+  pm.addPass(importing::createImportSinkTransposes());
+  pm.addPass(importing::createImportSimplifyAttention());
+  pm.addPass(importing::createImportRecomposeLoss());
+  cleanUp(pm);
+  pm.addPass(importing::createImportDropConstants());
+}
+
+// Outputs first, so that nothing is traced or recomposed that the loss does not need. Reshapes that merge the batch go while
+// it still has the size it was exported with: a batch of one cannot be told from other dimensions of size 1. The batch is
+// resized before recomposition, whose patterns fold constants of the final size.
 static void buildModel(OpPassManager &pm) {
   pm.addPass(training::createTrainingSelectOutputs());
   cleanUp(pm);
-  pm.addPass(importing::createImportResizeBatch());
   pm.addPass(importing::createImportKeepBatch());
   cleanUp(pm);
+  pm.addPass(importing::createImportResizeBatch());
+  recompose(pm);
+  pm.addPass(importing::createImportBoundInputs());
 }
 
 // The loss is split into sum and weight before differentiation: gradients are summed over micro-batches, then divided.
@@ -77,6 +100,7 @@ static void buildStep(OpPassManager &pm) {
   pm.addPass(training::createTrainingNormalizeLoss());
   pm.addPass(training::createTrainingBuildStep());
   pm.addPass(autodiff::createAutodiffExpand());
+  pm.addPass(autodiff::createAutodiffMergeSlices());
   pm.addPass(createSymbolDCEPass());
   cleanUp(pm);
 }
@@ -91,14 +115,22 @@ void buildLevel(OpPassManager &pm, Level level) {
   case Level::Step:
     buildStep(pm);
     break;
-  case Level::Sharded:
   case Level::Scheduled:
+    pm.addPass(remat::createRematRecomputeCheap()); // no CSE from here on: it would merge what is computed again
+    break;
+  case Level::Sharded:
   case Level::Local:
     break; // one rank: every sharding is whole, one segment per function, no communication
   case Level::Kernels:
+    pm.addPass(lowering::createLoweringExpandLoss()); // makes contractions
     pm.addPass(lowering::createLoweringPrepareContractions());
+    pm.addPass(lowering::createLoweringOrderSums()); // after transposes of products are final, before kernels are cut
     pm.addPass(lowering::createLoweringOutlineKernels());
+    pm.addPass(codegen::createCodegenDescribeKernels()); // may split kernels
     pm.addPass(lowering::createLoweringSelectLibrary());
+    break;
+  case Level::Plan:
+    pm.addPass(scheduling::createSchedulingAssignBuffers());
     break;
   }
   verify::VerifyLevelOptions options;

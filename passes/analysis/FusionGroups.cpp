@@ -2,15 +2,20 @@
 //
 //   1. walk the ops in program order; an op of the (rows, columns) domain joins the groups of its producers with the same
 //      domain, as long as no path leaves the group and comes back;
-//   2. everything else is a group of its own;
+//   2. a matrix product takes the sum with a bias or with a value that dies there, a scatter the sum with its table; an
+//      attention the concatenation of its gradients; all optimizer updates are one group; everything else is a group of its
+//      own;
 //   3. the groups are sorted topologically, in the order of their last ops where there is a choice.
 //
 //===----------------------------------------------------------------------===//
 #include "passes/analysis/FusionGroups.h"
+#include "dialects/interfaces/Interfaces.h"
 #include "dialects/nn/Nn.h"
+#include "dialects/train/Train.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "passes/analysis/GemmForm.h"
 #include "llvm/ADT/SetVector.h"
 #include <queue>
 
@@ -92,6 +97,28 @@ bool isLastDimSlice(tensor::ExtractSliceOp op) {
   return true;
 }
 
+/// A bias that the library adds to each row of the product.
+bool isBiasOf(Value value, nn::ContractOp contract) {
+  auto broadcast = value.getDefiningOp<nn::BroadcastOp>();
+  if (!broadcast || !isAbsorbed(broadcast))
+    return false;
+  int64_t last = nn::typeOf(contract.getResult()).getRank() - 1, columns = nn::typeOf(contract.getResult()).getShape().back();
+  std::optional<GemmForm> form = gemmFormOf(contract);
+  return form && form->n == columns && nn::typeOf(broadcast.getInput()).getNumElements() == columns && !broadcast.getDims().empty() &&
+         broadcast.getDims().back() == last && nn::typeOf(broadcast.getInput()).getShape().back() == columns;
+}
+
+/// A value that the product may be added to in its place.
+bool diesInSum(Value value) {
+  if (!value.hasOneUse())
+    return false;
+  if (auto argument = dyn_cast<BlockArgument>(value))
+    return train::argumentString(cast<func::FuncOp>(argument.getOwner()->getParentOp()), argument.getArgNumber(), train::kRole) ==
+           train::kGradient;
+  Operation *def = value.getDefiningOp();
+  return !isView(def) && !isAbsorbed(def);
+}
+
 /// True if every user of `value`, seen through views, satisfies `predicate`.
 template <typename Fn>
 bool allUsers(Value value, bool throughViews, Fn predicate) {
@@ -106,13 +133,34 @@ bool allUsers(Value value, bool throughViews, Fn predicate) {
   return true;
 }
 
+/// The backward attention whose gradients, each seen through collapse_shape only and used nowhere else, are all that `op`
+/// puts together; null if there is none. Such a kernel writes them where the concatenation has them.
+Operation *concatenatedAttention(Operation *op) {
+  auto concat = dyn_cast<tensor::ConcatOp>(op);
+  if (!concat)
+    return nullptr;
+  Operation *attention = nullptr;
+  llvm::SmallDenseSet<Value> gradients;
+  for (Value value : concat.getInputs()) {
+    if (!value.hasOneUse())
+      return nullptr;
+    while (auto view = value.getDefiningOp<tensor::CollapseShapeOp>())
+      value = view.getSrc();
+    auto def = value.getDefiningOp<nn::AttentionBackwardOp>();
+    if (!def || (attention && attention != def) || !value.hasOneUse() || !gradients.insert(value).second)
+      return nullptr;
+    attention = def;
+  }
+  return attention;
+}
+
 class Grouper {
 public:
   Grouper(func::FuncOp function, const FusionOptions &options) : function(function), options(options) {}
 
   SmallVector<FusionGroup> run() {
     for (Operation &op : function.getBody().front().without_terminator())
-      if (!isView(&op) && !isAbsorbed(&op))
+      if (!isView(&op) && !isAbsorbed(&op) && !isAssembly(&op))
         place(&op);
     return sorted();
   }
@@ -194,13 +242,53 @@ private:
     return true;
   }
 
+  void join(int target, int self) {
+    groups[target].ops.append(groups[self].ops);
+    groups[target].inputs.insert(groups[self].inputs.begin(), groups[self].inputs.end());
+    groups[target].last = groups[self].last;
+    groups[self].mergedInto = target;
+  }
+
+  /// Adds a sum to the product or scatter that makes one of its operands.
+  bool joinSum(Operation *op, int self) {
+    auto add = dyn_cast<arith::AddFOp>(op);
+    if (!add)
+      return false;
+    Operation *best = nullptr;
+    for (auto [value, other] : {std::pair(add.getLhs(), add.getRhs()), std::pair(add.getRhs(), add.getLhs())}) {
+      Operation *def = value.getDefiningOp();
+      if (!def || !value.hasOneUse() || groups[find(groupOf.lookup(def))].ops.size() != 1)
+        continue;
+      auto contract = dyn_cast<nn::ContractOp>(def);
+      bool fits = isa<nn::ScatterAddOp>(def) ? diesInSum(other) : contract && (isBiasOf(other, contract) || diesInSum(other));
+      // A scatter touches few rows of the table; of two products the later one takes the sum.
+      if (fits && (!best || isa<nn::ScatterAddOp>(def) || (!isa<nn::ScatterAddOp>(best) && best->isBeforeInBlock(def))))
+        best = def;
+    }
+    if (best)
+      join(find(groupOf.lookup(best)), self);
+    return best;
+  }
+
+  bool joinOptimizer(Operation *op, int self) {
+    if (!isa<nn::AdamWOp, nn::SgdOp>(op))
+      return false;
+    if (optimizer < 0)
+      optimizer = self;
+    else if (!pathOutside(find(optimizer), self))
+      join(find(optimizer), self);
+    return true;
+  }
+
   void place(Operation *op) {
     int self = groups.size();
     groups.push_back({{op}, fusionDomain(op), {}, -1, position, position});
     ++position;
     producers(op, groups[self].inputs);
     groupOf[op] = self;
-    if (!options.fuse || !groups[self].domain.isFusable())
+    if (Operation *attention = options.fuse ? concatenatedAttention(op) : nullptr)
+      tryMerge(find(groupOf[attention]), self);
+    if (!options.fuse || joinSum(op, self) || joinOptimizer(op, self) || !groups[self].domain.isFusable() || op->hasAttr(kRecomputed))
       return;
     SmallVector<int> candidates(groups[self].inputs.begin(), groups[self].inputs.end());
     llvm::sort(candidates, [&](int a, int b) { return groups[a].last > groups[b].last; });
@@ -246,12 +334,65 @@ private:
   const FusionOptions &options;
   std::vector<Group> groups;
   DenseMap<Operation *, int> groupOf;
+  int optimizer = -1; // the group of the first optimizer update
   int64_t position = 0;
 };
 
 } // namespace
 
-bool isView(Operation *op) { return isa<tensor::CollapseShapeOp, tensor::ExpandShapeOp>(op); }
+int64_t sliceOffset(tensor::ExtractSliceOp op) {
+  int64_t offset = 0, step = 1;
+  auto type = cast<RankedTensorType>(op.getSource().getType());
+  for (int64_t d = type.getRank() - 1; d >= 0; --d) {
+    offset += op.getStaticOffsets()[d] * step;
+    step *= type.getDimSize(d);
+  }
+  return offset;
+}
+
+/// True if the elements of the slice lie side by side in its source: below the first dimension of a size other than 1, all
+/// are whole.
+static bool isContiguous(tensor::ExtractSliceOp op) {
+  if (op->getNumOperands() != 1 || llvm::any_of(op.getStaticStrides(), [](int64_t stride) { return stride != 1; }))
+    return false;
+  auto type = cast<RankedTensorType>(op.getSource().getType());
+  bool cut = false;
+  for (int64_t d = 0; d < type.getRank(); ++d) {
+    int64_t size = op.getStaticSizes()[d];
+    if (cut && size != type.getDimSize(d))
+      return false;
+    cut |= size != 1;
+  }
+  return true;
+}
+
+constexpr int64_t kAlignment = 64;
+
+static bool isAligned(int64_t elements, Type type) {
+  return elements * elementBytes(getElementTypeOrSelf(type)) % kAlignment == 0;
+}
+
+bool isView(Operation *op) {
+  if (auto slice = dyn_cast<tensor::ExtractSliceOp>(op))
+    return isContiguous(slice) && isAligned(sliceOffset(slice), slice.getType());
+  return isa<tensor::CollapseShapeOp, tensor::ExpandShapeOp>(op);
+}
+
+bool isAssembly(Operation *op) {
+  auto concat = dyn_cast<tensor::ConcatOp>(op);
+  if (!concat || concat.getDim() != 0)
+    return false;
+  for (Value input : concat.getInputs()) {
+    Operation *def = input.getDefiningOp();
+    while (def && isa<tensor::CollapseShapeOp, tensor::ExpandShapeOp>(def) && def->getResult(0).hasOneUse())
+      def = def->getOperand(0).getDefiningOp();
+    bool single = def && llvm::all_of(def->getResults(), [](Value v) { return v.hasOneUse() || v.use_empty(); });
+    if (!input.hasOneUse() || !single || isView(def) || isa<arith::ConstantOp, tensor::ConcatOp>(def) || isAbsorbed(def) ||
+        !isAligned(cast<RankedTensorType>(input.getType()).getNumElements(), input.getType()))
+      return false;
+  }
+  return true;
+}
 
 bool isAbsorbed(Operation *op) {
   if (auto constant = dyn_cast<arith::ConstantOp>(op))

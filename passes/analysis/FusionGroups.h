@@ -3,8 +3,12 @@
 #define LLMC_PASSES_ANALYSIS_FUSIONGROUPS_H
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
 
 namespace llmc::analysis {
+
+/// UnitAttr on an op that is computed again where it stands: it does not join the kernels of its operands.
+inline constexpr llvm::StringLiteral kRecomputed = "remat.recomputed";
 
 /// Ops of one block that run as one kernel, in program order.
 struct FusionGroup {
@@ -17,7 +21,8 @@ struct FusionOptions {
 };
 
 /// The kernels of a straight-line function, in an order in which each comes after those it depends on. Recompute and
-/// lowering share this, so that both see the same kernels. Every op stands in exactly one group but views
+/// lowering share this, so that both see the same kernels: chains over the same rows and columns, and attention with the
+/// concatenation of its gradients. Every op stands in exactly one group but views
 /// (collapse_shape, expand_shape), constants and what `isAbsorbed` says, which are copied to where they are used.
 llvm::SmallVector<FusionGroup> findFusionGroups(mlir::func::FuncOp function, const FusionOptions &options);
 
@@ -25,8 +30,14 @@ llvm::SmallVector<FusionGroup> findFusionGroups(mlir::func::FuncOp function, con
 /// broadcasts of smaller tensors into a fused kernel, slices of the last dimension into a fused kernel or attention.
 bool isAbsorbed(mlir::Operation *op);
 
-/// A view: the same bytes under another shape.
+/// A view: the same bytes under another shape, or a contiguous part of them that starts at a multiple of 64 bytes.
 bool isView(mlir::Operation *op);
+
+/// The first element of a contiguous slice within its source.
+int64_t sliceOffset(mlir::tensor::ExtractSliceOp op);
+
+/// A concatenation that costs nothing: its operands, each used by it alone, are written side by side.
+bool isAssembly(mlir::Operation *op);
 
 } // namespace llmc::analysis
 

@@ -25,4 +25,20 @@ def AutodiffExpand : Pass<"autodiff-expand", "::mlir::ModuleOp"> {
                            "::llmc::nn::NnDialect"];
 }
 
+def AutodiffMergeSlices : Pass<"autodiff-merge-slices", "::mlir::ModuleOp"> {
+  let summary = "turns sums of slices inserted into zeros into one concatenation";
+  let description = [{
+    The derivative of a slice inserts into zeros, so the gradient of a tensor that is cut up (fused query, key and value) is a
+    sum of such insertions. Those of disjoint slices of one dimension become a concatenation.
+
+    Input:
+      %a = tensor.insert_slice %dq into %zeros[0, 0] [8, 4] [1, 1]
+      %b = tensor.insert_slice %dk into %zeros[0, 4] [8, 4] [1, 1]
+      %d = arith.addf %a, %b : tensor<8x8xf32>
+    Output:
+      %d = tensor.concat dim(1) %dq, %dk
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::tensor::TensorDialect"];
+}
+
 #endif // LLMC_PASSES_AUTODIFF

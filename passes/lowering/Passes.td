@@ -41,4 +41,30 @@ def LoweringPrepareContractions : Pass<"lowering-prepare-contractions", "::mlir:
   let dependentDialects = ["::llmc::nn::NnDialect"];
 }
 
+def LoweringOrderSums : Pass<"lowering-order-sums", "::mlir::ModuleOp"> {
+  let summary = "orders sums so that matrix products and scatters add in place";
+  let description = [{
+    A tree of single-use additions is rebuilt: first a value that dies there (a gradient accumulator, or any value without
+    another user), then the matrix products in program order, then the rest, scatters last. So each product can add to what
+    is there already.
+
+    Input:  %p = nn.contract %a, %b   %q = nn.contract %c, %d   %s = arith.addf %p, %q   %t = arith.addf %accumulator, %s
+    Output: %s = arith.addf %accumulator, %p   %t = arith.addf %s, %q
+  }];
+}
+
+def LoweringExpandLoss : Pass<"lowering-expand-loss", "::mlir::ModuleOp"> {
+  let summary = "walks head and cross-entropy over chunks of rows, loss and gradients together";
+  let description = [{
+    The logits of a chunk stay within `chunk-bytes`; they are made once for the loss and all gradients where what the loss is
+    weighted with is known before it (1, or one over the number of labels).
+
+    Input:  %sum, %count, %lse = nn.linear_cross_entropy %x, %w, %labels   ...   nn.linear_cross_entropy_backward
+    Output: for each chunk: %xs = tensor.extract_slice %x   %l = nn.contract %xs, %w   nn.cross_entropy %l, %ls
+            %dl = nn.cross_entropy_backward %l, ...   %dx = nn.contract %dl, %w   %dw = arith.addf %dw, (nn.contract %dl, %xs)
+  }];
+  let options = [Option<"chunkBytes", "chunk-bytes", "int64_t", "67108864", "most bytes of logits alive at once">];
+  let dependentDialects = ["::llmc::nn::NnDialect", "::mlir::arith::ArithDialect", "::mlir::tensor::TensorDialect"];
+}
+
 #endif // LLMC_PASSES_LOWERING

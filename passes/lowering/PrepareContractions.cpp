@@ -1,6 +1,6 @@
 //===- PrepareContractions.cpp - lowering-prepare-contractions ----------------------===//
 #include "mlir/IR/PatternMatch.h"
-#include "passes/lowering/GemmForm.h"
+#include "passes/analysis/GemmForm.h"
 #include "passes/lowering/Passes.h"
 
 namespace llmc::lowering {
@@ -25,7 +25,7 @@ struct PrepareContractions : lowering::impl::LoweringPrepareContractionsBase<Pre
   void runOnOperation() override {
     SmallVector<nn::ContractOp> ops;
     getOperation().walk([&](nn::ContractOp op) {
-      if (!lowering::gemmFormOf(op))
+      if (!analysis::gemmFormOf(op))
         ops.push_back(op);
     });
     for (nn::ContractOp op : ops)

@@ -2,7 +2,7 @@
 #include "dialects/plan/Plan.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
-#include "passes/lowering/GemmForm.h"
+#include "passes/analysis/GemmForm.h"
 #include "passes/lowering/Passes.h"
 
 namespace llmc::lowering {
@@ -12,7 +12,7 @@ namespace llmc::lowering {
 
 using namespace mlir;
 using namespace llmc;
-using namespace llmc::lowering;
+using namespace llmc::analysis;
 
 namespace {
 
@@ -29,6 +29,12 @@ std::pair<int64_t, int64_t> tilesOf(int64_t m, int64_t n, int64_t batches) {
     larger = up(up(larger, 2), 16) * 16;
   }
   return {rows, columns};
+}
+
+Value throughViews(Value value) {
+  while (Operation *op = value.getDefiningOp())
+    value = op->getOperand(0);
+  return value;
 }
 
 struct SelectLibrary : lowering::impl::LoweringSelectLibraryBase<SelectLibrary> {
@@ -63,6 +69,12 @@ struct SelectLibrary : lowering::impl::LoweringSelectLibraryBase<SelectLibrary> 
     set("a_row", form->aRow), set("a_column", form->aColumn), set("b_row", form->bRow), set("b_column", form->bColumn), set("c_row", form->cRow);
     set("tile_m", tileM), set("tile_n", tileN);
     set("flops", op.getFlops());
+    if (auto add = op.getResult().hasOneUse() ? dyn_cast<arith::AddFOp>(*op.getResult().user_begin()) : arith::AddFOp()) {
+      Value other = add.getLhs() == op.getResult() ? add.getRhs() : add.getLhs();
+      auto bias = other.getDefiningOp<nn::BroadcastOp>();
+      set(bias ? "bias" : "accumulate", indexOf(bias ? throughViews(bias.getInput()) : other));
+    }
+    fields.push_back(b.getNamedAttr("type", TypeAttr::get(nn::typeOf(op.getResult()).getElementType())));
     function->setAttr(plan::kGemm, b.getDictionaryAttr(fields));
     return success();
   }

@@ -39,7 +39,7 @@ std::map<std::string, int64_t> assignOffsets(Program &program) {
   }
   for (Buffer &buffer : program.buffers)
     if (buffer.root >= 0)
-      buffer.offset = program.buffers[buffer.root].offset;
+      buffer.offset = program.buffers[buffer.root].offset + buffer.inner;
   return bytes;
 }
 

@@ -9,7 +9,7 @@
 
 namespace llmc::scheduling {
 
-/// A tensor that will get an address. `root` >= 0: it shares the storage of that buffer from its start.
+/// A tensor that will get an address. `root` >= 0: it is a part of that buffer's storage, `inner` bytes from its start.
 struct Buffer {
   std::string name, arena, category, segment; // segment empty: alive throughout
   mlir::RankedTensorType type;
@@ -17,6 +17,7 @@ struct Buffer {
   int root = -1;
   mlir::ElementsAttr value;
   mlir::Location origin;
+  int64_t inner = 0;
 };
 
 /// One operand of an instruction.
@@ -55,6 +56,8 @@ public:
   /// Notes that instruction `position` of `segment` touches the buffer's storage.
   void touch(int buffer, int64_t position);
   int rootOf(int buffer) const;
+  /// A part of `parent`: `type` at `offset` bytes from its start.
+  int addPart(int parent, mlir::RankedTensorType type, int64_t offset, mlir::Location loc);
 
   std::vector<Buffer> buffers;
   std::vector<Segment> segments;

@@ -3,7 +3,8 @@
 //   1. arguments are state, inputs or constants;
 //   2. results are matched with the state they replace: the call that makes one writes it in place if the old value is not
 //      read later and the kernel allows it;
-//   3. calls become instructions, in order; a temporary may reuse the storage of an operand that dies there;
+//   3. calls become instructions, in order; a temporary may reuse the storage of an operand that dies there; slices are
+//      parts of their source, operands of a concatenation parts of its result;
 //   4. what could not be written in place is copied or filled at the end.
 //
 //===----------------------------------------------------------------------===//
@@ -11,6 +12,7 @@
 #include "dialects/train/Train.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "passes/analysis/FusionGroups.h"
 #include "passes/scheduling/Program.h"
 
 using namespace mlir;
@@ -21,10 +23,10 @@ namespace {
 
 constexpr int64_t kNever = -1, kAtReturn = std::numeric_limits<int64_t>::max();
 
-/// The value whose bytes `value` shows.
+/// The value whose bytes, or a part of them, `value` shows.
 Value rootValue(Value value) {
   while (Operation *op = value.getDefiningOp()) {
-    if (!isa<tensor::CollapseShapeOp, tensor::ExpandShapeOp>(op))
+    if (!analysis::isView(op))
       break;
     value = op->getOperand(0);
   }
@@ -44,6 +46,7 @@ public:
   LogicalResult run() {
     countUses();
     placeArguments();
+    placeAssemblies();
     chooseTargets();
     for (Operation &op : function.getBody().front().without_terminator()) {
       if (auto call = dyn_cast<func::CallOp>(op)) {
@@ -64,6 +67,9 @@ private:
     for (Operation &op : function.getBody().front()) {
       if (isa<func::CallOp>(op))
         callIndex[&op] = index++;
+      if (auto concat = dyn_cast<tensor::ConcatOp>(op))
+        for (Value operand : concat.getInputs())
+          assemblyOf[rootValue(operand)] = concat;
       bool isReturn = op.hasTrait<OpTrait::IsTerminator>();
       if (!isa<func::CallOp>(op) && !isReturn)
         continue;
@@ -94,6 +100,31 @@ private:
     }
   }
 
+  /// Concatenations get their storage now, so that what makes their operands can write there.
+  void placeAssemblies() {
+    for (auto concat : function.getBody().front().getOps<tensor::ConcatOp>()) {
+      int buffer = addTemporary(concat.getType(), "activation", concat.getLoc());
+      program.buffers[buffer].first = std::numeric_limits<int64_t>::max();
+      program.buffers[buffer].last = -1;
+      storage[concat.getResult()] = buffer;
+    }
+  }
+
+  /// The buffer that holds the bytes of `value`, a part of its root's buffer if it is a slice.
+  int bufferOf(Value value) {
+    Operation *op = value.getDefiningOp();
+    if (!op || !analysis::isView(op))
+      return storage.lookup(value);
+    int source = bufferOf(op->getOperand(0));
+    auto slice = dyn_cast<tensor::ExtractSliceOp>(op);
+    if (!slice)
+      return source;
+    auto [it, isNew] = storage.try_emplace(value, 0);
+    if (isNew)
+      it->second = program.addPart(source, typeOf(value), analysis::sliceOffset(slice) * elementBytes(typeOf(value).getElementType()), op->getLoc());
+    return it->second;
+  }
+
   /// True if the call that makes `value` may write it over argument `old`.
   bool mayReplace(Value value, BlockArgument old) {
     auto call = value.getDefiningOp<func::CallOp>();
@@ -114,6 +145,10 @@ private:
 
   bool mayAlias(func::CallOp call, int64_t output, int64_t input) {
     auto kernel = symbols.lookup<func::FuncOp>(call.getCallee());
+    if (auto gemm = kernel->getAttrOfType<DictionaryAttr>(plan::kGemm)) {
+      auto accumulated = gemm.getAs<IntegerAttr>("accumulate");
+      return accumulated && output == 0 && accumulated.getInt() == input;
+    }
     auto stages = kernel->getAttrOfType<DictionaryAttr>(plan::kStages);
     auto pairs = stages ? stages.getAs<DenseI64ArrayAttr>("alias") : DenseI64ArrayAttr();
     for (int64_t i = 0; pairs && i + 1 < pairs.size(); i += 2)
@@ -139,9 +174,29 @@ private:
       int64_t argument = role == train::kOutput ? -1 : train::findArgument(function, name, role);
       if (!root.getDefiningOp<func::CallOp>() || targets.contains(root))
         continue;
-      if (argument < 0 || mayReplace(root, function.getArgument(argument)))
-        targets[root] = buffer;
+      BlockArgument old = argument < 0 ? BlockArgument() : function.getArgument(argument);
+      if (!old || mayReplace(root, old))
+        setTarget(root, buffer, old);
     }
+  }
+
+  /// Writes `value` into `buffer`, and before it what it is made from in place: the first products of a sum, say.
+  void setTarget(Value value, int buffer, BlockArgument old) {
+    while (value) {
+      targets[value] = buffer;
+      auto call = value.getDefiningOp<func::CallOp>();
+      Value next;
+      for (auto [j, operand] : llvm::enumerate(call.getOperands()))
+        if (mayAlias(call, cast<OpResult>(value).getResultNumber(), j) && isWholeTemporary(operand, value.getType()) &&
+            lastUseOf(operand) == callIndex.lookup(call) && (!old || mayReplace(operand, old)))
+          next = operand;
+      value = next;
+    }
+  }
+
+  /// A result of a call with no storage decided yet.
+  bool isWholeTemporary(Value value, Type type) {
+    return value.getDefiningOp<func::CallOp>() && value.getType() == type && !targets.contains(value) && !assemblyOf.contains(value);
   }
 
   int64_t position() const { return static_cast<int64_t>(segment.instructions.size()); }
@@ -156,11 +211,19 @@ private:
   int placeResult(func::CallOp call, OpResult result, DenseSet<int> &taken) {
     if (auto it = targets.find(result); it != targets.end())
       return it->second;
+    if (auto concat = assemblyOf.lookup(result)) {
+      int64_t offset = 0;
+      for (Value operand : concat.getInputs()) {
+        if (rootValue(operand) == result)
+          return program.addPart(storage.lookup(concat.getResult()), typeOf(result), offset, call.getLoc());
+        offset += tensorBytes(operand.getType());
+      }
+    }
     for (auto [j, input] : llvm::enumerate(call.getOperands())) {
       Value root = rootValue(input);
-      int buffer = storage.lookup(root), rootBuffer = program.rootOf(buffer);
+      int buffer = bufferOf(input), rootBuffer = program.rootOf(buffer);
       bool dies = lastUseOf(root) == callIndex.lookup(call) && program.buffers[rootBuffer].arena == "scratch" && !targets.contains(root);
-      bool once = llvm::count_if(call.getOperands(), [&](Value v) { return storage.lookup(rootValue(v)) == buffer; }) == 1;
+      bool once = llvm::count_if(call.getOperands(), [&](Value v) { return program.rootOf(bufferOf(v)) == rootBuffer; }) == 1;
       if (!dies || !once || taken.contains(rootBuffer) || program.buffers[rootBuffer].bytes != tensorBytes(result.getType()) ||
           !mayAlias(call, result.getResultNumber(), j))
         continue;
@@ -189,8 +252,14 @@ private:
     instruction.kernel = call.getCallee().str();
     instruction.flops = shape.getAs<IntegerAttr>("flops").getInt();
     auto add = [&](Value value, StringRef access) {
-      instruction.operands.push_back({storage.lookup(rootValue(value)), tensorBytes(value.getType()), access});
+      instruction.operands.push_back({bufferOf(value), tensorBytes(value.getType()), access});
     };
+    if (shape.contains("accumulate")) {
+      int before = bufferOf(argument("accumulate")), result = bufferOf(call.getResult(0));
+      auto placeOf = [&](int buffer) { return std::pair(program.rootOf(buffer), program.buffers[buffer].inner); };
+      if (placeOf(before) != placeOf(result))
+        emitCopy(result, before, call.getLoc());
+    }
     add(argument("a"), "read");
     add(argument("b"), "read");
     add(call.getResult(0), shape.contains("accumulate") ? "readwrite" : "write");
@@ -224,7 +293,7 @@ private:
           instruction.operands.push_back({scratch[index], program.buffers[scratch[index]].bytes, access});
         } else {
           Value value = kind == "input" ? call.getOperand(index) : Value(call.getResult(index));
-          instruction.operands.push_back({storage.lookup(rootValue(value)), tensorBytes(value.getType()), access});
+          instruction.operands.push_back({bufferOf(value), tensorBytes(value.getType()), access});
         }
       }
       push(std::move(instruction));
@@ -274,7 +343,7 @@ private:
       int buffer = resultBuffers[i];
       if (auto constant = root.getDefiningOp<arith::ConstantOp>(); constant && !storage.contains(root))
         fills.push_back({buffer, cast<DenseElementsAttr>(constant.getValue())});
-      else if (int source = storage.lookup(root); source != buffer)
+      else if (int source = bufferOf(operand); source != buffer)
         copies.push_back({buffer, source});
     }
     for (auto &[buffer, source] : copies) {
@@ -298,6 +367,7 @@ private:
   DenseMap<Operation *, int64_t> callIndex;
   DenseMap<Value, int64_t> lastUse;
   DenseMap<Value, int> storage, targets;
+  DenseMap<Value, tensor::ConcatOp> assemblyOf; // by operand
   SmallVector<int> resultBuffers;
 };
 
@@ -315,6 +385,18 @@ int Program::stateBuffer(StringRef role, StringRef name, RankedTensorType type, 
   bool constant = role == train::kConstant;
   StringRef category = role == train::kParam || role == train::kBuffer ? "parameter" : role == train::kMoment ? "optimizer" : role;
   return it->second = addBuffer({role.str() + "." + name.str(), constant ? "constant" : "state", category.str(), "", type, tensorBytes(type), 0, 0, 0, -1, {}, loc});
+}
+
+int Program::addPart(int parent, RankedTensorType type, int64_t offset, Location loc) {
+  Buffer part = buffers[parent];
+  part.name += "." + std::to_string(buffers.size());
+  part.type = type;
+  part.bytes = tensorBytes(type);
+  part.root = rootOf(parent);
+  part.inner += offset;
+  part.value = {};
+  part.origin = loc;
+  return addBuffer(std::move(part));
 }
 
 int Program::rootOf(int buffer) const { return buffers[buffer].root >= 0 ? buffers[buffer].root : buffer; }

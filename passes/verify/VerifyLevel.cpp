@@ -5,6 +5,7 @@
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "passes/verify/Passes.h"
+#include "passes/verify/VerifyPlan.h"
 
 namespace llmc::verify {
 #define GEN_PASS_DEF_VERIFYLEVEL
@@ -31,6 +32,8 @@ struct VerifyLevel : verify::impl::VerifyLevelBase<VerifyLevel> {
       valid = verifyStep();
     else if (level == "kernels")
       valid = verifyKernels();
+    else if (level == "plan")
+      valid = verify::verifyPlan(getOperation());
     if (!valid)
       signalPassFailure();
   }
@@ -110,7 +113,7 @@ struct VerifyLevel : verify::impl::VerifyLevelBase<VerifyLevel> {
       if (function.isPrivate())
         continue;
       for (Operation &op : function.getBody().front().without_terminator())
-        if (!isa<func::CallOp, arith::ConstantOp, tensor::CollapseShapeOp, tensor::ExpandShapeOp>(op))
+        if (!isa<func::CallOp, arith::ConstantOp, tensor::CollapseShapeOp, tensor::ExpandShapeOp, tensor::ExtractSliceOp, tensor::ConcatOp>(op))
           valid = illegal(&op, "lowering-outline-kernels");
     }
     return valid;

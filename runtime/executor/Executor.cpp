@@ -189,7 +189,8 @@ Status Executor::run(uint32_t segment) {
                               "' failed in the library");
     }
     int64_t end = nowNanoseconds();
-    ++times[i].runs;
+    if (times[i].runs++ == 0)
+      times[i].first = end - begin;
     times[i].nanoseconds += end - begin;
     if (trace)
       trace->add({segment, i, begin, end});

@@ -15,10 +15,14 @@
 
 namespace llmc::runtime {
 
-/// Measured time of one instruction over all its runs.
+/// Measured time of one instruction over all its runs. The first one, which touches fresh memory, is kept apart.
 struct InstructionTime {
   uint64_t runs = 0;
-  int64_t nanoseconds = 0;
+  int64_t nanoseconds = 0, first = 0;
+
+  double mean() const {
+    return runs > 1 ? static_cast<double>(nanoseconds - first) / static_cast<double>(runs - 1) : static_cast<double>(nanoseconds);
+  }
 };
 
 /// One rank of a validated plan, in memory: arenas are allocated and zeroed, kernels loaded, contractions bound; running a
@@ -59,6 +63,8 @@ public:
   void setTrace(Trace *trace) { this->trace = trace; }
   /// Writes `trace` as Chrome trace JSON. Errors: BadInput if `path` cannot be written.
   Status writeTrace(const Trace &trace, const std::string &path) const;
+  /// Writes the mean time of each instruction, in nanoseconds, as JSON: {plan, threads, segments: {NAME: [...]}}.
+  Status writeProfile(const std::string &path) const;
 
 private:
   enum class Kind { Launch, Gemm, Copy, Fill };

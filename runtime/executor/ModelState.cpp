@@ -148,12 +148,35 @@ std::vector<TensorToWrite> ModelState::optimizerTensors() const {
   return tensors;
 }
 
+/// `tensor` divided by `weight`, element by element.
+static TensorToWrite average(TensorToWrite tensor, double weight) {
+  auto fetch = std::move(tensor.fetch);
+  fb::DataType type = tensor.type;
+  tensor.fetch = [fetch, weight, type](std::vector<uint8_t> &scratch) -> Bytes {
+    Bytes sum = fetch(scratch);
+    if (scratch.data() != sum.data())
+      scratch.assign(sum.begin(), sum.end());
+    auto divide = [&](auto *values, size_t count) {
+      for (size_t i = 0; i < count; ++i)
+        values[i] = static_cast<std::remove_reference_t<decltype(*values)>>(values[i] / weight);
+    };
+    if (type == fb::DataType::F32)
+      divide(reinterpret_cast<float *>(scratch.data()), scratch.size() / sizeof(float));
+    else if (type == fb::DataType::F64)
+      divide(reinterpret_cast<double *>(scratch.data()), scratch.size() / sizeof(double));
+    return {scratch.data(), scratch.size()};
+  };
+  return tensor;
+}
+
 Status ModelState::saveGradients(const std::string &path) const {
+  double weight = program().weight() >= 0 ? executor.scalar(static_cast<uint32_t>(program().weight())) : 1.0;
   std::vector<TensorToWrite> tensors;
   for (uint32_t i = 0; i < sizeOf(program().parameters()); ++i) {
     const fb::Parameter &parameter = *program().parameters()->Get(i);
     if (parameter.gradient() >= 0)
-      tensors.push_back(logicalTensor(parameter.name()->str(), parameter, static_cast<uint32_t>(parameter.gradient())));
+      tensors.push_back(average(logicalTensor(parameter.name()->str(), parameter, static_cast<uint32_t>(parameter.gradient())),
+                                weight > 0 ? weight : 1.0));
   }
   return writeSafetensors(path, tensors);
 }

@@ -28,7 +28,7 @@ public:
   /// Tensors of a checkpoint; the executor must live and rest while they are written.
   std::vector<TensorToWrite> modelTensors() const;
   std::vector<TensorToWrite> optimizerTensors() const;
-  /// Writes the gradient buffers by parameter name. Errors: BadInput if the file cannot be written.
+  /// Writes the gradients of the step, averaged, before clipping, by parameter name. Errors: BadInput if the file cannot be written.
   Status saveGradients(const std::string &path) const;
 
   std::map<std::string, double> scalars() const;

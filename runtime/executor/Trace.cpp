@@ -1,6 +1,7 @@
 //===- Trace.cpp - when each instruction ran ------------------------------===//
 #include "runtime/executor/Trace.h"
 #include "runtime/executor/Executor.h"
+#include <algorithm>
 #include <chrono>
 #include <nlohmann/json.hpp>
 
@@ -48,6 +49,26 @@ Status Executor::writeTrace(const Trace &trace, const std::string &path) const {
     }
   }
   if (Status status = (*file)->write(text + "]}\n"); !status.ok())
+    return status;
+  return (*file)->commit();
+}
+
+Status Executor::writeProfile(const std::string &path) const {
+  nlohmann::json segments = nlohmann::json::object();
+  for (uint32_t i = 0; i < measured.size(); ++i) {
+    bool hasRun = std::any_of(measured[i].begin(), measured[i].end(), [](const InstructionTime &time) { return time.runs > 0; });
+    if (!hasRun)
+      continue;
+    nlohmann::json times = nlohmann::json::array();
+    for (const InstructionTime &time : measured[i])
+      times.push_back(time.mean());
+    segments[rankProgram->segments()->Get(i)->name()->str()] = std::move(times);
+  }
+  nlohmann::json root = {{"plan", planFile->digest()}, {"threads", pool.threads()}, {"segments", std::move(segments)}};
+  auto file = DurableFile::create(path);
+  if (!file.ok())
+    return file.status();
+  if (Status status = (*file)->write(root.dump(1) + "\n"); !status.ok())
     return status;
   return (*file)->commit();
 }

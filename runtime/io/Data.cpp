@@ -60,6 +60,8 @@ Result<std::unique_ptr<DataSet>> DataSet::open(const DataOptions &options, const
   if (segment.inputs())
     for (const fb::Input *input : *segment.inputs()) {
       std::string problem;
+      if (input->source() == fb::Source::Position)
+        continue;
       if (isTokens(*input))
         problem = data->tokens ? "" : "needs a token file";
       else
@@ -162,6 +164,11 @@ Status DataSet::fillArray(const fb::Input &input, const fb::Buffer &buffer, uint
 }
 
 Status DataSet::fill(const fb::Input &input, const fb::Buffer &buffer, uint64_t step, uint64_t micro, void *to) const {
+  if (input.source() == fb::Source::Position) {
+    int64_t position[2] = {static_cast<int64_t>(step), static_cast<int64_t>(micro * options.samplesPerMicroBatch)};
+    std::memcpy(to, position, sizeof(position));
+    return Status::success();
+  }
   if (isTokens(input))
     return fillTokens(input, buffer, step * options.samplesPerStep + micro * options.samplesPerMicroBatch, to);
   return fillArray(input, buffer, step, micro, to);

@@ -119,6 +119,11 @@ void SegmentChecks::input(const fb::Input &input) {
   Shape shape = shapeOf(buffer.shape());
   bool isTokens = input.source() == fb::Source::Tokens || input.source() == fb::Source::TokensNext;
   require(isEnumerator(input.source(), fb::Source::MAX), "unknown source");
+  if (input.source() == fb::Source::Position) {
+    require(buffer.type() == fb::DataType::I64 && shape == Shape{2}, "a position is not two 64-bit integers");
+    inputRoots.insert(context.root[input.buffer()]);
+    return;
+  }
   require(isTokens || !textOf(input.array()).empty(), "its array has no name");
   int64_t samples = textOf(segment.name()) == "predict" ? 1 : context.plan.samples_per_micro_batch();
   require(!shape.empty() && shape[0] == samples,

@@ -311,6 +311,11 @@ static void validateProgram(const fb::Plan &plan, uint32_t index, PlanSizes size
   validateBuffers(context, sizes, problems);
   validateSegments(context, problems);
   validateSchedule(context, problems);
+  if (int32_t weight = context.program.weight(); weight != -1)
+    problems.require(weight >= 0 && context.isSound(static_cast<uint32_t>(weight)) &&
+                         elementCount(shapeOf(context.buffer(static_cast<uint32_t>(weight)).shape())) == 1 &&
+                         context.buffer(static_cast<uint32_t>(weight)).segment() == -1,
+                     where + "weight", "its buffer is no scalar of the state");
   StateChecks state(context, problems);
   for (uint32_t i = 0; i < sizeOf(context.program.parameters()); ++i)
     state.parameter(*context.program.parameters()->Get(i));

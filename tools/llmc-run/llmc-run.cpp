@@ -14,7 +14,7 @@ using namespace llmc::runtime;
 namespace {
 
 struct Options {
-  std::string plan, metrics, trace, saveGradients, prompt;
+  std::string plan, metrics, trace, profile, saveGradients, prompt;
   std::vector<std::string> settings;
   TrainingOptions training;
   unsigned threads = 0, ranks = 1;
@@ -74,6 +74,7 @@ void declare(CLI::App &app, Options &options) {
   app.add_flag("--resume", training.resume, "continue from the newest complete checkpoint");
   app.add_option("--weights", training.weights, "start from this safetensors file");
   app.add_option("--model-folder", training.modelFolder, "where the plan's parameter files lie (default: beside the plan)");
+  app.add_option("--profile", options.profile, "write measured times per instruction to this file, for llmc explain");
   app.add_option("--metrics", options.metrics, "write one JSON object per step to this file");
   app.add_option("--eval-data", training.evalFiles, "held-out data");
   app.add_option("--eval-every", training.evalEvery, "evaluate every N steps");
@@ -159,7 +160,11 @@ Status train(TrainingLoop &loop, Executor &executor, const Options &options, Pri
   executor.setTrace(nullptr);
   if (!options.trace.empty()) {
     Status written = executor.writeTrace(trace, options.trace);
-    return status.ok() ? written : status;
+    status = status.ok() ? written : status;
+  }
+  if (!options.profile.empty()) {
+    Status written = executor.writeProfile(options.profile);
+    status = status.ok() ? written : status;
   }
   return status;
 }

@@ -1,15 +1,12 @@
-//===- Check.cpp - llmc check and llmc compile ---------------------------------------===//
+//===- Check.cpp - llmc check ----------------------------------------------------------===//
 #include "dialects/interfaces/Interfaces.h"
 #include "dialects/train/Train.h"
 #include "frontends/onnx/Importer.h"
 #include "frontends/onnx/Reader.h"
 #include "frontends/recipe/RecipeParser.h"
-#include "mlir/Parser/Parser.h"
-#include "mlir/Support/FileUtilities.h"
 #include "tools/llmc/Tool.h"
 #include "llvm/ADT/StringMap.h"
 #include "llvm/Support/FormatVariadic.h"
-#include "llvm/Support/ToolOutputFile.h"
 
 using namespace mlir;
 
@@ -65,32 +62,6 @@ int check(StringRef model, StringRef recipe, MLIRContext &context) {
     llvm::outs() << "note: " << note << "\n";
   llvm::outs().flush();
   return report(imported.problems);
-}
-
-int compile(StringRef model, StringRef recipe, const driver::PipelineOptions &options, StringRef output, MLIRContext &context) {
-  OwningOpRef<ModuleOp> module;
-  if (options.from == driver::Level::Imported && !recipe.empty()) {
-    driver::LoadedModel loaded = driver::loadModel(model, recipe, &context);
-    if (!loaded.module || !loaded.problems.empty())
-      return report(loaded.problems);
-    for (const std::string &note : loaded.notes)
-      llvm::errs() << "note: " << note << "\n";
-    module = std::move(loaded.module);
-  } else {
-    module = parseSourceFile<ModuleOp>(model, &context);
-    if (!module)
-      return kBadInput;
-  }
-  if (failed(driver::runPipeline(*module, options)))
-    return kUnsupported;
-  std::string message;
-  auto file = openOutputFile(output, &message);
-  if (!file)
-    return fail(kBadInput, message);
-  module->print(file->os(), OpPrintingFlags().enableDebugInfo(true, false).useLocalScope());
-  file->os() << "\n";
-  file->keep();
-  return kDone;
 }
 
 } // namespace llmc::tool

@@ -24,6 +24,13 @@ inline int fail(ExitCode code, const llvm::Twine &message, const llvm::Twine &hi
   return code;
 }
 
+struct CompileOptions {
+  std::string model, recipe; // without a recipe, the model is IR of level pipeline.from
+  driver::PipelineOptions pipeline;
+  std::string output;
+  bool writePlan = false; // else prints IR
+};
+
 struct InterpretOptions {
   std::string model, recipe, data, metrics;
   int64_t steps = 1;
@@ -31,10 +38,10 @@ struct InterpretOptions {
   std::vector<std::string> saveGradients, saveWeights; // STEP:FILE
 };
 
-/// `llmc check`, `llmc compile`, `llmc interpret`; each returns the exit code.
+/// `llmc check`, `llmc compile`, `llmc explain`, `llmc interpret`; each returns the exit code.
 int check(llvm::StringRef model, llvm::StringRef recipe, mlir::MLIRContext &context);
-int compile(llvm::StringRef model, llvm::StringRef recipe, const driver::PipelineOptions &options, llvm::StringRef output,
-            mlir::MLIRContext &context);
+int compile(const CompileOptions &options, mlir::MLIRContext &context);
+int explain(llvm::StringRef plan, llvm::StringRef profile);
 int interpret(const InterpretOptions &options, mlir::MLIRContext &context);
 
 } // namespace llmc::tool

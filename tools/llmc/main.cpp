@@ -12,14 +12,17 @@ namespace {
 
 cl::SubCommand checkCommand("check", "what is trainable, what is unsupported, sizes");
 cl::SubCommand compileCommand("compile", "model and recipe to a level of the compiler");
+cl::SubCommand explainCommand("explain", "what a plan does: memory at the peak, kernels, forecast and measured times");
 cl::SubCommand interpretCommand("interpret", "trains with the reference interpreter: slow, exact, the judge of every target");
 
 cl::opt<std::string> model(cl::Positional, cl::desc("model.onnx"), cl::Required, cl::sub(checkCommand), cl::sub(compileCommand),
                            cl::sub(interpretCommand));
+cl::opt<std::string> planFile(cl::Positional, cl::desc("m.plan"), cl::Required, cl::sub(explainCommand));
+cl::opt<std::string> profile("profile", cl::desc("what llmc-run --profile wrote"), cl::value_desc("file"), cl::sub(explainCommand));
 cl::opt<std::string> recipeFile("r", cl::desc("recipe (YAML, or DeepSpeed JSON)"), cl::value_desc("file"), cl::sub(checkCommand),
                                 cl::sub(compileCommand), cl::sub(interpretCommand));
-cl::opt<std::string> output("o", cl::desc("output, - for stdout"), cl::init("-"), cl::sub(compileCommand));
-cl::opt<std::string> stopAfter("stop-after", cl::desc("level to stop after"), cl::init("kernels"), cl::sub(compileCommand));
+cl::opt<std::string> output("o", cl::desc("plan file, or with --stop-after the IR, by default on stdout"), cl::sub(compileCommand));
+cl::opt<std::string> stopAfter("stop-after", cl::desc("prints IR of this level instead of writing a plan"), cl::sub(compileCommand));
 cl::opt<std::string> startFrom("start-from", cl::desc("the model is IR of this level, as --stop-after prints it"), cl::sub(compileCommand));
 cl::opt<std::string> dumpLevels("dump-levels", cl::desc("writes each level into this folder"), cl::sub(compileCommand));
 cl::opt<std::string> data("data", cl::desc("safetensors file with NAME.0, NAME.1, ..."), cl::sub(interpretCommand));
@@ -42,18 +45,26 @@ void printDiagnostic(mlir::Diagnostic &diagnostic) {
 }
 
 int runCompile(mlir::MLIRContext &context) {
-  driver::PipelineOptions options;
-  options.dumpDirectory = dumpLevels;
-  std::optional<driver::Level> to = driver::levelNamed(stopAfter), from = driver::levelNamed(startFrom.empty() ? "imported" : startFrom.getValue());
+  tool::CompileOptions options;
+  options.model = model;
+  options.output = output;
+  options.pipeline.dumpDirectory = dumpLevels;
+  options.writePlan = stopAfter.empty();
+  std::string last = stopAfter.empty() ? "plan" : stopAfter.getValue(), first = startFrom.empty() ? "imported" : startFrom.getValue();
+  std::optional<driver::Level> to = driver::levelNamed(last), from = driver::levelNamed(first);
   if (!to || !from)
-    return tool::fail(tool::kWrongUse, "no level '" + (to ? startFrom : stopAfter) + "'", "the levels are: " + driver::allLevelNames());
+    return tool::fail(tool::kWrongUse, "no level '" + (to ? first : last) + "'", "the levels are: " + driver::allLevelNames());
   if (*from > *to)
-    return tool::fail(tool::kWrongUse, "level '" + startFrom + "' comes after '" + stopAfter + "'");
-  options.from = *from;
-  options.to = *to;
+    return tool::fail(tool::kWrongUse, "level '" + first + "' comes after '" + last + "'");
+  options.pipeline.from = *from;
+  options.pipeline.to = *to;
   if (recipeFile.empty() && startFrom.empty())
     return tool::fail(tool::kWrongUse, "compile needs a recipe", "give one with -r recipe.yaml");
-  return tool::compile(model, startFrom.empty() ? recipeFile.getValue() : "", options, output, context);
+  if (options.writePlan && output.empty())
+    return tool::fail(tool::kWrongUse, "compile needs a place for the plan", "give one with -o m.plan, or --stop-after LEVEL for IR");
+  if (startFrom.empty())
+    options.recipe = recipeFile;
+  return tool::compile(options, context);
 }
 
 } // namespace
@@ -65,12 +76,15 @@ int main(int argc, char **argv) {
   driver::registerAllDialects(registry);
   mlir::MLIRContext context(registry);
   context.loadAllAvailableDialects();
+  context.printOpOnDiagnostic(false);
   context.getDiagEngine().registerHandler(printDiagnostic);
   if (checkCommand)
     return tool::check(model, recipeFile, context);
   if (compileCommand)
     return runCompile(context);
+  if (explainCommand)
+    return tool::explain(planFile, profile);
   if (interpretCommand)
     return tool::interpret({model, recipeFile, data, metrics, steps, f64, saveGradients, saveWeights}, context);
-  return tool::fail(tool::kWrongUse, "no command", "llmc check | compile | interpret; llmc --help");
+  return tool::fail(tool::kWrongUse, "no command", "llmc check | compile | explain | interpret; llmc --help");
 }

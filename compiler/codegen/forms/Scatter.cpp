@@ -80,7 +80,7 @@ llvm::Error ScatterForm::build(func::FuncOp function, nn::ScatterAddOp op) {
   }
   indices.addTo(first);
   head.mode = next.mode = AccessMode::Read;
-  target.mode = added ? AccessMode::ReadWrite : AccessMode::Write;
+  target.mode = AccessMode::ReadWrite;
   KernelStage second{kernel.name + "_1", (positions + positionBlock - 1) / positionBlock * blocks(), {head, next, target}};
   indices.addTo(second);
   updates.addTo(second);

@@ -1,11 +1,11 @@
 //===- GemmForm.h - a contraction as a batched matrix product ---*- C++ -*-===//
-#ifndef LLMC_PASSES_LOWERING_GEMMFORM_H
-#define LLMC_PASSES_LOWERING_GEMMFORM_H
+#ifndef LLMC_PASSES_ANALYSIS_GEMMFORM_H
+#define LLMC_PASSES_ANALYSIS_GEMMFORM_H
 
 #include "dialects/nn/Nn.h"
 #include <optional>
 
-namespace llmc::lowering {
+namespace llmc::analysis {
 
 /// C[b, m, n] = sum over k of A[b, m, k] B[b, k, n]; strides in elements. C's columns have stride 1; one inner stride of A
 /// and one of B is 1. If `swapped`, A is the contraction's rhs and B its lhs.
@@ -20,6 +20,6 @@ struct GemmForm {
 /// lowering-prepare-contractions, which makes them).
 std::optional<GemmForm> gemmFormOf(nn::ContractOp op);
 
-} // namespace llmc::lowering
+} // namespace llmc::analysis
 
-#endif // LLMC_PASSES_LOWERING_GEMMFORM_H
+#endif // LLMC_PASSES_ANALYSIS_GEMMFORM_H

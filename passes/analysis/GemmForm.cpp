@@ -6,11 +6,11 @@
 //      becomes a batch with stride 0 in the operand that lacks it.
 //
 //===----------------------------------------------------------------------===//
-#include "passes/lowering/GemmForm.h"
+#include "passes/analysis/GemmForm.h"
 
 using namespace mlir;
 
-namespace llmc::lowering {
+namespace llmc::analysis {
 
 namespace {
 
@@ -121,4 +121,4 @@ std::optional<GemmForm> gemmFormOf(nn::ContractOp op) {
   return form;
 }
 
-} // namespace llmc::lowering
+} // namespace llmc::analysis

@@ -1,0 +1,30 @@
+//===- Device.cpp - what a device can do ---------------------------------------===//
+#include "compiler/devices/Device.h"
+#include <algorithm>
+
+namespace llmc::devices {
+
+namespace {
+struct Entry {
+  const char *cpu;
+  double contractionFlopsPerCore, vectorFlopsPerCore, bandwidth, launchSeconds;
+};
+const Entry kProcessors[] = {
+#include "compiler/devices/cpu.def"
+};
+} // namespace
+
+Device cpuDevice(llvm::StringRef cpu, unsigned cores) {
+  const Entry *entry = std::find_if(std::begin(kProcessors), std::end(kProcessors), [&](const Entry &e) { return cpu == e.cpu; });
+  if (entry == std::end(kProcessors))
+    entry = std::end(kProcessors) - 1;
+  double count = std::max(1u, cores);
+  return {entry->contractionFlopsPerCore * count, entry->vectorFlopsPerCore * count, entry->bandwidth, entry->launchSeconds};
+}
+
+double forecastSeconds(const Device &device, bool isContraction, double flops, double bytes) {
+  double rate = isContraction ? device.contractionFlops : device.vectorFlops;
+  return std::max(flops / rate, bytes / device.bandwidth) + device.launchSeconds;
+}
+
+} // namespace llmc::devices

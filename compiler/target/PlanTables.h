@@ -1,0 +1,53 @@
+//===- PlanTables.h - the plan dialect as tables of the plan file -*- C++ -*-===//
+#ifndef LLMC_COMPILER_TARGET_PLANTABLES_H
+#define LLMC_COMPILER_TARGET_PLANTABLES_H
+
+#include "compiler/codegen/Kernels.h"
+#include "dialects/plan/Plan.h"
+#include "dialects/train/Recipe.h"
+#include "mlir/IR/BuiltinOps.h"
+#include "runtime/plan/Plan_generated.h"
+#include "llvm/ADT/StringMap.h"
+
+namespace llmc::target {
+
+namespace fb = llmc::plan::fb;
+
+/// Turns the ops of a module of level `plan` into a fb::PlanT of one program. Constants go to one raw section.
+class PlanTables {
+public:
+  /// `folder` is where the paths of initial values start; files found there are digested.
+  PlanTables(mlir::ModuleOp module, const codegen::KernelImage &image, llvm::StringRef folder);
+
+  llvm::Error build();
+
+  fb::PlanT plan;
+  std::vector<uint8_t> constants;
+
+private:
+  void addKernels();
+  llvm::Error addBuffer(plan::BufferOp op);
+  void addSegment(plan::SegmentOp op);
+  std::unique_ptr<fb::InstructionT> instruction(mlir::Operation *op);
+  std::vector<std::unique_ptr<fb::OperandT>> operands(mlir::ArrayAttr list);
+  llvm::Error addParameter(plan::ParameterOp op);
+  std::unique_ptr<fb::InitT> initOf(plan::ParameterOp op, const fb::ParameterT &parameter);
+  void addScalar(plan::ScalarOp op);
+  void addHeader();
+  void addForecast();
+  uint32_t bufferOf(mlir::FlatSymbolRefAttr symbol) const { return buffers.lookup(symbol.getValue()); }
+
+  mlir::ModuleOp module;
+  const codegen::KernelImage &image;
+  std::string folder;
+  train::Recipe recipe;
+  fb::RankProgramT *program = nullptr;
+  llvm::StringMap<uint32_t> arenas, buffers, segments, firstKernel;
+};
+
+/// The plan file's name of an element type; nothing if it has none.
+std::optional<fb::DataType> dataTypeOf(mlir::Type type);
+
+} // namespace llmc::target
+
+#endif // LLMC_COMPILER_TARGET_PLANTABLES_H

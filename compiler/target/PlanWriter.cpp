@@ -1,0 +1,35 @@
+//===- PlanWriter.cpp - plan dialect and kernel image to a plan file ---------------===//
+#include "compiler/target/PlanWriter.h"
+#include "compiler/target/PlanTables.h"
+#include "runtime/plan/PlanFile.h"
+#include "runtime/plan/Validator.h"
+
+using namespace mlir;
+
+namespace llmc::target {
+
+llvm::Error writePlanFile(ModuleOp module, const codegen::KernelImage &image, const PlanWriterOptions &options) {
+  PlanTables tables(module, image, options.folder);
+  if (llvm::Error error = tables.build())
+    return error;
+  tables.plan.target = options.target + ":" + image.cpu;
+  tables.plan.model = options.model;
+  flatbuffers::FlatBufferBuilder builder(1 << 20);
+  builder.ForceDefaults(false);
+  fb::FinishPlanBuffer(builder, fb::Plan::Pack(builder, &tables.plan));
+  runtime::PlanSizes sizes{image.elf.size(), tables.constants.size()};
+  std::vector<std::string> problems = runtime::validatePlan(*fb::GetPlan(builder.GetBufferPointer()), sizes);
+  if (!problems.empty()) {
+    std::string message = "the plan that was made is not valid, which is a mistake of the compiler:";
+    for (const std::string &problem : ArrayRef(problems).take_front(20))
+      message += "\n  " + problem;
+    return llvm::createStringError(message);
+  }
+  runtime::Bytes code(reinterpret_cast<const uint8_t *>(image.elf.data()), image.elf.size());
+  runtime::Status status = runtime::writePlan(options.path, {builder.GetBufferPointer(), builder.GetSize()}, code, tables.constants);
+  if (!status.ok())
+    return llvm::createStringError(status.message);
+  return llvm::Error::success();
+}
+
+} // namespace llmc::target

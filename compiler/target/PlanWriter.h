@@ -1,0 +1,24 @@
+//===- PlanWriter.h - plan dialect and kernel image to a plan file -*- C++ -*-===//
+#ifndef LLMC_COMPILER_TARGET_PLANWRITER_H
+#define LLMC_COMPILER_TARGET_PLANWRITER_H
+
+#include "compiler/codegen/Kernels.h"
+#include "mlir/IR/BuiltinOps.h"
+#include <string>
+
+namespace llmc::target {
+
+struct PlanWriterOptions {
+  std::string path;   // of the plan file
+  std::string target; // "cpu"
+  std::string model;  // what the plan calls its model: a file name
+  std::string folder; // that the paths of `train.source` are relative to; values found there get a digest
+};
+
+/// Writes `module` (level `plan`) and the code of its kernels as a plan file, validated as the runtime will validate it.
+/// Equal arguments give equal bytes. Nothing is written if there is an error.
+llvm::Error writePlanFile(mlir::ModuleOp module, const codegen::KernelImage &image, const PlanWriterOptions &options);
+
+} // namespace llmc::target
+
+#endif // LLMC_COMPILER_TARGET_PLANWRITER_H

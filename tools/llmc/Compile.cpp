@@ -1,0 +1,53 @@
+//===- Compile.cpp - llmc compile ------------------------------------------------------===//
+#include "compiler/driver/Compile.h"
+#include "mlir/Parser/Parser.h"
+#include "mlir/Support/FileUtilities.h"
+#include "tools/llmc/Tool.h"
+#include "llvm/Support/Path.h"
+#include "llvm/Support/ToolOutputFile.h"
+
+using namespace mlir;
+
+namespace llmc::tool {
+
+static int printIr(ModuleOp module, StringRef output) {
+  std::string message;
+  auto file = openOutputFile(output.empty() ? "-" : output, &message);
+  if (!file)
+    return fail(kBadInput, message);
+  module->print(file->os(), OpPrintingFlags().enableDebugInfo(true, false).useLocalScope());
+  file->os() << "\n";
+  file->keep();
+  return kDone;
+}
+
+int compile(const CompileOptions &options, MLIRContext &context) {
+  driver::PlanOptions plan;
+  OwningOpRef<ModuleOp> module;
+  if (!options.recipe.empty()) {
+    driver::LoadedModel loaded = driver::loadModel(options.model, options.recipe, &context);
+    if (!loaded.module || !loaded.problems.empty())
+      return report(loaded.problems);
+    for (const std::string &note : loaded.notes)
+      llvm::errs() << "note: " << note << "\n";
+    module = std::move(loaded.module);
+    plan.file.folder = loaded.folder;
+  } else {
+    module = parseSourceFile<ModuleOp>(options.model, &context);
+    if (!module)
+      return kBadInput;
+    plan.file.folder = llvm::sys::path::parent_path(options.model).str();
+  }
+  if (failed(driver::runPipeline(*module, options.pipeline)))
+    return kUnsupported;
+  if (!options.writePlan)
+    return printIr(*module, options.output);
+  plan.file.path = options.output;
+  plan.file.target = "cpu";
+  plan.file.model = llvm::sys::path::filename(options.model).str();
+  if (llvm::Error error = driver::generatePlan(*module, plan))
+    return fail(kUnsupported, llvm::toString(std::move(error)));
+  return kDone;
+}
+
+} // namespace llmc::tool

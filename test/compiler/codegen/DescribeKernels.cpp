@@ -1,7 +1,8 @@
 //===- DescribeKernels.cpp - describe-kernels FILE.mlir: which kernels have code ---------===//
 //
 // Prints one line per kernel function of a module at level `kernels`, except contractions: its name and number of stages, or
-// the error. With --generate the code of all of them is generated as well. Exits with 1 if one has no form.
+// the error. With --generate the code of all of them is generated as well; with --ptx [LIBDEVICE] their PTX is printed, except
+// that of attention. Exits with 1 if one has no form.
 //
 //===----------------------------------------------------------------------===//
 #include "compiler/codegen/Kernels.h"
@@ -25,10 +26,13 @@ int main(int count, char **arguments) {
   OwningOpRef<ModuleOp> module = parseSourceFile<ModuleOp>(arguments[1], &context);
   if (!module)
     return 3;
+  bool ptx = count > 2 && StringRef(arguments[2]) == "--ptx";
   int failures = 0;
   for (auto function : llvm::make_early_inc_range(module->getOps<func::FuncOp>())) {
     bool outer = !function.isPrivate();
-    function.walk([&](nn::ContractOp) { outer = true; });
+    function.walk([&](Operation *op) {
+      outer |= isa<nn::ContractOp>(op) || (ptx && isa<nn::AttentionOp, nn::AttentionBackwardOp>(op));
+    });
     if (outer) {
       function.erase();
       continue;
@@ -51,7 +55,7 @@ int main(int count, char **arguments) {
       ++failures;
     }
   }
-  if (count > 2 && StringRef(arguments[2]) == "--ptx") {
+  if (ptx) {
     codegen::CudaOptions options;
     if (count > 3)
       options.libdevice = arguments[3];

@@ -67,7 +67,7 @@ CpuWorker::CpuWorker(StringRef cpu) : context(MLIRContext::Threading::DISABLED),
   context.loadDialect<arith::ArithDialect, math::MathDialect, scf::SCFDialect, cf::ControlFlowDialect, vector::VectorDialect,
                       LLVM::LLVMDialect, func::FuncDialect>();
   RewritePatternSet patterns(&context);
-  populateMathPolynomialApproximationPatterns(patterns);
+  populateMathApproximations(patterns);
   arith::populateExpandBFloat16Patterns(patterns); // LLVM would call a library function for each element
   approximations = std::move(patterns);
 }

@@ -3,7 +3,7 @@
 // NORECIPE: error: compile needs a recipe
 // NORECIPE: hint: give one with -r recipe.yaml
 
-// RUN: not llmc compile %t.absent.onnx -r %S/../../models/mlp/recipe.yaml 2>&1 | FileCheck %s --check-prefix=ABSENT
+// RUN: not llmc compile %t.absent.onnx -r %S/../../models/mlp/recipe.yaml -o %t.plan 2>&1 | FileCheck %s --check-prefix=ABSENT
 // ABSENT: error: {{.*}}absent.onnx
 
 // RUN: not llmc compile %S/../../models/mlp/model.onnx -r %S/../../models/mlp/recipe.yaml --stop-after kernel 2>&1 | FileCheck %s --check-prefix=LEVEL
@@ -13,6 +13,6 @@
 // Two wrong keys are two errors, each with its line and the nearest valid key.
 // RUN: echo 'los: loss' > %t.yaml
 // RUN: echo 'optimizer: {adamw: {leraning_rate: 1}}' >> %t.yaml
-// RUN: not llmc compile %S/../../models/mlp/model.onnx -r %t.yaml 2>&1 | FileCheck %s --check-prefix=KEYS
+// RUN: not llmc compile %S/../../models/mlp/model.onnx -r %t.yaml -o %t.plan 2>&1 | FileCheck %s --check-prefix=KEYS
 // KEYS-DAG: error: {{.*}}los{{.*}}.yaml:1
 // KEYS-DAG: error: {{.*}}leraning_rate{{.*}}.yaml:2

@@ -5,7 +5,7 @@
 // CHECK: grad_norm
 // CHECK: loss
 // CHECK: output 'loss_sum' of @evaluate
-// CHECK: fc1.weight {{ +[0-9.E-]+ +[0-9.E-]+$}}
+// CHECK: fc1.weight {{ *[0-9].[0-9]E.[0-9]+ +[0-9].[0-9]E.[0-9]+}}
 // CHECK: agrees with the reference interpreter
 // DATA: 3 steps of 4 micro-batches, {{.*}}batches.safetensors
 // DATA: agrees with the reference interpreter

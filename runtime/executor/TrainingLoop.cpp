@@ -45,6 +45,10 @@ Status TrainingLoop::restoreNewest(bool &found) {
 
 Status TrainingLoop::prepareState() {
   bool found = false;
+  if (data && !options.resume && !options.checkpointFolder.empty())
+    if (auto steps = checkpointSteps(options.checkpointFolder); !steps.empty())
+      return Status::wrongUse("'" + options.checkpointFolder + "' holds checkpoints of another run, up to step " + std::to_string(steps.front()),
+                              "continue that run with --resume, or name another folder");
   if (options.resume) {
     if (Status status = restoreNewest(found); !status.ok())
       return status;

@@ -27,6 +27,7 @@ inline int fail(ExitCode code, const llvm::Twine &message, const llvm::Twine &hi
 struct CompileOptions {
   std::string model, recipe; // without a recipe, the model is IR of level pipeline.from
   driver::PipelineOptions pipeline;
+  std::string modelFolder; // of IR: where the files of its parameters lie; empty: beside the IR
   std::string output;
   bool writePlan = false; // else prints IR
 };

@@ -20,7 +20,6 @@
 #include "llvm/ADT/ScopeExit.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/FormatVariadic.h"
-#include "llvm/Support/Path.h"
 #include <cmath>
 
 using namespace mlir;
@@ -160,7 +159,7 @@ int Verifier::makePlan() {
     return tool::fail(kBadInput, "cannot create a temporary folder: " + error.message());
   llvm::scope_exit remove([&] { llvm::sys::fs::remove_directories(folder); });
   driver::PlanOptions plan;
-  plan.file = {(folder + "/m.plan").str(), "cpu", llvm::sys::path::filename(options.model).str(), loaded.folder};
+  plan.file = {(folder + "/m.plan").str(), "cpu", loaded.folder};
   if (llvm::Error error = driver::generatePlan(*loaded.module, plan))
     return tool::fail(kUnsupported, llvm::toString(std::move(error)));
   auto file = runtime::PlanFile::read(plan.file.path);

@@ -25,6 +25,8 @@ cl::opt<std::string> recipeFile("r", cl::desc("recipe (YAML, or DeepSpeed JSON)"
 cl::opt<std::string> output("o", cl::desc("plan file, or with --stop-after the IR, by default on stdout"), cl::sub(compileCommand));
 cl::opt<std::string> stopAfter("stop-after", cl::desc("prints IR of this level instead of writing a plan"), cl::sub(compileCommand));
 cl::opt<std::string> startFrom("start-from", cl::desc("the model is IR of this level, as --stop-after prints it"), cl::sub(compileCommand));
+cl::opt<std::string> modelFolder("model-folder", cl::desc("with --start-from: where the files of parameters lie (default: beside the IR)"),
+                                 cl::sub(compileCommand));
 cl::opt<std::string> dumpLevels("dump-levels", cl::desc("writes each level into this folder"), cl::sub(compileCommand));
 cl::opt<std::string> data("data", cl::desc("safetensors file with NAME.0, NAME.1, ..."), cl::sub(interpretCommand));
 cl::opt<std::string> verifyData("data", cl::desc("tokens, text or a safetensors file; without it inputs are made up"), cl::sub(verifyCommand));
@@ -51,6 +53,7 @@ int runCompile(mlir::MLIRContext &context) {
   tool::CompileOptions options;
   options.model = model;
   options.output = output;
+  options.modelFolder = modelFolder;
   options.pipeline.dumpDirectory = dumpLevels;
   options.writePlan = stopAfter.empty();
   std::string last = stopAfter.empty() ? "plan" : stopAfter.getValue(), first = startFrom.empty() ? "imported" : startFrom.getValue();

@@ -73,6 +73,8 @@ struct BuildStep : training::impl::TrainingBuildStepBase<BuildStep> {
       return signalPassFailure();
     }
     makeEvaluate(forward);
+    if (auto predict = module.lookupSymbol<func::FuncOp>(train::kPredict))
+      finishPredict(predict);
     bool random = givePosition(forward);
     makeAccumulate(forward, random);
     buildUpdate(module, recipe, trainables, accumulate);
@@ -96,12 +98,25 @@ struct BuildStep : training::impl::TrainingBuildStepBase<BuildStep> {
     auto evaluate = cast<func::FuncOp>(forward->clone());
     evaluate.setName(train::kEvaluate);
     getOperation().push_back(evaluate);
-    for (auto function : {evaluate, getOperation().lookupSymbol<func::FuncOp>(train::kPredict)})
-      if (function)
-        function.walk([](nn::DropoutOp op) {
-          op.replaceAllUsesWith(op.getInput());
-          op.erase();
-        });
+    removeDropout(evaluate);
+  }
+
+  void removeDropout(func::FuncOp function) {
+    function.walk([](nn::DropoutOp op) {
+      op.replaceAllUsesWith(op.getInput());
+      op.erase();
+    });
+  }
+
+  /// The runtime finds the prediction by one name, and feeds only what it depends on (no labels).
+  void finishPredict(func::FuncOp predict) {
+    removeDropout(predict);
+    predict.setResultAttrs(0, train::nameAndRole(&getContext(), "logits", train::kOutput));
+    llvm::BitVector unused(predict.getNumArguments());
+    for (BlockArgument argument : predict.getArguments())
+      if (argument.use_empty() && train::argumentString(predict, argument.getArgNumber(), train::kRole) == train::kInput)
+        unused.set(argument.getArgNumber());
+    (void)predict.eraseArguments(unused);
   }
 
   /// Appends the position argument if `forward` has dropout; true if it has.

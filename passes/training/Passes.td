@@ -33,12 +33,14 @@ def TrainingBuildStep : Pass<"training-build-step", "::mlir::ModuleOp"> {
   let description = [{
     @accumulate runs one micro-batch and adds gradients, loss_sum and weight to accumulators (with one micro-batch a step, it
     returns them directly); @update clips, computes the learning rate of this step from the step scalar, applies the
-    optimizer and zeroes the accumulators; @evaluate is @forward without dropout. Scalars are computed in f64.
+    optimizer and zeroes the accumulators; @evaluate is @forward without dropout. @predict loses its dropout and the inputs
+    that it does not use; its result becomes the output `logits`. Scalars are computed in f64.
 
     Input:  func.func @forward(%x, %w {train.role = "param"}) -> (loss_sum, weight)
     Output: func.func @accumulate(%x, %w) -> (grad.w, loss_sum, weight) with train.value_and_grad @forward
             func.func @update(%w, exp_avg.w, exp_avg_sq.w, grad.w, loss_sum, weight, step, lr) -> (new state, loss, grad_norm, lr)
             func.func @evaluate(%x, %w) -> (loss_sum, weight)
+            func.func @predict(%x, %w) -> logits
   }];
   let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::math::MathDialect", "::llmc::nn::NnDialect",
                            "::llmc::train::TrainDialect"];

@@ -14,7 +14,8 @@ using namespace llmc::runtime;
 namespace {
 
 struct Options {
-  std::string plan, metrics, trace, profile, saveGradients, prompt;
+  std::string plan, metrics, trace, profile, saveGradients;
+  std::optional<std::string> prompt;
   std::vector<std::string> settings;
   TrainingOptions training;
   unsigned threads = 0, ranks = 1;
@@ -87,7 +88,7 @@ void declare(CLI::App &app, Options &options) {
   app.add_option("--prompt", options.prompt, "text to continue, or ids:1,2,3");
   app.add_option("--generate", options.generate, "tokens to add to the prompt");
   app.add_option("--temperature", options.temperature, "sample instead of taking the likeliest token")
-      ->check(CLI::NonNegativeNumber);
+      ->check(CLI::Range(0.0, 1000.0));
 }
 
 /// Parses NAME=VALUE and STEP:FILE.
@@ -112,6 +113,8 @@ Status parseArguments(Options &options) {
                             "compile for one rank");
   if (options.training.resume && options.training.checkpointFolder.empty())
     return Status::wrongUse("--resume needs --checkpoint DIR");
+  if (options.prompt.has_value() != (options.generate > 0))
+    return Status::wrongUse("--prompt TEXT and --generate N belong together");
   if (options.training.evalEvery > 0 && options.training.evalFiles.empty())
     return Status::wrongUse("--eval-every needs --eval-data FILE");
   return Status::success();
@@ -120,11 +123,11 @@ Status parseArguments(Options &options) {
 /// Prints the continuation: bytes as they are if the prompt was text, else ids.
 Status continuePrompt(Executor &executor, const Options &options) {
   uint64_t vocabulary = executor.plan().vocabulary();
-  auto prompt = parsePrompt(options.prompt, vocabulary);
+  auto prompt = parsePrompt(*options.prompt, vocabulary);
   if (!prompt.ok())
     return prompt.status();
-  bool asIds = options.prompt.rfind("ids:", 0) == 0;
-  std::printf("%s", options.prompt.c_str());
+  bool asIds = options.prompt->rfind("ids:", 0) == 0;
+  std::printf("%s", options.prompt->c_str());
   GenerateOptions generation{*prompt, options.generate, options.temperature, executor.plan().seed()};
   Status status = generate(executor, generation, [&](int64_t id) {
     if (asIds)
@@ -184,7 +187,7 @@ Status execute(Options &options) {
   if (!executor.ok())
     return executor.status();
   Printer printer(nullptr);
-  bool isPrompt = !options.prompt.empty();
+  bool isPrompt = options.prompt.has_value();
   if (options.training.steps == 0)
     options.training.steps = (*plan)->plan().total_steps();
   if (!isPrompt && options.training.steps == 0)
@@ -196,6 +199,10 @@ Status execute(Options &options) {
     return train(loop, **executor, options, printer);
   if (Status status = loop.prepareState(); !status.ok())
     return status;
+  if (loop.state().step() == 0 && options.training.resume)
+    return Status::badInput("there is no trained state in '" + options.training.checkpointFolder + "' to continue the text with");
+  if (!options.training.resume && options.training.weights.empty())
+    printer.onNote("the text is continued with the model's initial weights; --checkpoint DIR --resume takes trained ones");
   return continuePrompt(**executor, options);
 }
 

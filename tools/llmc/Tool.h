@@ -19,8 +19,8 @@ inline int report(const Problems &problems) {
 
 inline int fail(ExitCode code, const llvm::Twine &message, const llvm::Twine &hint = "") {
   llvm::errs() << "error: " << message << "\n";
-  if (!hint.isTriviallyEmpty())
-    llvm::errs() << "hint: " << hint << "\n";
+  if (std::string text = hint.str(); !text.empty())
+    llvm::errs() << "hint: " << text << "\n";
   return code;
 }
 

@@ -1,4 +1,4 @@
-// RUN: llmc-opt %s --training-select-outputs --training-normalize-loss --training-build-step | FileCheck %s
+// RUN: llmc-opt %s --split-input-file --training-select-outputs --canonicalize --training-normalize-loss --training-build-step | FileCheck %s
 
 // One micro-batch a step: gradients are results, not accumulators; other outputs of the graph are gone.
 // CHECK-LABEL: func.func private @forward
@@ -19,4 +19,25 @@ func.func @forward(%x: tensor<4x5xf32> {train.name = "x", train.role = "input"},
   %sum, %n, %lse = nn.cross_entropy %y, %labels {ignore_index = -100 : i64} : (tensor<4x5xf32>, tensor<4xi64>) -> (tensor<f32>, tensor<f32>, tensor<4xf32>)
   %loss = arith.divf %sum, %n : tensor<f32>
   return %loss, %y : tensor<f32>, tensor<4x5xf32>
+}
+
+// -----
+
+// A prediction is an output under the name that the runtime looks for, without dropout; labels, which it does not need, are
+// no input of it.
+// CHECK-LABEL: func.func @predict(
+//   CHECK-NOT:   "labels"
+//       CHECK:   -> (tensor<4x5xf32> {train.name = "logits", train.role = "output"})
+//   CHECK-NOT:   nn.dropout
+//       CHECK:   return
+module attributes {train.recipe = {loss = "loss", predict = "scores"}} {
+  func.func @forward(%x: tensor<4x5xf32> {train.name = "x", train.role = "input"}, %labels: tensor<4xi64> {train.name = "labels", train.role = "input"},
+                     %w: tensor<5x5xf32> {train.name = "w", train.role = "param"})
+      -> (tensor<f32> {train.name = "loss"}, tensor<4x5xf32> {train.name = "scores"}) {
+    %y = nn.contract %x, %w {equation = "bc,vc->bv"} : (tensor<4x5xf32>, tensor<5x5xf32>) -> tensor<4x5xf32>
+    %d = nn.dropout %y {ratio = 1.0e-1 : f64, seed = 0 : i64, id = 0 : i64} : (tensor<4x5xf32>) -> tensor<4x5xf32>
+    %sum, %n, %lse = nn.cross_entropy %d, %labels {ignore_index = -100 : i64} : (tensor<4x5xf32>, tensor<4xi64>) -> (tensor<f32>, tensor<f32>, tensor<4xf32>)
+    %loss = arith.divf %sum, %n : tensor<f32>
+    return %loss, %d : tensor<f32>, tensor<4x5xf32>
+  }
 }

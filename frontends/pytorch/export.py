@@ -1,0 +1,285 @@
+#!/usr/bin/env python3
+"""Exports a PyTorch module or a Hugging Face model to ONNX, as a graph that llmc can train.
+
+  export.py FILE.py -o model.onnx                        # FILE.py defines build(), see below
+  export.py FILE.py:NAME -o model.onnx --no-weights      # NAME instead of build; parameters without values
+  export.py --hf NAME_OR_FOLDER -o model.onnx --batch 8 --sequence 256
+
+build() returns (module, inputs): a torch.nn.Module whose forward takes `inputs`, a dict from name to example tensor in the
+order of forward's parameters, and returns the loss, or (loss, logits). Everything stays float32 with the shapes of the
+examples; llmc resizes the batch. From Python: `from export import export`.
+
+Without weights every parameter is an initializer that points into MODEL.onnx.data, a file that is never written: the recipe's
+`init` or `weights` then gives the values. Such an export needs next to no memory, whatever the size of the model.
+
+What torch.onnx.export does by default would lose parameters: its optimizer takes them for constants, merges those that are
+equal at the moment (all zero biases of a fresh model) and folds what depends on them alone. Here it runs while they are
+inputs of the graph, and afterwards each of them must still be there.
+
+Needs PyTorch 2.9 or later, onnx, onnxscript and onnx-ir (scripts/setup --torch installs them); --hf needs transformers.
+"""
+import argparse
+import importlib.util
+import inspect
+import logging
+import math
+import pathlib
+import re
+import sys
+import warnings
+from collections.abc import Callable
+
+import onnx_ir
+import onnxscript.optimizer
+import onnxscript.rewriter
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+KIND = "pkg.torch.export.graph_signature.InputSpec.kind"
+SIGNATURE = "pkg.torch.export.ExportedProgram.graph_signature"
+TRACE = "pkg.torch.onnx.stack_trace"
+ALIGNMENT = 4096  # of each parameter in the external data file, as PyTorch writes it
+LARGEST_CONSTANT = 4096  # elements; larger ones, such as causal masks, stay the nodes that compute them
+FIRST_FUSED_OPSET = 23  # from here on the standard has attention, RMS norm and rotary embedding of its own
+
+Build = Callable[[], tuple[torch.nn.Module, dict[str, torch.Tensor]]]
+
+
+class ExportError(Exception):
+    """Something that the user can mend."""
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Parameters without values
+
+
+class ShapesOnly:
+    """While active, each parameter that a module registers becomes one on the meta device; buffers keep their values."""
+
+    def __enter__(self):
+        self.register = torch.nn.Module.register_parameter
+
+        def register(module, name, parameter):
+            if parameter is not None and parameter.device.type != "meta":
+                parameter = torch.nn.Parameter(parameter.to("meta"), requires_grad=parameter.requires_grad)
+            self.register(module, name, parameter)
+
+        torch.nn.Module.register_parameter = register
+
+    def __exit__(self, *_):
+        torch.nn.Module.register_parameter = self.register
+
+
+def make_fake(module: torch.nn.Module) -> None:
+    """Replaces meta parameters by fake ones of the CPU, tied ones by the same; call it inside a FakeTensorMode."""
+    fakes = {}
+    for owner in module.modules():
+        for name, parameter in owner._parameters.items():
+            if parameter is None:
+                continue
+            if id(parameter) not in fakes:
+                fake = torch.empty(parameter.shape, dtype=parameter.dtype, device="cpu")
+                fakes[id(parameter)] = torch.nn.Parameter(fake, requires_grad=parameter.requires_grad)
+            owner._parameters[name] = fakes[id(parameter)]
+
+
+def remove_weights(model: onnx_ir.Model, location: str) -> None:
+    """Points every parameter into the file `location`, which is never written."""
+    offset = 0
+    for name, value in model.graph.initializers.items():
+        if value.metadata_props.get(KIND) != "PARAMETER":
+            continue
+        length = math.prod(value.shape) * value.dtype.itemsize
+        value.const_value = onnx_ir.ExternalTensor(location, offset, length, value.dtype, shape=value.shape, name=name)
+        offset += -(-length // ALIGNMENT) * ALIGNMENT
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The graph
+
+
+def fold_constants(model: onnx_ir.Model) -> None:
+    """Evaluates what depends on constants only. Parameters and buffers are inputs of the graph meanwhile."""
+    graph = model.graph
+    values = {name: value for name, value in graph.initializers.items()
+              if value.metadata_props.get(KIND) in ("PARAMETER", "BUFFER")}
+    tensors = {name: value.const_value for name, value in values.items()}
+    inputs = list(graph.inputs)
+    for name, value in values.items():
+        del graph.initializers[name]
+        value.const_value = None
+        graph.inputs.append(value)
+    onnxscript.optimizer.optimize_ir(model, output_size_limit=LARGEST_CONSTANT)
+    if model.opset_imports[""] >= FIRST_FUSED_OPSET:
+        onnxscript.rewriter.onnx_fusions.fuse(model)
+    restored = [value for value in graph.inputs if value.name in values]
+    graph.inputs[:] = inputs
+    for value in restored:
+        value.const_value = tensors[value.name]
+        if value.metadata_props[KIND] == "PARAMETER" or value.uses():
+            graph.initializers[value.name] = value
+
+
+def shorten_metadata(model: onnx_ir.Model) -> None:
+    """Keeps file names and lines of stack traces, without the folders of this machine."""
+    for node in model.graph.all_nodes():
+        if TRACE in node.metadata_props:
+            frames = re.findall(r'File "(?:[^"]*[/\\])?([^"/\\]+)", line (\d+), in (\S+)', node.metadata_props[TRACE])
+            node.metadata_props[TRACE] = "\n".join(f"{name}:{line} in {function}" for name, line, function in frames)
+        node.doc_string = None
+
+
+def check_parameters(program: torch.onnx.ONNXProgram, module: torch.nn.Module) -> list[str]:
+    """Every parameter that the traced program reads must be an initializer under one of its names.
+
+    Returns the names of parameters that the program never reads, and takes them out of the signature in the metadata, by
+    which llmc would find them lost.
+    """
+    metadata, exported = program.model.graph.metadata_props, program.exported_program
+    placeholders = {node.name: node for node in exported.graph.nodes if node.op == "placeholder"}
+    names = {}
+    for name, parameter in module.named_parameters(remove_duplicate=False):
+        names.setdefault(id(parameter), set()).add(name)
+    present = set().union(*(tied for tied in names.values() if tied & program.model.graph.initializers.keys()))
+    absent = {placeholder: name for placeholder, name in exported.graph_signature.inputs_to_parameters.items()
+              if name not in present}
+    lost = [name for placeholder, name in absent.items() if placeholders[placeholder].users]
+    if lost:
+        raise ExportError(f"the exported graph lacks parameters of the model: {', '.join(lost)}")
+    unread = list(absent.values())
+    lines = metadata.get(SIGNATURE, "").split("\n")
+    metadata[SIGNATURE] = "\n".join(line for line in lines if not any(line.endswith(f" target='{name}'") for name in unread))
+    return unread
+
+
+def export(build: Build, path: str | pathlib.Path, *, weights: bool = True, opset: int = 18,
+           outputs: list[str] | None = None) -> list[str]:
+    """Writes the graph of `build()` (module and inputs, see above) to `path`. `outputs` names what forward returns, by
+    default ["loss"] or ["loss", "logits"]. Models above 1 GiB get their weights in a file beside it. Returns the names of
+    parameters that forward never reads, which the graph does not have."""
+    path = pathlib.Path(path)
+    if weights:
+        module, inputs = built(build)
+        program = trace(module, inputs, opset)
+    else:
+        with ShapesOnly():
+            module, inputs = built(build)
+        with FakeTensorMode(allow_non_fake_inputs=True):
+            make_fake(module)
+            program = trace(module, inputs, opset)
+    model = program.model
+    names = outputs or (["loss"] if len(model.graph.outputs) == 1 else ["loss", "logits"])
+    if len(names) != len(model.graph.outputs):
+        raise ExportError(f"forward returns {len(model.graph.outputs)} tensors, but the outputs are named {', '.join(names)}")
+    fold_constants(model)
+    for value, name in zip(model.graph.outputs, names):
+        value.name = name
+    unread = check_parameters(program, module)
+    shorten_metadata(model)
+    if weights:
+        size = sum(parameter.numel() * parameter.element_size() for parameter in module.parameters())
+        program.save(path, external_data=size > 1 << 30)
+    else:
+        remove_weights(model, f"{path.name}.data")
+        onnx_ir.save(model, path)
+    return unread
+
+
+def built(build: Build) -> tuple[torch.nn.Module, dict[str, torch.Tensor]]:
+    result = build()
+    if not (isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], dict)):
+        raise ExportError("build() must return (module, {name of an input: example tensor})")
+    return result
+
+
+def trace(module: torch.nn.Module, inputs: dict[str, torch.Tensor], opset: int) -> torch.onnx.ONNXProgram:
+    """The module as ONNX, not optimized; labels and ids keep the names in `inputs`."""
+    known = list(inspect.signature(module.forward).parameters)[:len(inputs)]
+    if known != list(inputs):
+        raise ExportError(f"forward takes {', '.join(known)}, but the example inputs are {', '.join(inputs)}")
+    return torch.onnx.export(module, tuple(inputs.values()), dynamo=True, opset_version=opset, input_names=list(inputs),
+                             optimize=False, verbose=False)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Where models come from
+
+
+def from_file(where: str) -> Build:
+    """The function `build` (or NAME of FILE.py:NAME)."""
+    file, _, name = where.partition(":")
+    if not pathlib.Path(file).is_file():
+        raise ExportError(f"there is no file {file}")
+    spec = importlib.util.spec_from_file_location(pathlib.Path(file).stem, file)
+    source = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = source
+    sys.path.insert(0, str(pathlib.Path(file).resolve().parent))
+    spec.loader.exec_module(source)
+    if not callable(getattr(source, name or "build", None)):
+        raise ExportError(f"{file} defines no function {name or 'build'}")
+    return getattr(source, name or "build")
+
+
+def from_hugging_face(where: str, weights: bool, batch: int, sequence: int, dropout: bool) -> Build:
+    """A causal language model with forward(input_ids, labels) -> (loss, logits); it shifts the labels itself.
+
+    A subclass rather than a wrapper, so that parameters keep the names of the Hugging Face checkpoint. Without `dropout`
+    the model is exported in evaluation mode, which differs from training mode in nothing else for these models; with it,
+    attention is the eager one, since the exporter loses dropout inside the fused call.
+    """
+    import transformers
+
+    attention = {"attn_implementation": "eager"} if dropout else {}
+
+    def build():
+        if weights:
+            model = transformers.AutoModelForCausalLM.from_pretrained(where, dtype=torch.float32, **attention)
+        else:
+            config = transformers.AutoConfig.from_pretrained(where)
+            model = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.float32, **attention)
+        base = type(model)
+
+        def forward(self, input_ids, labels):
+            out = base.forward(self, input_ids=input_ids, labels=labels, use_cache=False)
+            return out.loss, out.logits
+
+        model.__class__ = type(base.__name__, (base,), {"forward": forward, "__module__": base.__module__})
+        tokens = torch.zeros((batch, sequence), dtype=torch.int64)
+        return model.train(dropout), {"input_ids": tokens, "labels": tokens.clone()}
+
+    return build
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("source", nargs="?", metavar="FILE.py[:NAME]", help="defines build() -> (module, inputs)")
+    parser.add_argument("--hf", metavar="NAME_OR_FOLDER", help="a Hugging Face causal language model instead")
+    parser.add_argument("-o", dest="output", type=pathlib.Path, required=True, metavar="model.onnx")
+    parser.add_argument("--no-weights", action="store_true", help="shapes of the parameters only")
+    parser.add_argument("--opset", type=int, default=18, choices=range(18, 24), metavar="18..23")
+    parser.add_argument("--outputs", nargs="+", metavar="NAME", help="names of what forward returns (default: loss logits)")
+    parser.add_argument("--batch", type=int, default=8, help="with --hf: samples of the example")
+    parser.add_argument("--sequence", type=int, default=256, help="with --hf: tokens of a sample")
+    parser.add_argument("--dropout", action="store_true", help="with --hf: keep the model's dropout")
+    args = parser.parse_args()
+    if (args.source is None) == (args.hf is None):
+        parser.error("give either FILE.py or --hf NAME_OR_FOLDER")
+    warnings.filterwarnings("ignore")
+    logging.disable(logging.WARNING)
+    try:
+        weights = not args.no_weights
+        build = (from_file(args.source) if args.source else
+                 from_hugging_face(args.hf, weights, args.batch, args.sequence, args.dropout))
+        args.output.parent.mkdir(parents=True, exist_ok=True)
+        unread = export(build, args.output, weights=weights, opset=args.opset, outputs=args.outputs)
+    except (ExportError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 3
+    if unread:
+        print(f"note: forward does not read {', '.join(unread)}: not in the graph", file=sys.stderr)
+    print(f"{args.output}: {args.output.stat().st_size:,} bytes")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -21,6 +21,8 @@ public:
 
   mlir::OpBuilder b;
   mlir::Location loc;
+  /// Whether there are 32 registers of 64 bytes, rather than 16 of 32.
+  bool wideRegisters = true;
 
   mlir::Type i64Type() { return b.getI64Type(); }
   mlir::Type pointerType() { return mlir::LLVM::LLVMPointerType::get(b.getContext()); }

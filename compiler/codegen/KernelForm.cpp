@@ -16,6 +16,7 @@ public:
   void emit(Team &team, Code &code, size_t index, ArrayRef<Value> operands, Value workgroup) const override {
     emitStage(staged, index, team, code, operands, workgroup);
   }
+  int64_t walkLength(size_t index) const override { return staged.stages[index].columnBlock; }
 
 private:
   StagedKernel staged;

@@ -9,6 +9,8 @@
 
 namespace llmc::codegen {
 
+class TeamForm;
+
 /// A kernel function understood: holds no MLIR objects, so code can be emitted on any thread, in any context.
 class KernelForm {
 public:
@@ -19,6 +21,8 @@ public:
   /// Whether stage `index` has so many operands that it reads the pointers it needs itself: emit functions then get one
   /// operand, the array of all pointers.
   virtual bool readsArguments(size_t index) const { return false; }
+  /// The form as one that is written against Team, or null: then there is no CUDA form.
+  virtual const TeamForm *teamForm() const { return nullptr; }
   /// Declares helper functions that the stages call; they are private to the kernel.
   virtual void emitCpuHelpers(mlir::ModuleOp module) const {}
 
@@ -31,6 +35,9 @@ class TeamForm : public KernelForm {
 public:
   virtual void emit(Team &team, Code &code, size_t index, llvm::ArrayRef<mlir::Value> operands, mlir::Value workgroup) const = 0;
   void emitCpu(Code &code, size_t index, llvm::ArrayRef<mlir::Value> operands, mlir::Value workgroup) const final;
+  const TeamForm *teamForm() const final { return this; }
+  /// How many columns a walk of stage `index` has about: decides how many threads a team gets.
+  virtual int64_t walkLength(size_t) const { return 1024; }
 };
 
 /// The form of a kernel function; the error names the op that has none.

@@ -1,5 +1,7 @@
 //===- Team.cpp - what all teams share ----------------------------------------===//
 #include "compiler/codegen/Team.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/Math/Transforms/Passes.h"
 #include <limits>
 #include <numeric>
 
@@ -8,7 +10,7 @@ using namespace mlir;
 namespace llmc::codegen {
 
 int64_t Lanes::alignment(int64_t elementBytes, int64_t begin) const {
-  int64_t bytes = std::gcd(step, begin) * elementBytes;
+  int64_t bytes = std::gcd(step, begin) * elementBytes; // begin 0 is a multiple of everything
   return std::min<int64_t>(bytes & -bytes, 64);
 }
 
@@ -70,6 +72,11 @@ Value emitElementwise(Code &code, const Node &node, ArrayRef<Value> values, int6
     }
   }
   return code.op(node.op, values, result, node.predicate);
+}
+
+void populateMathApproximations(RewritePatternSet &patterns) {
+  populateMathPolynomialApproximationPatterns(
+      patterns, [](StringRef name) { return name != math::SinOp::getOperationName() && name != math::CosOp::getOperationName(); });
 }
 
 } // namespace llmc::codegen

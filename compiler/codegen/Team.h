@@ -4,6 +4,7 @@
 
 #include "compiler/codegen/Code.h"
 #include "compiler/codegen/Graph.h"
+#include "mlir/IR/PatternMatch.h"
 
 namespace llmc::codegen {
 
@@ -27,6 +28,10 @@ mlir::Value neutral(Code &code, Reduction kind, mlir::Type type);
 mlir::Value combine(Code &code, Reduction kind, mlir::Value x, mlir::Value y);
 /// An Elementwise node of scalars (width 0) or vectors, in the types they are computed in.
 mlir::Value emitElementwise(Code &code, const Node &node, llvm::ArrayRef<mlir::Value> values, int64_t width);
+
+/// Patterns for the functions of math that are approximated by polynomials in f32, to a few ulp. sin and cos are not among
+/// them: their polynomials are good near zero only.
+void populateMathApproximations(mlir::RewritePatternSet &patterns);
 
 /// Of a transposing copy, in elements of `type`.
 struct Tile {

@@ -9,6 +9,7 @@
 #include "compiler/codegen/TeamEmitter.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include <map>
+#include <numeric>
 
 using namespace mlir;
 
@@ -31,6 +32,12 @@ private:
   bool isVector(NodeId id) { return kernel.isVector(stage, id); }
   /// The address of an access at the present row, column 0.
   Value rowPointer(Value base, ElementKind kind, const Access &access, Value extra = {});
+  /// In bytes, of the first lane of an access with unit column stride.
+  int64_t alignment(ElementKind kind, const Access &access, const Lanes &lanes, ArrayRef<DynamicIndex> dynamic = {});
+  int64_t alignment(const Partial &partial, const Lanes &lanes);
+  int64_t bufferAlignment(NodeId id, const Lanes &lanes) {
+    return lanes.alignment(std::max(1u, getElementTypeOrSelf(typeOf(id)).getIntOrFloatBitWidth() / 8), 0);
+  }
   Value scalar(NodeId id);
   Value computeScalar(NodeId id);
   Value vector(NodeId id, const Lanes &lanes);
@@ -70,6 +77,21 @@ Value StageEmitter::rowPointer(Value base, ElementKind kind, const Access &acces
   if (extra)
     offset = code.add(offset, extra);
   return code.address(base, storedType(kind), offset);
+}
+
+int64_t StageEmitter::alignment(ElementKind kind, const Access &access, const Lanes &lanes, ArrayRef<DynamicIndex> dynamic) {
+  int64_t unit = std::gcd<int64_t>(stage.columnBlocks > 1 ? stage.columnBlock : 0, access.offset);
+  for (int64_t stride : access.rowStrides)
+    unit = std::gcd(unit, stride);
+  for (const DynamicIndex &index : dynamic)
+    unit = std::gcd(unit, index.stride);
+  return access.columnStride == 1 ? lanes.alignment(bytesOf(kind), unit) : 0;
+}
+
+int64_t StageEmitter::alignment(const Partial &partial, const Lanes &lanes) {
+  Access access = kernel.project(stage, partial.layout, 0);
+  access.rowStrides.push_back(partial.blocks > 1 ? partial.elements : 0);
+  return alignment(partial.type, access, lanes);
 }
 
 /// The data-dependent part of a load's address, as far as it is the same for the row.
@@ -142,7 +164,8 @@ Value StageEmitter::finishPartial(NodeId id, const Lanes *lanes) {
   Type type = Code::vectorOf(computeType(code.b.getContext(), partial.type), width);
   auto sums = code.loop(code.i64(0), code.i64(partial.blocks), 1, {neutral(code, kind, type)}, [&](Value block, ValueRange sum) {
     Value at = code.address(start, storedType(partial.type), code.mul(block, partial.elements));
-    Value value = code.loadElements(partial.type, at, width, access.columnStride, lanes ? lanes->mask : Value());
+    Value value = code.loadElements(partial.type, at, width, access.columnStride, lanes ? lanes->mask : Value(),
+                                    lanes ? alignment(partial, *lanes) : 0);
     return SmallVector<Value>{combine(code, kind, sum[0], value)};
   });
   return sums[0];
@@ -181,7 +204,8 @@ Value StageEmitter::loadVector(const Node &node, const Lanes &lanes) {
     index = index ? code.add(index, each) : each;
   }
   if (!index)
-    return code.loadElements(node.type, start, lanes.width, access.columnStride, lanes.mask);
+    return code.loadElements(node.type, start, lanes.width, access.columnStride, lanes.mask,
+                             alignment(node.type, access, lanes, node.dynamic));
   Type wide = Code::vectorOf(code.i64Type(), lanes.width);
   index = code.add(index, code.mul(code.iota(code.i64Type(), lanes.width), code.integer(wide, access.columnStride)));
   return code.gatherElements(node.type, start, index, lanes.mask);
@@ -200,7 +224,7 @@ Value StageEmitter::computeVector(NodeId id, const Lanes &lanes) {
       Access access = kernel.project(stage, store.layout, store.offset);
       Value row = rowPointer(pointer(OperandKind::Output, store.output), kind, access);
       Value start = code.address(row, storedType(kind), code.mul(lanes.column, access.columnStride));
-      return code.loadElements(kind, start, lanes.width, access.columnStride, lanes.mask);
+      return code.loadElements(kind, start, lanes.width, access.columnStride, lanes.mask, alignment(kind, access, lanes));
     }
   auto buffer = buffers.find(id);
   Value bufferAt;
@@ -208,7 +232,7 @@ Value StageEmitter::computeVector(NodeId id, const Lanes &lanes) {
     bufferAt = code.address(buffer->second, typeOf(id), code.sub(lanes.column, columnBegin));
     auto [first, inserted] = bufferedIn.try_emplace(id, phase);
     if (first->second < phase)
-      return code.load(Code::vectorOf(typeOf(id), lanes.width), bufferAt, 0, lanes.mask);
+      return code.load(Code::vectorOf(typeOf(id), lanes.width), bufferAt, bufferAlignment(id, lanes), lanes.mask);
   }
   Value value;
   if (node.kind == Node::Load) {
@@ -227,7 +251,7 @@ Value StageEmitter::computeVector(NodeId id, const Lanes &lanes) {
     value = emitElementwise(code, node, values, lanes.width);
   }
   if (bufferAt)
-    code.store(value, bufferAt, 0, lanes.mask);
+    code.store(value, bufferAt, bufferAlignment(id, lanes), lanes.mask);
   return value;
 }
 
@@ -287,7 +311,8 @@ void StageEmitter::startPartials() {
     int64_t count = stage.columns % stage.columnBlock == 0 ? stage.columnBlock : -1;
     team.walk(code, columnBegin, columnEnd, count, Team::Body::Light, {}, [&](const Lanes &lanes, ValueRange) {
       Value at = code.address(start, storedType(partial.type), lanes.column);
-      code.storeElements(partial.type, neutral(code, kind, Code::vectorOf(type, lanes.width)), at, 1, lanes.mask);
+      code.storeElements(partial.type, neutral(code, kind, Code::vectorOf(type, lanes.width)), at, 1, lanes.mask,
+                         alignment(partial, lanes));
       return SmallVector<Value>();
     });
   }
@@ -296,14 +321,14 @@ void StageEmitter::startPartials() {
 void StageEmitter::accumulate(NodeId id, Value value, const Lanes *lanes) {
   const Partial &partial = *kernel.partialOf(id);
   Value at = partialPointer(partial);
-  auto update = [&](int64_t width, Value mask) {
-    Value before = code.loadElements(partial.type, at, width, 1, mask);
-    code.storeElements(partial.type, combine(code, graph.nodes[id].reduction, before, value), at, 1, mask);
+  auto update = [&](int64_t width, Value mask, int64_t aligned) {
+    Value before = code.loadElements(partial.type, at, width, 1, mask, aligned);
+    code.storeElements(partial.type, combine(code, graph.nodes[id].reduction, before, value), at, 1, mask, aligned);
   };
   if (!lanes)
-    return team.once(code, [&] { update(0, Value()); });
+    return team.once(code, [&] { update(0, Value(), 0); });
   at = code.address(at, storedType(partial.type), lanes->column);
-  update(lanes->width, lanes->mask);
+  update(lanes->width, lanes->mask, alignment(partial, *lanes));
 }
 
 Team::Body StageEmitter::weigh(ArrayRef<NodeId> roots) {
@@ -378,7 +403,7 @@ void StageEmitter::emitPhase(int current) {
         Access access = kernel.project(stage, store.layout, store.offset);
         Value row = rowPointer(pointer(OperandKind::Output, store.output), kind, access);
         Value at = code.address(row, storedType(kind), code.mul(lanes.column, access.columnStride));
-        code.storeElements(kind, value, at, access.columnStride, lanes.mask);
+        code.storeElements(kind, value, at, access.columnStride, lanes.mask, alignment(kind, access, lanes));
       }
       return next;
     });

@@ -4,6 +4,7 @@
 #include "frontends/onnx/Importer.h"
 #include "frontends/onnx/Reader.h"
 #include "frontends/recipe/RecipeParser.h"
+#include "llvm/Support/Path.h"
 
 using namespace mlir;
 
@@ -52,6 +53,7 @@ LoadedModel loadModel(StringRef modelPath, StringRef recipePath, MLIRContext *co
     return loaded;
   resolveBatch(options.recipe, exportedBatch(*imported.module), loaded.problems);
   (*imported.module)->setAttr(train::kRecipe, train::toAttribute(context, options.recipe));
+  (*imported.module)->setAttr(train::kModel, StringAttr::get(context, llvm::sys::path::filename(modelPath)));
   loaded.module = std::move(imported.module);
   return loaded;
 }

@@ -13,6 +13,7 @@
 #include "passes/autodiff/Passes.h"
 #include "passes/import/Passes.h"
 #include "passes/lowering/Passes.h"
+#include "passes/remat/Passes.h"
 #include "passes/scheduling/Passes.h"
 #include "passes/training/Passes.h"
 #include "passes/verify/Passes.h"
@@ -56,6 +57,7 @@ void registerAllPasses() {
   scheduling::registerSchedulingPasses();
   training::registerTrainingPasses();
   verify::registerVerifyPasses();
+  remat::registerRematPasses();
   registerTransformsPasses();
 }
 
@@ -113,8 +115,10 @@ void buildLevel(OpPassManager &pm, Level level) {
   case Level::Step:
     buildStep(pm);
     break;
-  case Level::Sharded:
   case Level::Scheduled:
+    pm.addPass(remat::createRematRecomputeCheap()); // no CSE from here on: it would merge what is computed again
+    break;
+  case Level::Sharded:
   case Level::Local:
     break; // one rank: every sharding is whole, one segment per function, no communication
   case Level::Kernels:

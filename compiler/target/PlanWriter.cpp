@@ -1,6 +1,7 @@
 //===- PlanWriter.cpp - plan dialect and kernel image to a plan file ---------------===//
 #include "compiler/target/PlanWriter.h"
 #include "compiler/target/PlanTables.h"
+#include "dialects/train/Train.h"
 #include "runtime/plan/PlanFile.h"
 #include "runtime/plan/Validator.h"
 
@@ -13,7 +14,8 @@ llvm::Error writePlanFile(ModuleOp module, const codegen::KernelImage &image, co
   if (llvm::Error error = tables.build())
     return error;
   tables.plan.target = options.target + ":" + image.cpu;
-  tables.plan.model = options.model;
+  if (auto model = module->getAttrOfType<StringAttr>(train::kModel))
+    tables.plan.model = model.str();
   flatbuffers::FlatBufferBuilder builder(1 << 20);
   builder.ForceDefaults(false);
   fb::FinishPlanBuffer(builder, fb::Plan::Pack(builder, &tables.plan));

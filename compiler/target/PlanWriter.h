@@ -11,7 +11,6 @@ namespace llmc::target {
 struct PlanWriterOptions {
   std::string path;   // of the plan file
   std::string target; // "cpu"
-  std::string model;  // what the plan calls its model: a file name
   std::string folder; // that the paths of `train.source` are relative to; values found there get a digest
 };
 

@@ -10,6 +10,7 @@
 #include "mlir/IR/OpImplementation.h"
 #include "mlir/IR/SymbolTable.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
+#include "llvm/ADT/StringMap.h"
 
 #include "dialects/train/TrainDialect.h.inc"
 #define GET_OP_CLASSES
@@ -27,6 +28,7 @@ inline constexpr llvm::StringLiteral kDecay = "train.decay";     // UnitAttr on 
 inline constexpr llvm::StringLiteral kLimit = "train.limit";     // IntegerAttr on an input: ids are below it
 inline constexpr llvm::StringLiteral kIgnored = "train.ignored"; // IntegerAttr on an input: the one other value allowed
 inline constexpr llvm::StringLiteral kRecipe = "train.recipe";   // DictionaryAttr on the module
+inline constexpr llvm::StringLiteral kModel = "train.model";     // StringAttr on the module: the model's file name
 
 // Roles. A result with the name and role of an argument is the argument's new value (state in = state out).
 inline constexpr llvm::StringLiteral kInput = "input";             // filled by the data loader
@@ -47,6 +49,17 @@ llvm::StringRef resultString(mlir::func::FuncOp function, unsigned index, llvm::
 /// The index of the argument or result with this name and role (any role if empty); -1 if there is none.
 int64_t findArgument(mlir::func::FuncOp function, llvm::StringRef name, llvm::StringRef role = "");
 int64_t findResult(mlir::func::FuncOp function, llvm::StringRef name, llvm::StringRef role = "");
+
+/// The arguments of a function by name and role, for many look-ups.
+class ArgumentTable {
+public:
+  explicit ArgumentTable(mlir::func::FuncOp function);
+  /// The index of the argument with this name and role; -1 if there is none.
+  int64_t find(llvm::StringRef name, llvm::StringRef role) const;
+
+private:
+  llvm::StringMap<int64_t> indices;
+};
 
 /// An attribute dictionary {train.name, train.role}.
 mlir::DictionaryAttr nameAndRole(mlir::MLIRContext *context, llvm::StringRef name, llvm::StringRef role);

@@ -61,6 +61,16 @@ int64_t findResult(func::FuncOp function, StringRef name, StringRef role) {
   return -1;
 }
 
+ArgumentTable::ArgumentTable(func::FuncOp function) {
+  for (unsigned i = 0; i < function.getNumArguments(); ++i)
+    indices.try_emplace((argumentString(function, i, kRole) + "/" + argumentString(function, i, kName)).str(), i);
+}
+
+int64_t ArgumentTable::find(StringRef name, StringRef role) const {
+  auto it = indices.find((role + "/" + name).str());
+  return it == indices.end() ? -1 : it->second;
+}
+
 DictionaryAttr nameAndRole(MLIRContext *context, StringRef name, StringRef role) {
   Builder b(context);
   return b.getDictionaryAttr({b.getNamedAttr(kName, b.getStringAttr(name)), b.getNamedAttr(kRole, b.getStringAttr(role))});

@@ -288,7 +288,7 @@ private:
     groupOf[op] = self;
     if (Operation *attention = options.fuse ? concatenatedAttention(op) : nullptr)
       tryMerge(find(groupOf[attention]), self);
-    if (!options.fuse || joinSum(op, self) || joinOptimizer(op, self) || !groups[self].domain.isFusable())
+    if (!options.fuse || joinSum(op, self) || joinOptimizer(op, self) || !groups[self].domain.isFusable() || op->hasAttr(kRecomputed))
       return;
     SmallVector<int> candidates(groups[self].inputs.begin(), groups[self].inputs.end());
     llvm::sort(candidates, [&](int a, int b) { return groups[a].last > groups[b].last; });

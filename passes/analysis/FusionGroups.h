@@ -7,6 +7,9 @@
 
 namespace llmc::analysis {
 
+/// UnitAttr on an op that is computed again where it stands: it does not join the kernels of its operands.
+inline constexpr llvm::StringLiteral kRecomputed = "remat.recomputed";
+
 /// Ops of one block that run as one kernel, in program order.
 struct FusionGroup {
   llvm::SmallVector<mlir::Operation *> ops;

@@ -133,33 +133,43 @@ private:
       return true;
     if (last > position)
       return false;
-    int64_t operand = -1;
-    for (auto [j, input] : llvm::enumerate(call.getOperands()))
-      if (rootValue(input) == old) {
-        if (operand >= 0)
-          return false;
-        operand = j;
-      }
-    return mayAlias(call, cast<OpResult>(value).getResultNumber(), operand);
+    ArrayRef<int64_t> places = operandsOf(call, old);
+    return places.size() == 1 && llvm::is_contained(aliasesOf(call, cast<OpResult>(value).getResultNumber()), places[0]);
   }
 
-  bool mayAlias(func::CallOp call, int64_t output, int64_t input) {
-    auto kernel = symbols.lookup<func::FuncOp>(call.getCallee());
-    if (auto gemm = kernel->getAttrOfType<DictionaryAttr>(plan::kGemm)) {
-      auto accumulated = gemm.getAs<IntegerAttr>("accumulate");
-      return accumulated && output == 0 && accumulated.getInt() == input;
+  /// The operands of the call that show bytes of `root`.
+  ArrayRef<int64_t> operandsOf(func::CallOp call, Value root) {
+    auto [it, isNew] = operandsByRoot.try_emplace(call);
+    if (isNew)
+      for (auto [j, input] : llvm::enumerate(call.getOperands()))
+        it->second[rootValue(input)].push_back(j);
+    auto found = it->second.find(root);
+    return found == it->second.end() ? ArrayRef<int64_t>() : ArrayRef<int64_t>(found->second);
+  }
+
+  /// The operands whose storage result `output` of the call may take.
+  ArrayRef<int64_t> aliasesOf(func::CallOp call, int64_t output) {
+    auto [it, isNew] = aliases.try_emplace(call.getCalleeAttr().getAttr());
+    auto &known = it->second;
+    if (isNew) {
+      auto kernel = symbols.lookup<func::FuncOp>(call.getCallee());
+      known.resize(call.getNumResults());
+      if (auto gemm = kernel->getAttrOfType<DictionaryAttr>(plan::kGemm)) {
+        if (auto accumulated = gemm.getAs<IntegerAttr>("accumulate"))
+          known[0].push_back(accumulated.getInt());
+      } else if (auto stages = kernel->getAttrOfType<DictionaryAttr>(plan::kStages)) {
+        ArrayRef<int64_t> pairs = stages.getAs<DenseI64ArrayAttr>("alias").asArrayRef();
+        for (size_t i = 0; i + 1 < pairs.size(); i += 2)
+          known[pairs[i]].push_back(pairs[i + 1]);
+      }
     }
-    auto stages = kernel->getAttrOfType<DictionaryAttr>(plan::kStages);
-    auto pairs = stages ? stages.getAs<DenseI64ArrayAttr>("alias") : DenseI64ArrayAttr();
-    for (int64_t i = 0; pairs && i + 1 < pairs.size(); i += 2)
-      if (pairs[i] == output && pairs[i + 1] == input)
-        return true;
-    return false;
+    return known[output];
   }
 
   /// Decides which call results are written straight into state or output buffers.
   void chooseTargets() {
     auto ret = cast<func::ReturnOp>(function.getBody().front().getTerminator());
+    train::ArgumentTable arguments(function);
     for (auto [i, operand] : llvm::enumerate(ret.getOperands())) {
       StringRef role = train::resultString(function, i, train::kRole), name = train::resultString(function, i, train::kName);
       int buffer;
@@ -171,7 +181,7 @@ private:
       }
       resultBuffers.push_back(buffer);
       Value root = rootValue(operand);
-      int64_t argument = role == train::kOutput ? -1 : train::findArgument(function, name, role);
+      int64_t argument = role == train::kOutput ? -1 : arguments.find(name, role);
       if (!root.getDefiningOp<func::CallOp>() || targets.contains(root))
         continue;
       BlockArgument old = argument < 0 ? BlockArgument() : function.getArgument(argument);
@@ -186,9 +196,9 @@ private:
       targets[value] = buffer;
       auto call = value.getDefiningOp<func::CallOp>();
       Value next;
-      for (auto [j, operand] : llvm::enumerate(call.getOperands()))
-        if (mayAlias(call, cast<OpResult>(value).getResultNumber(), j) && isWholeTemporary(operand, value.getType()) &&
-            lastUseOf(operand) == callIndex.lookup(call) && (!old || mayReplace(operand, old)))
+      for (int64_t j : aliasesOf(call, cast<OpResult>(value).getResultNumber()))
+        if (Value operand = call.getOperand(j); isWholeTemporary(operand, value.getType()) &&
+                                                lastUseOf(operand) == callIndex.lookup(call) && (!old || mayReplace(operand, old)))
           next = operand;
       value = next;
     }
@@ -219,13 +229,12 @@ private:
         offset += tensorBytes(operand.getType());
       }
     }
-    for (auto [j, input] : llvm::enumerate(call.getOperands())) {
-      Value root = rootValue(input);
+    for (int64_t j : aliasesOf(call, result.getResultNumber())) {
+      Value input = call.getOperand(j), root = rootValue(input);
       int buffer = bufferOf(input), rootBuffer = program.rootOf(buffer);
       bool dies = lastUseOf(root) == callIndex.lookup(call) && program.buffers[rootBuffer].arena == "scratch" && !targets.contains(root);
       bool once = llvm::count_if(call.getOperands(), [&](Value v) { return program.rootOf(bufferOf(v)) == rootBuffer; }) == 1;
-      if (!dies || !once || taken.contains(rootBuffer) || program.buffers[rootBuffer].bytes != tensorBytes(result.getType()) ||
-          !mayAlias(call, result.getResultNumber(), j))
+      if (!dies || !once || taken.contains(rootBuffer) || program.buffers[rootBuffer].bytes != tensorBytes(result.getType()))
         continue;
       taken.insert(rootBuffer);
       int alias = addTemporary(result.getType(), "activation", call.getLoc());
@@ -367,7 +376,9 @@ private:
   DenseMap<Operation *, int64_t> callIndex;
   DenseMap<Value, int64_t> lastUse;
   DenseMap<Value, int> storage, targets;
-  DenseMap<Value, tensor::ConcatOp> assemblyOf; // by operand
+  DenseMap<Value, tensor::ConcatOp> assemblyOf;                             // by operand
+  DenseMap<Operation *, DenseMap<Value, SmallVector<int64_t, 1>>> operandsByRoot; // by call
+  DenseMap<StringAttr, std::vector<SmallVector<int64_t, 1>>> aliases; // by kernel and result: operands
   SmallVector<int> resultBuffers;
 };
 

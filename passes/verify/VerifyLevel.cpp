@@ -96,9 +96,10 @@ struct VerifyLevel : verify::impl::VerifyLevelBase<VerifyLevel> {
 
   bool verifyState(func::FuncOp function) {
     bool valid = true;
+    train::ArgumentTable arguments(function);
     for (unsigned i = 0; i < function.getNumResults(); ++i) {
       StringRef name = train::resultString(function, i, train::kName), role = train::resultString(function, i, train::kRole);
-      int64_t argument = train::findArgument(function, name, role);
+      int64_t argument = arguments.find(name, role);
       if (argument >= 0 && function.getArgumentTypes()[argument] != function.getResultTypes()[i])
         valid = (function.emitError() << "state '" << name << "' changes its type from " << function.getArgumentTypes()[argument]
                                      << " to " << function.getResultTypes()[i], false);

@@ -1,5 +1,6 @@
 //===- Metrics.cpp - what a run reports -----------------------------------===//
 #include "runtime/executor/Metrics.h"
+#include "runtime/support/File.h"
 #include <cerrno>
 #include <cmath>
 #include <cstring>
@@ -55,13 +56,20 @@ static std::string linesUpTo(const std::string &path, uint64_t step) {
 }
 
 Result<std::unique_ptr<MetricsFile>> MetricsFile::open(const std::string &path, uint64_t keepSteps) {
-  std::string kept = keepSteps > 0 ? linesUpTo(path, keepSteps) : std::string();
+  // Whole or not at all: a run killed here must find the lines again.
+  if (keepSteps > 0) {
+    auto kept = DurableFile::create(path);
+    if (!kept.ok())
+      return kept.status();
+    if (Status status = (*kept)->write(linesUpTo(path, keepSteps)); !status.ok())
+      return status;
+    if (Status status = (*kept)->commit(); !status.ok())
+      return status;
+  }
   std::unique_ptr<MetricsFile> metrics(new MetricsFile);
-  metrics->file = std::fopen(path.c_str(), "w");
+  metrics->file = std::fopen(path.c_str(), keepSteps > 0 ? "a" : "w");
   if (!metrics->file)
     return Status::badInput("cannot write '" + path + "': " + std::strerror(errno));
-  std::fputs(kept.c_str(), metrics->file);
-  std::fflush(metrics->file);
   return metrics;
 }
 

@@ -45,6 +45,10 @@ Status TrainingLoop::restoreNewest(bool &found) {
 
 Status TrainingLoop::prepareState() {
   bool found = false;
+  if (data && !options.resume && !options.checkpointFolder.empty())
+    if (auto steps = checkpointSteps(options.checkpointFolder); !steps.empty())
+      return Status::wrongUse("'" + options.checkpointFolder + "' holds checkpoints of another run, up to step " + std::to_string(steps.front()),
+                              "continue that run with --resume, or name another folder");
   if (options.resume) {
     if (Status status = restoreNewest(found); !status.ok())
       return status;
@@ -66,15 +70,7 @@ Status TrainingLoop::prepareData() {
     return Status::wrongUse("the plan cannot train: it has no segments `accumulate` and `update`");
   if (!executor.output(*update, "loss") || !executor.output(*update, "grad_norm") || !executor.output(*update, "lr"))
     return Status::planRefused("segment `update` lacks one of the outputs loss, grad_norm, lr");
-  const fb::Plan &plan = executor.plan();
-  DataOptions dataOptions;
-  dataOptions.files = options.dataFiles;
-  dataOptions.samplesPerStep = plan.samples_per_step();
-  dataOptions.samplesPerMicroBatch = plan.samples_per_micro_batch();
-  dataOptions.sequence = std::max<uint64_t>(1, plan.sequence());
-  dataOptions.vocabulary = plan.vocabulary();
-  dataOptions.seed = plan.seed();
-  dataOptions.shuffle = plan.shuffle();
+  DataOptions dataOptions = DataOptions::of(executor.plan(), options.dataFiles);
   auto opened = DataSet::open(dataOptions, *executor.program().segments()->Get(*accumulate), executor.program());
   if (!opened.ok())
     return opened.status();
@@ -95,7 +91,7 @@ Status TrainingLoop::prepareData() {
   evalData = std::move(*eval);
   if (evalData->microBatches() == 0)
     return Status::badInput("the evaluation data is too short for one micro-batch of " +
-                            std::to_string(plan.samples_per_micro_batch()) + " samples");
+                            std::to_string(executor.plan().samples_per_micro_batch()) + " samples");
   return Status::success();
 }
 

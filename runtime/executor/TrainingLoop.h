@@ -44,7 +44,8 @@ class TrainingLoop {
 public:
   TrainingLoop(Executor &executor, TrainingOptions options, TrainingObserver &observer);
 
-  /// Loads the newest checkpoint (with `resume`) or initial values, then applies settings.
+  /// Loads the newest checkpoint (with `resume`) or initial values, then applies settings. Errors: WrongUse if a run that is
+  /// to start anew would mix its checkpoints with those of another.
   Status prepareState();
   /// Opens the data. Errors: BadInput; WrongUse if the plan cannot train.
   Status prepareData();

@@ -46,6 +46,8 @@ static std::vector<uint64_t> listSteps(const std::string &directory, std::vector
   return steps;
 }
 
+std::vector<uint64_t> checkpointSteps(const std::string &directory) { return listSteps(directory); }
+
 static void removeCheckpoint(const std::string &folder) {
   std::error_code error;
   fs::remove(folder + "/manifest.json", error);

@@ -37,6 +37,9 @@ struct Checkpoint {
 Status saveCheckpoint(const std::string &directory, const Manifest &manifest, const std::vector<TensorToWrite> &model,
                       const std::vector<TensorToWrite> &optimizer);
 
+/// The steps of the complete checkpoints in `directory`, newest first; damaged ones count.
+std::vector<uint64_t> checkpointSteps(const std::string &directory);
+
 /// The newest complete, undamaged checkpoint; nothing if there is none at all. `notes` gets one line per damaged checkpoint
 /// passed over. Errors: BadInput if there are complete ones but all are damaged.
 Result<std::optional<Checkpoint>> openNewestCheckpoint(const std::string &directory, std::vector<std::string> &notes);

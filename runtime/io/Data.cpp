@@ -36,6 +36,18 @@ static void storeId(const fb::Buffer &buffer, void *to, int64_t index, int64_t i
     static_cast<int32_t *>(to)[index] = static_cast<int32_t>(id);
 }
 
+DataOptions DataOptions::of(const fb::Plan &plan, std::vector<std::string> files) {
+  DataOptions options;
+  options.files = std::move(files);
+  options.samplesPerStep = plan.samples_per_step();
+  options.samplesPerMicroBatch = plan.samples_per_micro_batch();
+  options.sequence = std::max<uint64_t>(1, plan.sequence());
+  options.vocabulary = plan.vocabulary();
+  options.seed = plan.seed();
+  options.shuffle = plan.shuffle();
+  return options;
+}
+
 Result<std::unique_ptr<DataSet>> DataSet::open(const DataOptions &options, const fb::Segment &segment,
                                                const fb::RankProgram &program) {
   std::unique_ptr<DataSet> data(new DataSet(options));

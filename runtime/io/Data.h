@@ -21,6 +21,9 @@ struct DataOptions {
   std::vector<std::string> files; // at most one token file and one safetensors file
   uint64_t samplesPerStep = 1, samplesPerMicroBatch = 1, sequence = 1, vocabulary = 0, seed = 0;
   bool shuffle = true;
+
+  /// What `plan` needs from `files`.
+  static DataOptions of(const fb::Plan &plan, std::vector<std::string> files);
 };
 
 class DataSet {

@@ -118,6 +118,9 @@ INSTANTIATE_TEST_SUITE_P(Passes, RewritesTest,
                                          Case{"import/simplify_attention.mlir", "import-simplify-attention"},
                                          Case{"import/recompose_loss.mlir", "import-recompose-loss"},
                                          Case{"import/recompose_layers.mlir", kRecompose},
-                                         Case{"autodiff/merge_slices.mlir", "autodiff-merge-slices"}));
+                                         Case{"autodiff/merge_slices.mlir", "autodiff-merge-slices"},
+                                         Case{"remat/recompute_cheap.mlir", "remat-recompute-cheap{min-bytes=1}"},
+                                         Case{"lowering/order_sums.mlir", "lowering-order-sums"},
+                                         Case{"lowering/expand_loss.mlir", "lowering-expand-loss{chunk-bytes=16384}"}));
 
 } // namespace

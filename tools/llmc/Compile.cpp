@@ -36,7 +36,7 @@ int compile(const CompileOptions &options, MLIRContext &context) {
     module = parseSourceFile<ModuleOp>(options.model, &context);
     if (!module)
       return kBadInput;
-    plan.file.folder = llvm::sys::path::parent_path(options.model).str();
+    plan.file.folder = options.modelFolder.empty() ? llvm::sys::path::parent_path(options.model).str() : options.modelFolder;
   }
   if (failed(driver::runPipeline(*module, options.pipeline)))
     return kUnsupported;
@@ -44,7 +44,6 @@ int compile(const CompileOptions &options, MLIRContext &context) {
     return printIr(*module, options.output);
   plan.file.path = options.output;
   plan.file.target = "cpu";
-  plan.file.model = llvm::sys::path::filename(options.model).str();
   if (llvm::Error error = driver::generatePlan(*module, plan))
     return fail(kUnsupported, llvm::toString(std::move(error)));
   return kDone;

@@ -2,6 +2,7 @@
 #include "compiler/reference/Trainer.h"
 #include "dialects/train/Train.h"
 #include "runtime/io/Safetensors.h"
+#include "tools/llmc/HostValues.h"
 #include "tools/llmc/Tool.h"
 #include "llvm/Support/Format.h"
 #include "llvm/Support/raw_ostream.h"
@@ -12,38 +13,6 @@ using namespace mlir;
 namespace llmc::tool {
 
 namespace {
-
-/// Elements of a stored tensor; nothing for element types that no model here holds.
-template <typename T>
-HostTensor convert(runtime::Bytes bytes, HostTensor tensor) {
-  for (int64_t i = 0, e = tensor.size(); i < e; ++i) {
-    T value;
-    std::memcpy(&value, bytes.data() + i * sizeof(T), sizeof(T));
-    if (tensor.isReal)
-      tensor.reals[i] = static_cast<double>(value);
-    else
-      tensor.integers[i] = static_cast<int64_t>(value);
-  }
-  return tensor;
-}
-
-std::optional<HostTensor> fromBytes(runtime::Bytes bytes, RankedTensorType type) {
-  HostTensor tensor = HostTensor::zeros(type);
-  Type element = type.getElementType();
-  if (static_cast<int64_t>(bytes.size()) != tensorBytes(type))
-    return std::nullopt;
-  if (element.isF32())
-    return convert<float>(bytes, tensor);
-  if (element.isF64())
-    return convert<double>(bytes, tensor);
-  if (element.isInteger(64))
-    return convert<int64_t>(bytes, tensor);
-  if (element.isInteger(32))
-    return convert<int32_t>(bytes, tensor);
-  if (element.isInteger(8) || element.isInteger(1))
-    return convert<int8_t>(bytes, tensor);
-  return std::nullopt;
-}
 
 /// NAME.next: each row one entry to the left, -100 at its end.
 void shiftRows(HostTensor &tensor) {

@@ -8,7 +8,7 @@
 
 namespace llmc::tool {
 
-enum ExitCode { kDone = 0, kWrongUse = 2, kBadInput = 3, kUnsupported = 4 };
+enum ExitCode { kDone = 0, kWrongUse = 2, kBadInput = 3, kUnsupported = 4, kDoesNotFit = 5, kNumbersDiffer = 17 };
 
 /// Prints problems to stderr; the exit code of the first, or kDone.
 inline int report(const Problems &problems) {
@@ -27,6 +27,7 @@ inline int fail(ExitCode code, const llvm::Twine &message, const llvm::Twine &hi
 struct CompileOptions {
   std::string model, recipe; // without a recipe, the model is IR of level pipeline.from
   driver::PipelineOptions pipeline;
+  std::string modelFolder; // of IR: where the files of its parameters lie; empty: beside the IR
   std::string output;
   bool writePlan = false; // else prints IR
 };
@@ -42,12 +43,18 @@ struct ExportOptions {
   std::string checkpoint, model, output; // the output is named .onnx or .safetensors
 };
 
-/// `llmc check`, `llmc compile`, `llmc explain`, `llmc export`, `llmc interpret`; each returns the exit code.
+struct VerifyOptions {
+  std::string model, recipe, data; // without data, inputs are made up
+  int64_t steps = 2;
+};
+
+/// `llmc check`, `llmc compile`, `llmc explain`, `llmc export`, `llmc interpret`, `llmc verify`; each returns the exit code.
 int check(llvm::StringRef model, llvm::StringRef recipe, mlir::MLIRContext &context);
 int compile(const CompileOptions &options, mlir::MLIRContext &context);
 int explain(llvm::StringRef plan, llvm::StringRef profile);
 int exportCheckpoint(const ExportOptions &options);
 int interpret(const InterpretOptions &options, mlir::MLIRContext &context);
+int verify(const VerifyOptions &options, mlir::MLIRContext &context);
 
 } // namespace llmc::tool
 

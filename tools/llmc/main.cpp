@@ -15,9 +15,10 @@ cl::SubCommand compileCommand("compile", "model and recipe to a level of the com
 cl::SubCommand explainCommand("explain", "what a plan does: memory at the peak, kernels, forecast and measured times");
 cl::SubCommand exportCommand("export", "the trained values of a checkpoint, as ONNX or safetensors");
 cl::SubCommand interpretCommand("interpret", "trains with the reference interpreter: slow, exact, the judge of every target");
+cl::SubCommand verifyCommand("verify", "runs a few steps of the compiled plan and of the reference interpreter, and compares");
 
 cl::opt<std::string> model(cl::Positional, cl::desc("model.onnx"), cl::Required, cl::sub(checkCommand), cl::sub(compileCommand),
-                           cl::sub(interpretCommand));
+                           cl::sub(interpretCommand), cl::sub(verifyCommand));
 cl::opt<std::string> planFile(cl::Positional, cl::desc("m.plan"), cl::Required, cl::sub(explainCommand));
 cl::opt<std::string> profile("profile", cl::desc("what llmc-run --profile wrote"), cl::value_desc("file"), cl::sub(explainCommand));
 cl::opt<std::string> checkpointFolder(cl::Positional, cl::desc("CHECKPOINT"), cl::Required, cl::sub(exportCommand));
@@ -26,14 +27,18 @@ cl::opt<std::string> exportedModel("model", cl::desc("the model that was trained
 cl::opt<std::string> exportOutput("o", cl::desc("file to write"), cl::value_desc("trained.onnx | trained.safetensors"), cl::Required,
                                   cl::sub(exportCommand));
 cl::opt<std::string> recipeFile("r", cl::desc("recipe (YAML, or DeepSpeed JSON)"), cl::value_desc("file"), cl::sub(checkCommand),
-                                cl::sub(compileCommand), cl::sub(interpretCommand));
+                                cl::sub(compileCommand), cl::sub(interpretCommand), cl::sub(verifyCommand));
 cl::opt<std::string> output("o", cl::desc("plan file, or with --stop-after the IR, by default on stdout"), cl::sub(compileCommand));
 cl::opt<std::string> stopAfter("stop-after", cl::desc("prints IR of this level instead of writing a plan"), cl::sub(compileCommand));
 cl::opt<std::string> startFrom("start-from", cl::desc("the model is IR of this level, as --stop-after prints it"), cl::sub(compileCommand));
+cl::opt<std::string> modelFolder("model-folder", cl::desc("with --start-from: where the files of parameters lie (default: beside the IR)"),
+                                 cl::sub(compileCommand));
 cl::opt<std::string> dumpLevels("dump-levels", cl::desc("writes each level into this folder"), cl::sub(compileCommand));
 cl::opt<std::string> data("data", cl::desc("safetensors file with NAME.0, NAME.1, ..."), cl::sub(interpretCommand));
+cl::opt<std::string> verifyData("data", cl::desc("tokens, text or a safetensors file; without it inputs are made up"), cl::sub(verifyCommand));
 cl::opt<std::string> metrics("metrics", cl::desc("JSONL file"), cl::sub(interpretCommand));
 cl::opt<int64_t> steps("steps", cl::desc("number of steps"), cl::init(1), cl::sub(interpretCommand));
+cl::opt<int64_t> verifySteps("steps", cl::desc("number of steps"), cl::init(2), cl::sub(verifyCommand));
 cl::opt<bool> f64("f64", cl::desc("all arithmetic in double precision"), cl::sub(interpretCommand));
 cl::list<std::string> saveGradients("save-gradients", cl::desc("STEP:FILE"), cl::sub(interpretCommand));
 cl::list<std::string> saveWeights("save-weights", cl::desc("STEP:FILE"), cl::sub(interpretCommand));
@@ -54,6 +59,7 @@ int runCompile(mlir::MLIRContext &context) {
   tool::CompileOptions options;
   options.model = model;
   options.output = output;
+  options.modelFolder = modelFolder;
   options.pipeline.dumpDirectory = dumpLevels;
   options.writePlan = stopAfter.empty();
   std::string last = stopAfter.empty() ? "plan" : stopAfter.getValue(), first = startFrom.empty() ? "imported" : startFrom.getValue();
@@ -95,7 +101,13 @@ int main(int argc, char **argv) {
     return tool::explain(planFile, profile);
   if (exportCommand)
     return tool::exportCheckpoint({checkpointFolder, exportedModel, exportOutput});
+  if (interpretCommand && recipeFile.empty())
+    return tool::fail(tool::kWrongUse, "interpret needs a recipe", "give one with -r recipe.yaml");
   if (interpretCommand)
     return tool::interpret({model, recipeFile, data, metrics, steps, f64, saveGradients, saveWeights}, context);
-  return tool::fail(tool::kWrongUse, "no command", "llmc check | compile | explain | export | interpret; llmc --help");
+  if (verifyCommand && recipeFile.empty())
+    return tool::fail(tool::kWrongUse, "verify needs a recipe", "give one with -r recipe.yaml");
+  if (verifyCommand)
+    return tool::verify({model, recipeFile, verifyData, verifySteps}, context);
+  return tool::fail(tool::kWrongUse, "no command", "llmc check | compile | explain | export | interpret | verify; llmc --help");
 }

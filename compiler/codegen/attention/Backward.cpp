@@ -156,15 +156,15 @@ void Backward::emitQueryBlock(Value h, Value firstKey, Value firstQuery, Value k
   if (p.causal)
     segments.push_back({queries, 0, lanes / kLanes});
   if (wantValue)
-    tile.product({cotangent, 1, eStep, weights, lanes, valueGradient, lanes, queries, Product::Add, {}, segments, {}}, p.E, lanes);
+    tile.product({cotangent, 1, eStep, weights, lanes, valueGradient, lanes, queries, Product::Add, {}, segments}, p.E, lanes);
   if (wantKey)
-    tile.product({query, 1, dStep, gradients, lanes, keyGradient, lanes, queries, Product::Add, {}, segments, {}}, p.D, lanes);
+    tile.product({query, 1, dStep, gradients, lanes, keyGradient, lanes, queries, Product::Add, {}, segments}, p.D, lanes);
   if (!wantQuery)
     return;
   auto countOf = [&](Value row) {
     return p.causal ? code.max(code.i64(0), code.min(keys, seenBy(firstKey, code.add(firstQuery, row)))) : keys;
   };
-  tile.product({gradients, lanes, 1, key, dStep, queryTile, dStep, keys, Product::Zero, {}, {}, {}}, queries, dStep, countOf);
+  tile.product({gradients, lanes, 1, key, dStep, queryTile, dStep, keys, Product::Zero, {}, {}}, queries, dStep, countOf);
   addQuery(h, firstQuery, queries);
 }
 
@@ -194,10 +194,10 @@ void Backward::emitScores(Value h, Value firstKey, Value firstQuery, Value row) 
   Value last = p.causal ? code.op("arith.shrsi", {code.sub(seen, code.i64(1)), code.i64(4)}, code.i64Type()) : Value();
   tile.choose(last, p.causal ? vectors : 1, [&](int64_t i) {
     int64_t active = p.causal ? i + 1 : vectors;
-    tile.registerTile({tile.at(query, code.mul(row, dStep)), dStep, 1, keyT, lanes, weightRow, lanes, code.i64(p.D), Product::Zero, {}, {}, {}},
+    tile.registerTile({tile.at(query, code.mul(row, dStep)), dStep, 1, keyT, lanes, weightRow, lanes, code.i64(p.D), Product::Zero, {}, {}},
                       kRows, active);
     tile.registerTile({tile.at(cotangent, code.mul(row, eStep)), eStep, 1, valueT, lanes, gradientRow, lanes, code.i64(p.E),
-                       Product::Zero, {}, {}, {}}, kRows, active);
+                       Product::Zero, {}, {}}, kRows, active);
   });
   if (p.causal) // the first query of the tile does not see all keys of the block
     code.ifThen(code.compare(arith::CmpIPredicate::slt, code.sub(seen, code.i64(kRows - 1)), code.i64(lanes)),

@@ -87,11 +87,9 @@ void Forward::emit(Value workgroup) {
   if (p.causal) // the longest first
     block = code.sub(code.i64(blocks - 1), block);
   firstQuery = code.mul(block, lanes * plan.panels);
-  if (!Row::isPlain(p.key)) {
-    key = tile.buffer((plan.keyBlock + kRows) * dStep);
-    // Rows past the last key are multiplied too, and denormals are slow.
-    tile.fill(key, (plan.keyBlock + kRows) * dStep, 0);
-  }
+  key = tile.buffer((plan.keyBlock + kRows) * dStep);
+  // Rows past the last key are multiplied too, and denormals are slow.
+  tile.fill(key, (plan.keyBlock + kRows) * dStep, 0);
   value = tile.buffer(plan.keyBlock * eStep);
   scores = tile.buffer(roundUp(plan.keyBlock + kRows, kLanes) * lanes);
   correction = tile.buffer(lanes);
@@ -110,8 +108,7 @@ void Forward::emit(Value workgroup) {
 
 void Forward::emitKeyBlock(Value firstKey, Value seen) {
   Value keys = code.min(code.sub(seen, firstKey), code.i64(plan.keyBlock));
-  if (key)
-    Mover(tile, p.key, stage.input(p.key), b, group).copyIn(key, dStep, firstKey, keys, 1);
+  Mover(tile, p.key, stage.input(p.key), b, group).copyIn(key, dStep, firstKey, keys, 1);
   Mover(tile, p.value, stage.input(p.value), b, group).copyIn(value, eStep, firstKey, keys, 1);
   overPanels([&](const Panel &panel) {
     if (plan.panels == 1 || !p.causal)
@@ -132,7 +129,7 @@ void Forward::emitPanel(const Panel &panel, Value firstKey, Value keys) {
                 [&] { emitCausal(panel, firstKey, keys); });
   }
   emitSoftmax(panel, keys);
-  Product weighted{value, 1, eStep, scores, lanes, panel.result, lanes, keys, Product::ScaleAndAdd, correction, {}, {}};
+  Product weighted{value, 1, eStep, scores, lanes, panel.result, lanes, keys, Product::ScaleAndAdd, correction, {}};
   // Vector v of the queries sees keys before this end only.
   for (int64_t v = 0; p.causal && v < lanes / kLanes; ++v) {
     Value end = code.add(code.sub(panel.firstQuery, firstKey), p.S - p.T + (v + 1) * kLanes);
@@ -143,14 +140,10 @@ void Forward::emitPanel(const Panel &panel, Value firstKey, Value keys) {
 
 /// S^T, without vectors of queries that come before all keys of a register tile.
 void Forward::emitScores(const Panel &panel, Value firstKey, Value keys) {
-  Mover source(tile, p.key, stage.input(p.key), b, group);
   code.loop(code.i64(0), keys, kRows, [&](Value row) {
     int64_t vectors = lanes / kLanes;
-    Value first = code.add(firstKey, row);
-    Product product{key ? tile.at(key, code.mul(row, dStep)) : Value(), dStep, 1, {}, lanes, {}, lanes, code.i64(p.D), Product::Zero, {}, {}, {}};
-    for (int64_t r = 0; !key && r < kRows; ++r)
-      product.rows.push_back(source.row(code.min(code.add(first, r), code.i64(p.S - 1))).start());
-    Value before = code.sub(first, code.add(panel.firstQuery, p.S - p.T));
+    Product product{tile.at(key, code.mul(row, dStep)), dStep, 1, {}, lanes, {}, lanes, code.i64(p.D), Product::Zero, {}, {}};
+    Value before = code.sub(code.add(firstKey, row), code.add(panel.firstQuery, p.S - p.T));
     Value hidden = p.causal ? code.op("arith.shrsi", {before, code.i64(4)}, code.i64Type()) : Value();
     tile.choose(hidden, p.causal ? vectors : 1, [&](int64_t skip) {
       Value column = code.i64(skip * kLanes);

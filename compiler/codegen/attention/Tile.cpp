@@ -1,7 +1,7 @@
 //===- Tile.cpp - products, transposition and exponentials on tiles of f32 ----===//
 //
 // A register tile of 6 rows and 64 columns has 24 accumulators of 16 lanes, 4 vectors of B and one broadcast element of A:
-// 29 of the 32 registers of AVX-512.
+// 29 of the 32 registers of AVX-512. With 16 registers of half the size, a tile has 16 columns: 12 accumulators.
 //
 //===----------------------------------------------------------------------===//
 #include "compiler/codegen/attention/Tile.h"
@@ -23,7 +23,29 @@ void TileCode::fill(Value pointer, int64_t elements, double value) {
   code.loop(code.i64(0), code.i64(elements), kLanes, [&](Value i) { store(lanes, at(pointer, i)); });
 }
 
+/// The same as one tile for each vector.
+void TileCode::narrowTile(const Product &p, int64_t rows, int64_t vectors) {
+  for (int64_t v = 0; v < vectors; ++v) {
+    Product part = p;
+    part.b = at(p.b, v * kLanes);
+    part.c = at(p.c, v * kLanes);
+    if (p.scale)
+      part.scale = at(p.scale, v * kLanes);
+    part.segments.clear();
+    for (const Segment &segment : p.segments) {
+      bool active = v >= segment.firstVector && v < segment.firstVector + segment.vectors;
+      if (!part.segments.empty() && part.segments.back().vectors == active)
+        part.segments.back().end = segment.end;
+      else
+        part.segments.push_back({segment.end, 0, active});
+    }
+    registerTile(part, rows, 1);
+  }
+}
+
 void TileCode::registerTile(const Product &p, int64_t rows, int64_t vectors) {
+  if (!code.wideRegisters && vectors > 1)
+    return narrowTile(p, rows, vectors);
   SmallVector<Value> sums, scales;
   for (int64_t v = 0; v < vectors && p.start == Product::ScaleAndAdd; ++v)
     scales.push_back(load(at(p.scale, v * kLanes)));
@@ -41,6 +63,10 @@ void TileCode::registerTile(const Product &p, int64_t rows, int64_t vectors) {
     segments.push_back({p.count, 0, vectors});
   Value begin = code.i64(0);
   for (const Segment &segment : segments) {
+    if (segment.vectors == 0) {
+      begin = segment.end;
+      continue;
+    }
     SmallVector<Value> active;
     auto index = [&](int64_t r, int64_t v) { return r * vectors + segment.firstVector + v; };
     for (int64_t r = 0; r < rows; ++r)
@@ -48,11 +74,11 @@ void TileCode::registerTile(const Product &p, int64_t rows, int64_t vectors) {
         active.push_back(sums[index(r, v)]);
     active = code.loop(begin, segment.end, 1, active, [&](Value k, ValueRange carried) {
       SmallVector<Value> next(carried.begin(), carried.end()), b;
-      Value step = code.mul(k, p.aStep), a = p.rows.empty() ? at(p.a, step) : Value(), bRow = at(p.b, code.mul(k, p.bStep));
+      Value a = at(p.a, code.mul(k, p.aStep)), bRow = at(p.b, code.mul(k, p.bStep));
       for (int64_t v = 0; v < segment.vectors; ++v)
         b.push_back(load(at(bRow, (segment.firstVector + v) * kLanes)));
       for (int64_t r = 0; r < rows; ++r) {
-        Value element = broadcast(a ? at(a, r * p.aRow) : at(p.rows[r], step));
+        Value element = broadcast(at(a, r * p.aRow));
         for (int64_t v = 0; v < segment.vectors; ++v) {
           Value &sum = next[r * segment.vectors + v];
           sum = code.fma(element, b[v], sum);

@@ -18,7 +18,7 @@ constexpr int64_t kLanes = 16, kRows = 6;
 constexpr int64_t ceilDiv(int64_t x, int64_t y) { return (x + y - 1) / y; }
 constexpr int64_t roundUp(int64_t x, int64_t y) { return ceilDiv(x, y) * y; }
 
-/// Part of the sum over k, up to `end`, that only some vectors of the lanes take part in.
+/// Part of the sum over k, up to `end`, that only some vectors of the lanes take part in (none: 0 vectors).
 struct Segment {
   mlir::Value end;
   int64_t firstVector, vectors;
@@ -37,7 +37,6 @@ struct Product {
   enum Start { Zero, Add, ScaleAndAdd } start = Zero;
   mlir::Value scale; // ScaleAndAdd: C times scale[lane] before the sum
   llvm::SmallVector<Segment, 4> segments; // one after the other; at most 4 vectors of lanes then
-  llvm::SmallVector<mlir::Value, 6> rows;  // if not empty: A(r, k) = rows[r][k * aStep]
 };
 
 /// Vectors of f32 code; pointers are to f32.
@@ -64,7 +63,7 @@ public:
   /// The same for a variable number of rows; A and C have space up to a multiple of kRows. Rows from `row` on need the
   /// product up to k < countOf(row) only.
   void product(const Product &p, mlir::Value rows, int64_t columns, llvm::function_ref<mlir::Value(mlir::Value row)> countOf = nullptr);
-  /// One of the functions, by `index` clamped to their number.
+  /// Emits code that branches to emit(0), ..., emit(count - 1) by `index`, clamped.
   void choose(mlir::Value index, int64_t count, llvm::function_ref<void(int64_t)> emit);
   /// One register tile: rows <= kRows, vectors <= 4.
   void registerTile(const Product &p, int64_t rows, int64_t vectors);
@@ -74,6 +73,7 @@ public:
   mlir::Value exp(mlir::Value x);
 
 private:
+  void narrowTile(const Product &p, int64_t rows, int64_t vectors);
   using EmitRows = llvm::function_ref<void(mlir::Value row, int64_t rows, mlir::Value count)>;
   void panels(const Product &p, int64_t columns, llvm::function_ref<void(EmitRows)> overRows);
 };
@@ -88,9 +88,6 @@ public:
   void store(mlir::Value value, mlir::Value column, mlir::Value mask) const;
   /// One element as f32.
   mlir::Value loadOne(mlir::Value column) const;
-  /// Whether the elements are f32 one after the other, from `start` on.
-  static bool isPlain(const AffineView &view) { return view.tensor >= 0 && view.type == ElementKind::F32 && view.strides.back() == 1; }
-  mlir::Value start() const { return pointer; }
 
 private:
   mlir::Value address(mlir::Value column) const;

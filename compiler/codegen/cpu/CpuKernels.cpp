@@ -1,13 +1,12 @@
 //===- CpuKernels.cpp - all kernels of a plan in one shared object -------------===//
+#include "compiler/codegen/Parallel.h"
 #include "compiler/codegen/cpu/CpuLowering.h"
 #include "lld/Common/Driver.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/raw_ostream.h"
-#include <atomic>
 #include <mutex>
-#include <thread>
 
 LLD_HAS_DRIVER(elf)
 
@@ -90,29 +89,17 @@ llvm::Expected<KernelImage> generateCpuKernels(ModuleOp kernels, const CpuOption
     forms.push_back(std::move(*form));
   }
   std::vector<llvm::SmallVector<char, 0>> objects(forms.size());
-  std::vector<std::string> problems(forms.size());
-  std::atomic<size_t> next = 0;
-  auto work = [&] {
-    CpuWorker worker(image.cpu);
-    for (size_t i = next++; i < forms.size(); i = next++) {
-      auto object = worker.generate(*forms[i]);
-      if (object)
-        objects[i] = std::move(*object);
-      else
-        problems[i] = "kernel " + image.kernels[i].name + ": " + llvm::toString(object.takeError());
-    }
-  };
-  unsigned count = options.threads ? options.threads : std::max(1u, std::thread::hardware_concurrency());
-  count = static_cast<unsigned>(std::min<size_t>(count, forms.size()));
-  std::vector<std::thread> threads;
-  for (unsigned i = 1; i < count; ++i)
-    threads.emplace_back(work);
-  work();
-  for (std::thread &thread : threads)
-    thread.join();
-  for (const std::string &problem : problems)
-    if (!problem.empty())
-      return llvm::createStringError(problem);
+  llvm::Error error = forEachKernel(forms, options.threads, [&] {
+    return [worker = std::make_shared<CpuWorker>(image.cpu), &objects](const KernelForm &form, size_t i) -> llvm::Error {
+      auto object = worker->generate(form);
+      if (!object)
+        return object.takeError();
+      objects[i] = std::move(*object);
+      return llvm::Error::success();
+    };
+  });
+  if (error)
+    return error;
   auto elf = link(objects);
   if (!elf)
     return elf.takeError();

@@ -2,6 +2,7 @@
 #include "compiler/codegen/cpu/CpuLowering.h"
 #include "llvm/IR/LegacyPassManager.h"
 #include "llvm/IR/Verifier.h"
+#include "llvm/MC/MCSubtargetInfo.h"
 #include "llvm/MC/TargetRegistry.h"
 #include "llvm/Passes/PassBuilder.h"
 #include "llvm/Support/TargetSelect.h"
@@ -66,7 +67,7 @@ CpuWorker::CpuWorker(StringRef cpu) : context(MLIRContext::Threading::DISABLED),
   context.loadDialect<arith::ArithDialect, math::MathDialect, scf::SCFDialect, cf::ControlFlowDialect, vector::VectorDialect,
                       LLVM::LLVMDialect, func::FuncDialect>();
   RewritePatternSet patterns(&context);
-  populateMathPolynomialApproximationPatterns(patterns);
+  populateMathApproximations(patterns);
   arith::populateExpandBFloat16Patterns(patterns); // LLVM would call a library function for each element
   approximations = std::move(patterns);
 }
@@ -117,7 +118,10 @@ llvm::Expected<llvm::SmallVector<char, 0>> CpuWorker::generate(const KernelForm 
   form.emitCpuHelpers(*module);
   for (auto [i, stage] : llvm::enumerate(form.description().stages))
     emitStageFunction(*module, stage.symbol, stage.operands.size(), form.readsArguments(i),
-                      [&](Code &code, ArrayRef<Value> operands, Value workgroup) { form.emitCpu(code, i, operands, workgroup); });
+                      [&](Code &code, ArrayRef<Value> operands, Value workgroup) {
+                        code.wideRegisters = machine->getMCSubtargetInfo()->checkFeatures("+avx512f");
+                        form.emitCpu(code, i, operands, workgroup);
+                      });
   if (llvm::Error error = lower(*module))
     return error;
   llvm::LLVMContext llvmContext;

@@ -35,7 +35,8 @@ struct Lines {
 class AlongForm : public TeamForm {
 protected:
   llvm::Error unsupported(StringRef op) const {
-    return llvm::createStringError("kernel " + kernel.name + ": `" + op.str() + "`: alone in its kernel, on arguments of known element type, expected");
+    return llvm::createStringError("kernel " + kernel.name + ": `" + op.str() +
+                                   "`: alone in its kernel, on arguments of known element type, expected");
   }
   void eachLine(Team &team, Code &code, Value workgroup, llvm::function_ref<void(Value)> body) const {
     Value begin = code.mul(workgroup, lines.block());
@@ -88,8 +89,8 @@ void ScatterAlongForm::emit(Team &team, Code &code, size_t stage, ArrayRef<Value
   if (stage == 0) {
     Value begin = code.mul(workgroup, fillBlock), end = code.min(code.add(begin, fillBlock), code.i64(elements));
     team.walk(code, begin, end, -1, Team::Body::Light, {}, [&](const Lanes &lanes, ValueRange) {
-      code.storeElements(lines.type, code.number(Code::vectorOf(computed, lanes.width), 0), code.address(operands[0], stored, lanes.column), 1,
-                         lanes.mask, lanes.alignment(bytesOf(lines.type), fillBlock));
+      code.storeElements(lines.type, code.number(Code::vectorOf(computed, lanes.width), 0), code.address(operands[0], stored, lanes.column),
+                         1, lanes.mask, lanes.alignment(bytesOf(lines.type), fillBlock));
       return SmallVector<Value>();
     });
     return;
@@ -125,7 +126,12 @@ llvm::Error TopKForm::build(func::FuncOp function, nn::TopKOp op) {
       function.getNumResults() != static_cast<unsigned>(hasValues + hasIndices))
     return unsupported("nn.top_k");
   int64_t size = cast<RankedTensorType>(op.getInput().getType()).getShape().back();
-  lines = {size ? from.elements / size : 0, 1, size, cast<RankedTensorType>(op.getValues().getType()).getShape().back(), *from.kind, *index.kind};
+  lines = {size ? from.elements / size : 0,
+           1,
+           size,
+           cast<RankedTensorType>(op.getValues().getType()).getShape().back(),
+           *from.kind,
+           *index.kind};
   KernelStage stage{kernel.name + "_0", lines.workgroups(), {{OperandKind::Input, input, AccessMode::Read, from.bytes()}}};
   if (hasValues)
     stage.operands.push_back({OperandKind::Output, values, AccessMode::Write, value.bytes()});
@@ -169,8 +175,7 @@ void TopKForm::emit(Team &team, Code &code, size_t, ArrayRef<Value> operands, Va
   });
 }
 
-template <typename Form, typename Op>
-FormResult make(func::FuncOp function, Op op) {
+template <typename Form, typename Op> FormResult make(func::FuncOp function, Op op) {
   auto form = std::make_unique<Form>();
   if (llvm::Error error = form->build(function, op))
     return error;

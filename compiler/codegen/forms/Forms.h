@@ -56,7 +56,8 @@ struct Source {
   /// Its pointer among the operands of a stage, or null.
   mlir::Value pointer(const KernelStage &stage, llvm::ArrayRef<mlir::Value> operands) const;
   /// The elements from `position` on, as Code::loadElements.
-  mlir::Value load(Code &code, mlir::Value pointer, mlir::Value position, int64_t width, mlir::Value mask = {}, int64_t alignment = 0) const;
+  mlir::Value load(Code &code, mlir::Value pointer, mlir::Value position, int64_t width, mlir::Value mask = {},
+                   int64_t alignment = 0) const;
   /// Integer `position` as i64 in [0, size): negative ones count from the end, others are clamped.
   mlir::Value index(Code &code, mlir::Value pointer, mlir::Value position, int64_t size) const;
 };

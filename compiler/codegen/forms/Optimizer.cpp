@@ -117,8 +117,8 @@ llvm::Error OptimizerForm::build(func::FuncOp function) {
     updated += group.chunks.tensors() * resultsOf(group.rule);
     // The scalars come after the tensors; all groups read all of them.
     for (int input : program.inputs())
-      stage.operands.push_back({OperandKind::Input, input, AccessMode::Read,
-                                bytesOf(*elementKindOf(getElementTypeOrSelf(function.getArgumentTypes()[input])))});
+      stage.operands.push_back(
+          {OperandKind::Input, input, AccessMode::Read, bytesOf(*elementKindOf(getElementTypeOrSelf(function.getArgumentTypes()[input])))});
   }
   if (updated != static_cast<int64_t>(results.getNumOperands()))
     return unsupported(results, "scalars beside optimizer updates are a kernel of their own");
@@ -191,7 +191,8 @@ void OptimizerForm::emit(Team &team, Code &code, size_t index, ArrayRef<Value> o
                                           lanes.alignment(bytesOf(group.type), Chunks::chunkSize)));
     for (Value factor : factors)
       wide.push_back(code.splat(factor, lanes.width));
-    SmallVector<Value> results = group.rule == Rule::AdamW ? adamw(code, tensors, wide) : sgd(code, tensors, wide, group.rule == Rule::Nesterov);
+    SmallVector<Value> results =
+        group.rule == Rule::AdamW ? adamw(code, tensors, wide) : sgd(code, tensors, wide, group.rule == Rule::Nesterov);
     for (int64_t i = 0; i < outputs; ++i)
       code.storeElements(group.type, results[i], code.address(pointers[inputs + i], stored, lanes.column), 1, lanes.mask,
                          lanes.alignment(bytesOf(group.type), Chunks::chunkSize));

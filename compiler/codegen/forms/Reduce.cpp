@@ -126,7 +126,8 @@ void ReduceForm::emitRows(Team &team, Code &code, const Run &run, ArrayRef<Value
     auto result = team.walk(code, code.i64(0), code.i64(run.reduced), run.reduced, Team::Body::Light, {{kind, type}},
                             [&](const Lanes &lanes, ValueRange carried) {
                               Value at = code.address(base, stored, lanes.column);
-                              Value value = code.loadElements(run.from, at, lanes.width, 1, lanes.mask, lanes.alignment(bytesOf(run.from), run.reduced));
+                              Value value = code.loadElements(run.from, at, lanes.width, 1, lanes.mask,
+                                                              lanes.alignment(bytesOf(run.from), run.reduced));
                               return SmallVector<Value>{combine(code, kind, carried[0], value)};
                             });
     Value value = finish(code, run, result[0]);

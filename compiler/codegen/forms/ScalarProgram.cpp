@@ -79,8 +79,8 @@ SmallVector<Value> ScalarProgram::emit(Code &code, ArrayRef<int> wanted, llvm::f
     if (node.kind == Node::Constant)
       return values[id] = isFloat(node.type) ? code.number(type, node.real) : code.integer(type, node.integer);
     if (node.kind == Node::Load)
-      return values[id] = node.input < 0 ? external[-1 - node.input]
-                                         : code.loadElements(node.type, pointer(static_cast<size_t>(node.input)), 0);
+      return values[id] =
+                 node.input < 0 ? external[-1 - node.input] : code.loadElements(node.type, pointer(static_cast<size_t>(node.input)), 0);
     SmallVector<Value> operands;
     for (NodeId operand : node.operands)
       operands.push_back(compute(operand));

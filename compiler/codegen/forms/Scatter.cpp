@@ -25,6 +25,7 @@ class ScatterForm : public TeamForm {
 public:
   llvm::Error build(func::FuncOp function, nn::ScatterAddOp op);
   void emit(Team &team, Code &code, size_t index, ArrayRef<Value> operands, Value workgroup) const override;
+  int64_t walkLength(size_t index) const override { return index == 0 ? 1024 : std::min(columns, columnBlock); }
 
 private:
   void emitLists(Team &team, Code &code, ArrayRef<Value> operands) const;

@@ -64,8 +64,8 @@ llvm::Error SumOfSquaresForm::build(func::FuncOp function) {
         group = groups.end() - 1;
       }
       group->chunks.add(tensor.getNumElements());
-      kernel.stages[group - groups.begin()].operands.push_back({OperandKind::Input, static_cast<int>(argument.getArgNumber()),
-                                                                AccessMode::Read, tensor.getNumElements() * bytesOf(*type)});
+      kernel.stages[group - groups.begin()].operands.push_back(
+          {OperandKind::Input, static_cast<int>(argument.getArgNumber()), AccessMode::Read, tensor.getNumElements() * bytesOf(*type)});
     }
     program.addExternal(sum.getResult());
   }
@@ -88,8 +88,8 @@ llvm::Error SumOfSquaresForm::build(func::FuncOp function) {
     last.operands.push_back({OperandKind::Output, static_cast<int>(i), AccessMode::Write, bytesOf(program.kindOf(results.back()))});
   }
   for (int input : program.inputs())
-    last.operands.push_back({OperandKind::Input, input, AccessMode::Read,
-                             bytesOf(*elementKindOf(getElementTypeOrSelf(function.getArgumentTypes()[input])))});
+    last.operands.push_back(
+        {OperandKind::Input, input, AccessMode::Read, bytesOf(*elementKindOf(getElementTypeOrSelf(function.getArgumentTypes()[input])))});
   kernel.stages.push_back(std::move(last));
   return llvm::Error::success();
 }
@@ -99,24 +99,24 @@ void SumOfSquaresForm::emitChunk(Team &team, Code &code, const Group &group, Val
   Chunks::Place place = group.chunks.locate(code, workgroup);
   Value base = pointerAt(place.tensor), scratch = pointerAt(code.i64(group.chunks.tensors()));
   Type type = computeType(code.b.getContext(), group.type), stored = storageType(code.b.getContext(), group.type);
-  auto sum = team.walk(code, place.begin, place.end, -1, Team::Body::Light, {{Reduction::Sum, type}},
-                       [&](const Lanes &lanes, ValueRange carried) {
-                         Value x = code.loadElements(group.type, code.address(base, stored, lanes.column), lanes.width, 1, lanes.mask,
-                                                     lanes.alignment(bytesOf(group.type), Chunks::chunkSize));
-                         return SmallVector<Value>{code.addf(carried[0], code.mulf(x, x))};
-                       });
+  auto sum =
+      team.walk(code, place.begin, place.end, -1, Team::Body::Light, {{Reduction::Sum, type}}, [&](const Lanes &lanes, ValueRange carried) {
+        Value x = code.loadElements(group.type, code.address(base, stored, lanes.column), lanes.width, 1, lanes.mask,
+                                    lanes.alignment(bytesOf(group.type), Chunks::chunkSize));
+        return SmallVector<Value>{code.addf(carried[0], code.mulf(x, x))};
+      });
   Value total = type == code.b.getF64Type() ? sum[0] : code.op("arith.extf", sum[0], code.b.getF64Type());
   team.once(code, [&] { code.store(total, code.address(scratch, code.b.getF64Type(), code.add(workgroup, group.firstSum))); });
 }
 
 void SumOfSquaresForm::emitTotal(Team &team, Code &code, ArrayRef<Value> operands) const {
   Type real = code.b.getF64Type();
-  auto sum = team.walk(code, code.i64(0), code.i64(sums), sums, Team::Body::Wide64, {{Reduction::Sum, real}},
-                       [&](const Lanes &lanes, ValueRange carried) {
-                         Value x = code.load(Code::vectorOf(real, lanes.width), code.address(operands[0], real, lanes.column),
-                                             lanes.alignment(8, 64), lanes.mask);
-                         return SmallVector<Value>{code.addf(carried[0], x)};
-                       });
+  auto sum = team.walk(
+      code, code.i64(0), code.i64(sums), sums, Team::Body::Wide64, {{Reduction::Sum, real}}, [&](const Lanes &lanes, ValueRange carried) {
+        Value x =
+            code.load(Code::vectorOf(real, lanes.width), code.address(operands[0], real, lanes.column), lanes.alignment(8, 64), lanes.mask);
+        return SmallVector<Value>{code.addf(carried[0], x)};
+      });
   ElementKind kind = program.kindOf(program.externalIds().front());
   Value total = sum[0];
   if (Type type = computeType(code.b.getContext(), kind); type != real)

@@ -72,8 +72,10 @@ bool TransposeForm::build(func::FuncOp function, nn::TransposeOp op) {
   int64_t workgroups = blocksA() * blocksB();
   for (const Dimension &dim : outer)
     workgroups *= dim.size;
-  kernel.stages.push_back({kernel.name + "_0", workgroups, {{OperandKind::Input, input, AccessMode::Read, size.bytes()},
-                                                            {OperandKind::Output, output, AccessMode::Write, size.bytes()}}});
+  kernel.stages.push_back(
+      {kernel.name + "_0",
+       workgroups,
+       {{OperandKind::Input, input, AccessMode::Read, size.bytes()}, {OperandKind::Output, output, AccessMode::Write, size.bytes()}}});
   return true;
 }
 

@@ -16,6 +16,7 @@ struct AttentionShape {
   Mask mask = None;
   int64_t maskBatch = 1, maskHeads = 1;
   bool fused = false; // query, key and value are slices of one tensor [B, T, .], their gradients are concatenated
+  const char *element = "f32"; // of all tensors but lse
 };
 
 inline std::string tensorText(std::initializer_list<int64_t> shape, const char *element = "f32") {
@@ -30,10 +31,10 @@ inline std::string tensorText(std::initializer_list<int64_t> shape, const char *
 inline std::string attentionText(const AttentionShape &s, bool backward) {
   auto number = [](int64_t value) { return std::to_string(value); };
   int64_t q = s.H * s.D, k = s.G * s.D, v = s.G * s.E;
-  std::string qType = tensorText({s.B, s.T, s.H, s.D}), kType = tensorText({s.B, s.S, s.G, s.D}),
-              vType = tensorText({s.B, s.S, s.G, s.E}), yType = tensorText({s.B, s.T, s.H, s.E}),
-              lseType = tensorText({s.B, s.H, s.T}), fusedType = tensorText({s.B, s.T, q + k + v});
-  std::string maskType = tensorText({s.maskBatch, s.maskHeads, s.T, s.S}, s.mask == AttentionShape::Seen ? "i1" : "f32");
+  auto typeOf = [&](std::initializer_list<int64_t> shape) { return tensorText(shape, s.element); };
+  std::string qType = typeOf({s.B, s.T, s.H, s.D}), kType = typeOf({s.B, s.S, s.G, s.D}), vType = typeOf({s.B, s.S, s.G, s.E}),
+              yType = typeOf({s.B, s.T, s.H, s.E}), lseType = tensorText({s.B, s.H, s.T}), fusedType = typeOf({s.B, s.T, q + k + v});
+  std::string maskType = tensorText({s.maskBatch, s.maskHeads, s.T, s.S}, s.mask == AttentionShape::Seen ? "i1" : s.element);
   std::string arguments = s.fused ? "%qkv: " + fusedType : "%q: " + qType + ", %k: " + kType + ", %v: " + vType;
   if (backward)
     arguments += ", %y: " + yType + ", %lse: " + lseType + ", %dy: " + yType;
@@ -41,7 +42,7 @@ inline std::string attentionText(const AttentionShape &s, bool backward) {
     arguments += ", %m: " + maskType;
   std::string body;
   auto part = [&](const std::string &name, int64_t at, int64_t width, int64_t heads, const std::string &type) {
-    std::string flat = tensorText({s.B, s.T, width});
+    std::string flat = typeOf({s.B, s.T, width});
     body += "  %" + name + "f = tensor.extract_slice %qkv[0, 0, " + number(at) + "] [" + number(s.B) + ", " + number(s.T) + ", " + number(width) +
             "] [1, 1, 1] : " + fusedType + " to " + flat + "\n  %" + name + " = tensor.expand_shape %" + name + "f [[0], [1], [2, 3]] output_shape [" +
             number(s.B) + ", " + number(s.T) + ", " + number(heads) + ", " + number(width / heads) + "] : " + flat + " into " + type + "\n";
@@ -55,8 +56,9 @@ inline std::string attentionText(const AttentionShape &s, bool backward) {
   std::string attributes = " {scale = " + std::to_string(1 / std::sqrt(static_cast<double>(s.D))) + " : f64, causal = " + (s.causal ? "true" : "false") + "} : (";
   std::string results;
   if (!backward) {
-    body += "  %o, %l = nn.attention %q, %k, %v" + mask + attributes + qType + ", " + kType + ", " + vType + maskOf + ") -> (" + yType + ", " + lseType + ")\n";
-    std::string flat = tensorText({s.B, s.T, s.H * s.E});
+    body += "  %o, %l = nn.attention %q, %k, %v" + mask + attributes +
+            qType + ", " + kType + ", " + vType + maskOf + ") -> (" + yType + ", " + lseType + ")\n";
+    std::string flat = typeOf({s.B, s.T, s.H * s.E});
     body += "  %of = tensor.collapse_shape %o [[0], [1], [2, 3]] : " + yType + " into " + flat + "\n";
     results = flat + ", " + lseType;
     body += "  return %of, %l : " + results + "\n";
@@ -66,11 +68,11 @@ inline std::string attentionText(const AttentionShape &s, bool backward) {
     results = qType + ", " + kType + ", " + vType;
     if (s.fused) {
       auto collapse = [&](const std::string &name, const std::string &type, int64_t width) {
-        body += "  %" + name + "f = tensor.collapse_shape %" + name + " [[0], [1], [2, 3]] : " + type + " into " + tensorText({s.B, s.T, width}) + "\n";
+        body += "  %" + name + "f = tensor.collapse_shape %" + name + " [[0], [1], [2, 3]] : " + type + " into " + typeOf({s.B, s.T, width}) + "\n";
       };
       collapse("a", qType, q), collapse("b", kType, k), collapse("c", vType, v);
-      body += "  %g = tensor.concat dim(2) %af, %bf, %cf : (" + tensorText({s.B, s.T, q}) + ", " + tensorText({s.B, s.T, k}) + ", " +
-              tensorText({s.B, s.T, v}) + ") -> " + fusedType + "\n";
+      body += "  %g = tensor.concat dim(2) %af, %bf, %cf : (" + typeOf({s.B, s.T, q}) + ", " + typeOf({s.B, s.T, k}) + ", " +
+              typeOf({s.B, s.T, v}) + ") -> " + fusedType + "\n";
       results = fusedType;
       body += "  return %g : " + results + "\n";
     } else {

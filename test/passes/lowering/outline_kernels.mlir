@@ -1,25 +1,28 @@
 // RUN: llmc-opt %s --lowering-outline-kernels --lowering-select-library --split-input-file | FileCheck %s
 
-// Elementwise neighbours become one kernel, equal kernels one function; the contraction is its own.
+// A bias goes with its contraction, elementwise neighbours become one kernel, equal kernels one function.
 // CHECK-LABEL: func.func @block
-//       CHECK:   %[[A:.+]] = call @contract_[[C:.+]](%arg0, %arg1)
-//       CHECK:   %[[B:.+]] = call @[[K:.+]](%[[A]], %arg2)
-//       CHECK:   %[[D:.+]] = call @contract_[[C]](%[[B]], %arg1)
-//       CHECK:   call @[[K]](%[[D]], %arg2)
+//       CHECK:   %[[A:.+]] = call @contract_[[C:.+]](%arg0, %arg1, %arg2)
+//       CHECK:   %[[B:.+]] = call @[[K:.+]](%[[A]])
+//       CHECK:   %[[D:.+]] = call @contract_[[C]](%[[B]], %arg1, %arg2)
+//       CHECK:   call @[[K]](%[[D]])
 //       CHECK: func.func private @contract_
-//  CHECK-SAME:   plan.gemm = {{.*}}k = 16 : i64, m = 32 : i64, n = 16 : i64
-//       CHECK: func.func private @[[K]]
+//  CHECK-SAME:   plan.gemm = {{.*}}bias = 2 : i64{{.*}}k = 16 : i64, m = 32 : i64, n = 16 : i64
 //       CHECK:   nn.broadcast
 //       CHECK:   arith.addf
+//       CHECK: func.func private @[[K]]
 //       CHECK:   nn.gelu
+//       CHECK:   math.exp
 func.func @block(%x: tensor<4x8x16xf32>, %w: tensor<16x16xf32>, %bias: tensor<16xf32>) -> tensor<4x8x16xf32> {
   %b = nn.broadcast %bias {dims = array<i64: 2>} : (tensor<16xf32>) -> tensor<4x8x16xf32>
   %0 = nn.contract %x, %w {equation = "btk,nk->btn"} : (tensor<4x8x16xf32>, tensor<16x16xf32>) -> tensor<4x8x16xf32>
   %1 = arith.addf %0, %b : tensor<4x8x16xf32>
-  %2 = nn.gelu %1 {tanh = true} : (tensor<4x8x16xf32>) -> tensor<4x8x16xf32>
+  %g = nn.gelu %1 {tanh = true} : (tensor<4x8x16xf32>) -> tensor<4x8x16xf32>
+  %2 = math.exp %g : tensor<4x8x16xf32>
   %3 = nn.contract %2, %w {equation = "btk,nk->btn"} : (tensor<4x8x16xf32>, tensor<16x16xf32>) -> tensor<4x8x16xf32>
   %4 = arith.addf %3, %b : tensor<4x8x16xf32>
-  %5 = nn.gelu %4 {tanh = true} : (tensor<4x8x16xf32>) -> tensor<4x8x16xf32>
+  %h = nn.gelu %4 {tanh = true} : (tensor<4x8x16xf32>) -> tensor<4x8x16xf32>
+  %5 = math.exp %h : tensor<4x8x16xf32>
   return %5 : tensor<4x8x16xf32>
 }
 
@@ -35,4 +38,20 @@ func.func @cycle(%x: tensor<4x4xf32>, %w: tensor<4x4xf32>) -> tensor<4x4xf32> {
   %y = nn.contract %e, %w {equation = "mk,kn->mn"} : (tensor<4x4xf32>, tensor<4x4xf32>) -> tensor<4x4xf32>
   %s = arith.addf %e, %y : tensor<4x4xf32>
   return %s : tensor<4x4xf32>
+}
+
+// -----
+
+// Of the products of a sum the later one adds in the place of the earlier; a gradient accumulator is added to as well.
+// CHECK-LABEL: func.func @sums
+//       CHECK:   %[[P:.+]] = call @contract_{{.+}}(%arg0, %arg1, %arg2)
+//       CHECK:   %[[Q:.+]] = call @contract_{{.+}}(%arg0, %arg1, %[[P]])
+//       CHECK:   return %[[Q]]
+//       CHECK: plan.gemm = {{.*}}accumulate = 2 : i64
+func.func @sums(%x: tensor<8x4xf32>, %y: tensor<8x6xf32>, %g: tensor<4x6xf32> {train.name = "w", train.role = "gradient"}) -> tensor<4x6xf32> {
+  %p = nn.contract %x, %y {equation = "tm,tn->mn"} : (tensor<8x4xf32>, tensor<8x6xf32>) -> tensor<4x6xf32>
+  %0 = arith.addf %g, %p : tensor<4x6xf32>
+  %q = nn.contract %x, %y {equation = "tm,tn->mn"} : (tensor<8x4xf32>, tensor<8x6xf32>) -> tensor<4x6xf32>
+  %1 = arith.addf %0, %q : tensor<4x6xf32>
+  return %1 : tensor<4x6xf32>
 }

@@ -1,0 +1,394 @@
+//===- Verify.cpp - llmc verify: the compiled plan against the reference interpreter ---===//
+//
+//   1. the model is brought to level `step`; a copy of that is what the interpreter runs, the rest of the pipeline makes the
+//      plan that the executor runs;
+//   2. the executor makes the initial values and the interpreter takes them over;
+//   3. both run the same inputs, each step compared in the order in which a step computes: loss, gradients, gradient norm,
+//      parameters. What is out of tolerance first names the culprit, since all that follows is off too.
+// Ids and reals are made up where no data is given, as a function of (recipe's seed, step, micro-batch, input).
+//
+//===----------------------------------------------------------------------===//
+#include "compiler/driver/Compile.h"
+#include "compiler/reference/Trainer.h"
+#include "dialects/interfaces/Interfaces.h"
+#include "dialects/train/Train.h"
+#include "runtime/executor/ModelState.h"
+#include "runtime/io/Data.h"
+#include "runtime/io/Random.h"
+#include "tools/llmc/HostValues.h"
+#include "tools/llmc/Tool.h"
+#include "llvm/ADT/ScopeExit.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/FormatVariadic.h"
+#include <cmath>
+
+using namespace mlir;
+
+namespace llmc::tool {
+
+namespace {
+
+namespace fb = runtime::fb;
+
+// What PyTorch's own orders of arithmetic differ by, with room: see scripts/parity.
+// Gradients after the first step are those of weights that have drifted apart already.
+constexpr double kLoss = 1e-5, kOutput = 2e-5, kGradient = 2e-5, kLaterGradient = 5e-4, kNorm = 5e-4, kParameter = 2e-3;
+// A gradient this much smaller than the largest one is rounding noise, which AdamW blows up to the size of the rate.
+constexpr double kZeroGradient = 1e-6;
+// What the interpreter does in a minute or two.
+constexpr double kMostFlops = 5e10;
+
+int64_t flopsOf(func::FuncOp function) {
+  int64_t flops = 0;
+  function.walk([&](Operation *op) {
+    if (auto cost = dyn_cast<Cost>(op))
+      flops += cost.getFlops();
+  });
+  return flops;
+}
+
+double largestEntry(const HostTensor &tensor) {
+  double largest = 0;
+  for (double value : tensor.reals)
+    largest = std::isfinite(value) ? std::max(largest, std::abs(value)) : INFINITY;
+  return largest;
+}
+
+/// Largest difference of an entry, by the largest entry of `expected`.
+double byLargestEntry(const HostTensor &value, const HostTensor &expected) {
+  double difference = 0;
+  for (auto [x, y] : llvm::zip_equal(value.reals, expected.reals))
+    difference = std::isfinite(x - y) ? std::max(difference, std::abs(x - y)) : INFINITY;
+  return difference == 0 ? 0 : difference / std::max(largestEntry(expected), 1e-30);
+}
+
+/// norm(value - expected) / norm(expected - start).
+double byChange(const HostTensor &value, const HostTensor &expected, const HostTensor &start) {
+  double difference = 0, change = 0;
+  for (size_t i = 0; i < value.reals.size(); ++i) {
+    difference += (value.reals[i] - expected.reals[i]) * (value.reals[i] - expected.reals[i]);
+    change += (expected.reals[i] - start.reals[i]) * (expected.reals[i] - start.reals[i]);
+  }
+  return difference == 0 ? 0 : std::sqrt(difference / std::max(change, 1e-60));
+}
+
+/// Differences by name, and the first one out of tolerance.
+class Ledger {
+public:
+  /// A difference that is not a number is out of tolerance, too.
+  void add(const std::string &when, const std::string &what, double difference, double tolerance) {
+    double &known = largest.try_emplace(what, 0.0).first->second;
+    known = std::isnan(difference) ? INFINITY : std::max(known, difference);
+    if (!(difference <= tolerance) && first.empty())
+      first = llvm::formatv("{0}: {1} differs by {2:E1}, tolerance {3:E1}", when, what, difference, tolerance).str();
+  }
+  std::string text(const std::string &what) const {
+    auto it = largest.find(what);
+    return it == largest.end() ? "-" : llvm::formatv("{0:E1}", it->second).str();
+  }
+
+  std::map<std::string, double> largest;
+  std::string first;
+};
+
+class Verifier {
+public:
+  Verifier(const VerifyOptions &options, MLIRContext &context) : options(options), context(context) {}
+  int run();
+
+private:
+  int fail(const runtime::Status &status) { return tool::fail(static_cast<ExitCode>(status.code), status.message, status.hint); }
+  int prepare();
+  int makePlan();
+  std::vector<std::pair<std::string, HostTensor>> parameters() const;
+  std::optional<HostTensor> gradientOf(const fb::Parameter &parameter) const;
+  runtime::Status fill(uint32_t segment, uint64_t step, uint64_t micro, reference::Trainer::Inputs &inputs);
+  void makeUp(const fb::Input &input, const fb::Buffer &buffer, uint64_t step, uint64_t micro, uint8_t *to) const;
+  HostTensor valueOf(uint32_t buffer) const;
+  int compareForward(StringRef function);
+  int compareStep(uint64_t step);
+  int finish();
+
+  const VerifyOptions &options;
+  MLIRContext &context;
+  driver::LoadedModel loaded;
+  OwningOpRef<ModuleOp> stepModule;
+  std::unique_ptr<runtime::ThreadPool> pool;
+  std::unique_ptr<runtime::Executor> executor;
+  std::unique_ptr<runtime::DataSet> data;
+  std::unique_ptr<reference::Trainer> trainer;
+  std::map<std::string, HostTensor> start;
+  std::set<std::string> zeroGradients; // parameters whose exact gradient is zero
+  Ledger ledger;
+};
+
+int Verifier::prepare() {
+  loaded = driver::loadModel(options.model, options.recipe, &context);
+  if (!loaded.module || !loaded.problems.empty())
+    return report(loaded.problems);
+  driver::PipelineOptions pipeline;
+  pipeline.to = driver::Level::Step;
+  if (failed(driver::runPipeline(*loaded.module, pipeline)))
+    return kUnsupported;
+  train::Recipe recipe = train::recipeOf(*loaded.module);
+  double micro = static_cast<double>(flopsOf(loaded.module->lookupSymbol<func::FuncOp>(train::kAccumulate)));
+  int64_t count = recipe.batch.step / recipe.batch.micro;
+  double total = micro * static_cast<double>(count) * static_cast<double>(options.steps);
+  if (total > kMostFlops)
+    return tool::fail(kDoesNotFit,
+                      llvm::formatv("{0} steps are {1:F1} GFLOP, too much for the reference interpreter, whose bound is {2:F0} GFLOP",
+                                    options.steps, total / 1e9, kMostFlops / 1e9)
+                          .str(),
+                      llvm::formatv("a micro-batch is {0:F1} GFLOP: verify a smaller batch, or a model with fewer layers or a shorter sequence; "
+                                    "the same operations are checked then",
+                                    micro / 1e9)
+                          .str());
+  llvm::outs() << llvm::formatv("{0} steps of {1} micro-batches, {2:F3} GFLOP each, {3}\n", options.steps, count, micro / 1e9,
+                                options.data.empty() ? "inputs made up from seed " + std::to_string(recipe.seed) : "inputs from " + options.data);
+  stepModule = loaded.module->clone();
+  pipeline.from = driver::Level::Step;
+  pipeline.to = driver::Level::Plan;
+  if (failed(driver::runPipeline(*loaded.module, pipeline)))
+    return kUnsupported;
+  return makePlan();
+}
+
+int Verifier::makePlan() {
+  llvm::SmallString<128> folder;
+  if (std::error_code error = llvm::sys::fs::createUniqueDirectory("llmc-verify", folder))
+    return tool::fail(kBadInput, "cannot create a temporary folder: " + error.message());
+  llvm::scope_exit remove([&] { llvm::sys::fs::remove_directories(folder); });
+  driver::PlanOptions plan;
+  plan.file = {(folder + "/m.plan").str(), "cpu", loaded.folder};
+  if (llvm::Error error = driver::generatePlan(*loaded.module, plan))
+    return tool::fail(kUnsupported, llvm::toString(std::move(error)));
+  auto file = runtime::PlanFile::read(plan.file.path);
+  if (!file.ok())
+    return fail(file.status());
+  pool = std::make_unique<runtime::ThreadPool>(runtime::availableCores(), runtime::GemmLibrary::initializeThread);
+  auto created = runtime::Executor::create(*file, 0, *pool);
+  if (!created.ok())
+    return fail(created.status());
+  executor = std::move(*created);
+  if (!options.data.empty()) {
+    auto opened = runtime::DataSet::open(runtime::DataOptions::of(executor->plan(), {options.data}),
+                                         *executor->program().segments()->Get(*executor->segment("accumulate")), executor->program());
+    if (!opened.ok())
+      return fail(opened.status());
+    data = std::move(*opened);
+    if (static_cast<uint64_t>(options.steps) > data->steps())
+      return tool::fail(kBadInput, "the data lasts for " + llvm::Twine(data->steps()) + " steps, " + llvm::Twine(options.steps) + " are to run",
+                        "ask for fewer with --steps");
+  }
+  runtime::Status status = runtime::ModelState(*executor).initialize(loaded.folder, "", [](const std::string &, double) {});
+  if (!status.ok())
+    return fail(status);
+  trainer = std::make_unique<reference::Trainer>(*stepModule, reference::Arithmetic::AsTyped);
+  for (auto &[name, value] : parameters()) {
+    trainer->set(name, value);
+    start[name] = std::move(value);
+  }
+  return kDone;
+}
+
+Type elementTypeOf(fb::DataType type, MLIRContext *context) {
+  switch (type) {
+  case fb::DataType::F32:
+    return Float32Type::get(context);
+  case fb::DataType::F64:
+    return Float64Type::get(context);
+  case fb::DataType::I64:
+    return IntegerType::get(context, 64);
+  case fb::DataType::I32:
+    return IntegerType::get(context, 32);
+  case fb::DataType::Bool:
+    return IntegerType::get(context, 1);
+  default:
+    return IntegerType::get(context, 8);
+  }
+}
+
+HostTensor Verifier::valueOf(uint32_t index) const {
+  const fb::Buffer &buffer = executor->buffer(index);
+  auto type = RankedTensorType::get(runtime::shapeOf(buffer.shape()), elementTypeOf(buffer.type(), &context));
+  return *fromBytes({executor->data(index), static_cast<size_t>(tensorBytes(type))}, type);
+}
+
+/// Parameters and buffers of the model by name, in logical form.
+std::vector<std::pair<std::string, HostTensor>> Verifier::parameters() const {
+  std::vector<std::pair<std::string, HostTensor>> values;
+  std::vector<uint8_t> scratch;
+  for (const runtime::TensorToWrite &tensor : runtime::ModelState(*executor).modelTensors())
+    values.emplace_back(tensor.name,
+                        *fromBytes(tensor.fetch(scratch), RankedTensorType::get(tensor.shape, elementTypeOf(tensor.type, &context))));
+  return values;
+}
+
+/// The average gradient, before clipping; nothing for what is not trained.
+std::optional<HostTensor> Verifier::gradientOf(const fb::Parameter &parameter) const {
+  if (parameter.gradient() < 0)
+    return std::nullopt;
+  HostTensor gradient = valueOf(parameter.gradient());
+  double weight = executor->program().weight() >= 0 ? executor->scalar(executor->program().weight()) : 1.0;
+  for (double &value : gradient.reals)
+    value /= weight;
+  return gradient;
+}
+
+/// Ids below the input's limit, an ignored one now and then; zeros and ones where there is no limit, as in masks, and ones in
+/// front, so that no row is masked whole; reals between -1 and 1.
+void Verifier::makeUp(const fb::Input &input, const fb::Buffer &buffer, uint64_t step, uint64_t micro, uint8_t *to) const {
+  runtime::RandomStream random(executor->plan().seed(), "verify " + input.name()->str() + " " + std::to_string(step) + " " + std::to_string(micro));
+  runtime::Shape shape = runtime::shapeOf(buffer.shape());
+  int64_t count = runtime::elementCount(shape), row = shape.empty() ? 1 : std::max<int64_t>(1, shape.back());
+  uint64_t limit = input.limit() > 0 ? input.limit() : 2;
+  for (int64_t i = 0; i < count; ++i) {
+    double draw = random.uniform53(i);
+    int64_t id = input.limit() == 0 && i % row == 0 ? 1 : std::min<int64_t>(static_cast<int64_t>(draw * static_cast<double>(limit)), limit - 1);
+    if (input.allow_ignored() && i % row != 0 && random.uniform53(count + i) < 0.125)
+      id = input.ignored();
+    auto store = [&](auto value) { std::memcpy(to + i * sizeof(value), &value, sizeof(value)); };
+    switch (buffer.type()) {
+    case fb::DataType::F32:
+      store(static_cast<float>(2 * draw - 1));
+      break;
+    case fb::DataType::F64:
+      store(2 * draw - 1);
+      break;
+    case fb::DataType::I64:
+      store(id);
+      break;
+    case fb::DataType::I32:
+      store(static_cast<int32_t>(id));
+      break;
+    default:
+      store(static_cast<int8_t>(id));
+    }
+  }
+}
+
+runtime::Status Verifier::fill(uint32_t segment, uint64_t step, uint64_t micro, reference::Trainer::Inputs &inputs) {
+  const fb::Segment &entry = *executor->program().segments()->Get(segment);
+  bool fromData = data && entry.name()->str() != train::kPredict;
+  for (uint32_t i = 0; entry.inputs() && i < entry.inputs()->size(); ++i) {
+    const fb::Input &input = *entry.inputs()->Get(i);
+    const fb::Buffer &buffer = executor->buffer(input.buffer());
+    uint8_t *to = executor->data(input.buffer());
+    if (input.source() == fb::Source::Position) {
+      int64_t position[2] = {static_cast<int64_t>(step), static_cast<int64_t>(micro * executor->plan().samples_per_micro_batch())};
+      std::memcpy(to, position, sizeof(position));
+    } else if (fromData) {
+      if (runtime::Status status = data->fill(input, buffer, step, micro, to); !status.ok())
+        return status;
+    } else {
+      makeUp(input, buffer, step, micro, to);
+    }
+    if (input.source() != fb::Source::Position)
+      inputs[input.name()->str()] = valueOf(input.buffer());
+  }
+  return runtime::Status::success();
+}
+
+/// @evaluate and @predict, with the initial parameters.
+int Verifier::compareForward(StringRef function) {
+  std::optional<uint32_t> segment = executor->segment(function.str());
+  if (!segment)
+    return kDone;
+  reference::Trainer::Inputs inputs;
+  if (runtime::Status status = fill(*segment, 0, 0, inputs); !status.ok())
+    return fail(status);
+  if (runtime::Status status = executor->run(*segment); !status.ok())
+    return fail(status);
+  auto expected = trainer->evaluate(function, inputs);
+  if (failed(expected))
+    return kBadInput;
+  for (auto &[name, value] : *expected)
+    if (std::optional<uint32_t> buffer = executor->output(*segment, name))
+      ledger.add("@" + function.str(), "output '" + name + "' of @" + function.str(), byLargestEntry(valueOf(*buffer), value), kOutput);
+  return kDone;
+}
+
+int Verifier::compareStep(uint64_t step) {
+  uint32_t accumulate = *executor->segment("accumulate"), update = *executor->segment("update");
+  std::vector<reference::Trainer::Inputs> batches(executor->plan().micro_batches());
+  for (uint64_t micro = 0; micro < batches.size(); ++micro) {
+    if (runtime::Status status = fill(accumulate, step, micro, batches[micro]); !status.ok())
+      return fail(status);
+    if (runtime::Status status = executor->run(accumulate); !status.ok())
+      return fail(status);
+  }
+  std::vector<std::optional<HostTensor>> gradients;
+  for (const fb::Parameter *parameter : *executor->program().parameters())
+    gradients.push_back(gradientOf(*parameter));
+  if (runtime::Status status = executor->run(update); !status.ok())
+    return fail(status);
+  if (failed(trainer->step(batches)))
+    return kBadInput;
+  std::string when = "step " + std::to_string(step + 1);
+  auto scalar = [&](const char *name, double tolerance) {
+    double expected = trainer->outputs.at(name).reals[0], value = executor->scalar(*executor->output(update, name));
+    ledger.add(when, name, value == expected ? 0 : std::abs(value - expected) / std::max(std::abs(expected), 1e-30), tolerance);
+  };
+  scalar("loss", kLoss);
+  double largest = 0;
+  for (const fb::Parameter *parameter : *executor->program().parameters())
+    if (const HostTensor *expected = trainer->gradient(parameter->name()->str()))
+      largest = std::max(largest, largestEntry(*expected));
+  for (auto [parameter, gradient] : llvm::zip(*executor->program().parameters(), gradients)) {
+    std::string name = parameter->name()->str();
+    const HostTensor *expected = trainer->gradient(name);
+    if (!gradient || !expected)
+      continue;
+    if (largestEntry(*expected) < kZeroGradient * largest)
+      zeroGradients.insert(name);
+    // Noise is compared with the largest gradient: it must stay noise.
+    double scale = largestEntry(*expected) < kZeroGradient * largest ? largestEntry(*expected) / largest : 1.0;
+    ledger.add(when, "the gradient of '" + name + "'", byLargestEntry(*gradient, *expected) * scale, step == 0 ? kGradient : kLaterGradient);
+  }
+  scalar("grad_norm", kNorm);
+  scalar("lr", kLoss);
+  for (auto &[name, value] : parameters())
+    if (const HostTensor *expected = trainer->get(name); expected && !zeroGradients.count(name))
+      ledger.add(when, "parameter '" + name + "'", byChange(value, *expected, start[name]), kParameter);
+  return kDone;
+}
+
+int Verifier::finish() {
+  llvm::outs() << "largest relative differences to the reference interpreter\n";
+  for (auto &[what, difference] : ledger.largest)
+    if (what.find('\'') == std::string::npos || what.rfind("output", 0) == 0)
+      llvm::outs() << llvm::formatv("  {0,-50} {1}\n", what, ledger.text(what));
+  llvm::outs() << llvm::formatv("  {0,-50} {1,-10} {2}\n", "parameter", "gradient", "change");
+  for (auto &[name, value] : start)
+    llvm::outs() << llvm::formatv("  {0,-50} {1,-10} {2}\n", name, ledger.text("the gradient of '" + name + "'"),
+                                  zeroGradients.count(name) ? "- (its gradient is zero)" : ledger.text("parameter '" + name + "'"));
+  if (ledger.first.empty()) {
+    llvm::outs() << "the plan agrees with the reference interpreter\n";
+    return kDone;
+  }
+  llvm::outs().flush();
+  return tool::fail(kNumbersDiffer, "the plan does not compute what the model says; first at " + ledger.first,
+                    "this is a mistake of the compiler: please report it with the model and the recipe");
+}
+
+int Verifier::run() {
+  if (int code = prepare())
+    return code;
+  for (StringRef function : {train::kEvaluate, train::kPredict})
+    if (int code = compareForward(function))
+      return code;
+  for (int64_t step = 0; step < options.steps; ++step)
+    if (int code = compareStep(step))
+      return code;
+  return finish();
+}
+
+} // namespace
+
+int verify(const VerifyOptions &options, MLIRContext &context) {
+  if (options.steps < 1)
+    return fail(kWrongUse, "--steps " + llvm::Twine(options.steps) + " is no number of steps");
+  return Verifier(options, context).run();
+}
+
+} // namespace llmc::tool

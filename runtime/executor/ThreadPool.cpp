@@ -1,7 +1,8 @@
 //===- ThreadPool.cpp - the threads that run a plan -----------------------===//
 //
 // A job is announced by raising `epoch`. Between jobs a worker spins for a while, since kernels follow each other within
-// microseconds, then parks. With more threads than cores spinning would take time from those that work, so they park.
+// microseconds, then parks. With more threads than cores spinning would take time from those that work, so they park. The
+// caller spins for as long, then yields: on a busy machine the worker that it waits for may want its core.
 //
 //===----------------------------------------------------------------------===//
 #include "runtime/executor/ThreadPool.h"
@@ -79,11 +80,16 @@ void ThreadPool::run(int64_t count, Work job, void *jobContext) {
   epoch.fetch_add(1, std::memory_order_seq_cst);
   epoch.notify_all();
   takeItems(0);
+  int spins = 0;
   while (uint32_t left = busy.load(std::memory_order_acquire)) {
-    if (mayspin)
-      _mm_pause();
-    else
+    if (!mayspin) {
       busy.wait(left, std::memory_order_acquire);
+    } else if (spins < kSpins) {
+      ++spins;
+      _mm_pause();
+    } else {
+      ::sched_yield();
+    }
   }
 }
 

@@ -83,6 +83,8 @@ int runCompile(mlir::MLIRContext &context) {
 
 int main(int argc, char **argv) {
   llvm::InitLLVM init(argc, argv);
+  cl::OptionCategory ours("options of llmc"); // the top level has none; LLVM's hundreds are left out of the help
+  cl::HideUnrelatedOptions(ours);
   std::string mistakes;
   llvm::raw_string_ostream stream(mistakes);
   if (!cl::ParseCommandLineOptions(argc, argv, "llmc: compiles the training of a model\n", &stream))

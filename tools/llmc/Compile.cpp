@@ -1,4 +1,5 @@
 //===- Compile.cpp - llmc compile ------------------------------------------------------===//
+#include "compiler/driver/Budget.h"
 #include "compiler/driver/Compile.h"
 #include "mlir/Parser/Parser.h"
 #include "mlir/Support/FileUtilities.h"
@@ -38,8 +39,15 @@ int compile(const CompileOptions &options, MLIRContext &context) {
       return kBadInput;
     plan.file.folder = options.modelFolder.empty() ? llvm::sys::path::parent_path(options.model).str() : options.modelFolder;
   }
+  // Smaller micro-batches are tried from here if the plan does not fit.
+  OwningOpRef<ModuleOp> imported;
+  if (options.pipeline.from == driver::Level::Imported && train::recipeOf(*module).memoryBudget)
+    imported = module->clone();
   if (failed(driver::runPipeline(*module, options.pipeline)))
     return kUnsupported;
+  if (options.pipeline.to == driver::Level::Plan)
+    if (std::optional<Problem> problem = driver::judgeBudget(*module, imported ? *imported : ModuleOp()))
+      return report({*problem});
   if (!options.writePlan)
     return printIr(*module, options.output);
   plan.file.path = options.output;

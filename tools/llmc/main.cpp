@@ -39,7 +39,7 @@ cl::list<std::string> saveWeights("save-weights", cl::desc("STEP:FILE"), cl::sub
 
 /// Diagnostics as users read them: what, where; notes below.
 void printDiagnostic(mlir::Diagnostic &diagnostic) {
-  static constexpr const char *kinds[] = {"note", "warning", "error", "remark"};
+  static constexpr const char *kinds[] = {"note", "warning", "error", "note"};
   auto print = [](mlir::Diagnostic &d) {
     std::string where = driver::describe(d.getLocation());
     llvm::errs() << kinds[static_cast<int>(d.getSeverity())] << ": " << d.str() << (where.empty() ? "" : " [" + where + "]") << "\n";

@@ -145,6 +145,14 @@ static void convert(const ::onnx::ModelProto &proto, Model &model, Problems &pro
     problems.push_back({"the graph has no outputs", model.file, ""});
 }
 
+bool llmc::onnx::parseModel(const llvm::MemoryBuffer &file, ::onnx::ModelProto &proto) {
+  google::protobuf::io::CodedInputStream stream(reinterpret_cast<const uint8_t *>(file.getBufferStart()),
+                                                static_cast<int>(file.getBufferSize()));
+  stream.SetRecursionLimit(100);
+  google::protobuf::LogSilencer silencer; // the caller reports what it would print
+  return proto.ParseFromCodedStream(&stream) && stream.ConsumedEntireMessage();
+}
+
 ReadResult llmc::onnx::readModel(StringRef path) {
   ReadResult result;
   auto model = std::make_unique<Model>();
@@ -169,12 +177,8 @@ ReadResult llmc::onnx::readModel(StringRef path) {
     return fail("the file is empty", "export the model again");
   model->files.push_back(std::move(*buffer));
 
-  google::protobuf::io::CodedInputStream stream(
-      reinterpret_cast<const uint8_t *>(model->files.front()->getBufferStart()), static_cast<int>(size));
-  stream.SetRecursionLimit(100);
-  google::protobuf::LogSilencer silencer; // what it would print is reported below
   ::onnx::ModelProto proto;
-  if (!proto.ParseFromCodedStream(&stream) || !stream.ConsumedEntireMessage())
+  if (!parseModel(*model->files.front(), proto))
     return fail("this is no ONNX file, or it is damaged", "was the download or copy complete?");
   if (!proto.has_graph() || proto.graph().node_size() == 0)
     return fail("the file holds no graph", "is this an ONNX model?");

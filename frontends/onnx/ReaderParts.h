@@ -17,6 +17,9 @@ class GraphProto;
 
 namespace llmc::onnx {
 
+/// Parses a whole file with bounded depth; false if it is no ONNX model.
+bool parseModel(const llvm::MemoryBuffer &file, ::onnx::ModelProto &proto);
+
 /// Byte ranges of one initializer's elements in the file; size -1 where a field is absent or not contiguous.
 struct ElementRange {
   int64_t rawOffset = 0, rawSize = -1;

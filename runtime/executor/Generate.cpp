@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 #include "runtime/executor/Generate.h"
 #include "runtime/io/Random.h"
+#include "runtime/io/Safetensors.h"
 #include "runtime/plan/View.h"
 #include <algorithm>
 #include <charconv>
@@ -58,35 +59,61 @@ static int64_t choose(const float *logits, int64_t count, double temperature, do
   return best;
 }
 
+/// Runs the segment on the last ids of `ids`, as many as the window holds; returns that number.
+static Result<int64_t> run(Executor &executor, const Predict &predict, const std::vector<int64_t> &ids) {
+  bool isWide = executor.buffer(predict.input).type() == fb::DataType::I64;
+  int64_t used = std::min<int64_t>(predict.length, static_cast<int64_t>(ids.size()));
+  uint8_t *input = executor.data(predict.input);
+  for (int64_t t = 0; t < predict.length; ++t) {
+    int64_t id = t < used ? ids[ids.size() - static_cast<size_t>(used - t)] : 0;
+    if (isWide)
+      reinterpret_cast<int64_t *>(input)[t] = id;
+    else
+      reinterpret_cast<int32_t *>(input)[t] = static_cast<int32_t>(id);
+  }
+  Status status = executor.run(predict.segment);
+  return status.ok() ? Result<int64_t>(used) : status;
+}
+
+static Status checkPrompt(const Predict &predict, const std::vector<int64_t> &ids) {
+  if (ids.empty())
+    return Status::wrongUse("the prompt is empty");
+  for (int64_t id : ids)
+    if (id < 0 || (predict.limit && static_cast<uint64_t>(id) >= predict.limit))
+      return Status::badInput("the prompt's id " + std::to_string(id) + " is outside the model's vocabulary");
+  return Status::success();
+}
+
 Status generate(Executor &executor, const GenerateOptions &options, const std::function<void(int64_t)> &onToken) {
   auto predict = findPredict(executor);
   if (!predict.ok())
     return predict.status();
+  if (Status status = checkPrompt(*predict, options.prompt); !status.ok())
+    return status;
   std::vector<int64_t> ids = options.prompt;
-  if (ids.empty())
-    return Status::wrongUse("the prompt is empty");
-  for (int64_t id : ids)
-    if (id < 0 || (predict->limit && static_cast<uint64_t>(id) >= predict->limit))
-      return Status::badInput("the prompt's id " + std::to_string(id) + " is outside the model's vocabulary");
   RandomStream random(options.seed, "generate");
-  bool isWide = executor.buffer(predict->input).type() == fb::DataType::I64;
   for (uint64_t i = 0; i < options.count; ++i) {
-    int64_t used = std::min<int64_t>(predict->length, static_cast<int64_t>(ids.size()));
-    uint8_t *input = executor.data(predict->input);
-    for (int64_t t = 0; t < predict->length; ++t) {
-      int64_t id = t < used ? ids[ids.size() - static_cast<size_t>(used - t)] : 0;
-      if (isWide)
-        reinterpret_cast<int64_t *>(input)[t] = id;
-      else
-        reinterpret_cast<int32_t *>(input)[t] = static_cast<int32_t>(id);
-    }
-    if (Status status = executor.run(predict->segment); !status.ok())
-      return status;
-    const float *logits = reinterpret_cast<const float *>(executor.data(predict->logits)) + (used - 1) * predict->vocabulary;
+    auto used = run(executor, *predict, ids);
+    if (!used.ok())
+      return used.status();
+    const float *logits = reinterpret_cast<const float *>(executor.data(predict->logits)) + (*used - 1) * predict->vocabulary;
     ids.push_back(choose(logits, predict->vocabulary, options.temperature, random.uniform53(i)));
     onToken(ids.back());
   }
   return Status::success();
+}
+
+Status saveLogits(Executor &executor, const std::vector<int64_t> &prompt, const std::string &path) {
+  auto predict = findPredict(executor);
+  if (!predict.ok())
+    return predict.status();
+  if (Status status = checkPrompt(*predict, prompt); !status.ok())
+    return status;
+  auto used = run(executor, *predict, prompt);
+  if (!used.ok())
+    return used.status();
+  Bytes bytes(executor.data(predict->logits), static_cast<size_t>(*used * predict->vocabulary) * sizeof(float));
+  return writeSafetensors(path, {{"logits", fb::DataType::F32, {*used, predict->vocabulary}, [=](std::vector<uint8_t> &) { return bytes; }}});
 }
 
 Result<std::vector<int64_t>> parsePrompt(const std::string &prompt, uint64_t vocabulary) {

@@ -20,6 +20,10 @@ struct GenerateOptions {
 /// Errors: WrongUse if the plan has no such segment, or one that ids alone cannot feed; BadInput for ids beyond the limit.
 Status generate(Executor &executor, const GenerateOptions &options, const std::function<void(int64_t)> &onToken);
 
+/// Runs the segment `predict` once and writes tensor `logits` [ids, vocabulary] of the prompt's places (the last ones, if the
+/// window is shorter) to a safetensors file. Errors: as `generate`; BadInput if the file cannot be written.
+Status saveLogits(Executor &executor, const std::vector<int64_t> &prompt, const std::string &path);
+
 /// Ids of a prompt: `ids:1,2,3`, or the bytes of a text if the vocabulary has room for them. Errors: WrongUse.
 Result<std::vector<int64_t>> parsePrompt(const std::string &prompt, uint64_t vocabulary);
 

@@ -14,7 +14,7 @@ using namespace llmc::runtime;
 namespace {
 
 struct Options {
-  std::string plan, metrics, trace, profile, saveGradients;
+  std::string plan, metrics, trace, profile, saveGradients, saveLogits;
   std::optional<std::string> prompt;
   std::vector<std::string> settings;
   TrainingOptions training;
@@ -87,6 +87,7 @@ void declare(CLI::App &app, Options &options) {
   app.add_option("--save-gradients", options.saveGradients, "STEP:FILE: write the gradients of that step");
   app.add_option("--prompt", options.prompt, "text to continue, or ids:1,2,3");
   app.add_option("--generate", options.generate, "tokens to add to the prompt");
+  app.add_option("--save-logits", options.saveLogits, "write the logits of the prompt's places to this safetensors file");
   app.add_option("--temperature", options.temperature, "sample instead of taking the likeliest token")
       ->check(CLI::Range(0.0, 1000.0));
 }
@@ -113,8 +114,8 @@ Status parseArguments(Options &options) {
                             "compile for one rank");
   if (options.training.resume && options.training.checkpointFolder.empty())
     return Status::wrongUse("--resume needs --checkpoint DIR");
-  if (options.prompt.has_value() != (options.generate > 0))
-    return Status::wrongUse("--prompt TEXT and --generate N belong together");
+  if (options.prompt.has_value() != (options.generate > 0 || !options.saveLogits.empty()))
+    return Status::wrongUse("--prompt TEXT needs --generate N or --save-logits FILE, and these need a prompt");
   if (options.training.evalEvery > 0 && options.training.evalFiles.empty())
     return Status::wrongUse("--eval-every needs --eval-data FILE");
   return Status::success();
@@ -126,6 +127,9 @@ Status continuePrompt(Executor &executor, const Options &options) {
   auto prompt = parsePrompt(*options.prompt, vocabulary);
   if (!prompt.ok())
     return prompt.status();
+  if (!options.saveLogits.empty())
+    if (Status status = saveLogits(executor, *prompt, options.saveLogits); !status.ok() || options.generate == 0)
+      return status;
   bool asIds = options.prompt->rfind("ids:", 0) == 0;
   std::printf("%s", options.prompt->c_str());
   GenerateOptions generation{*prompt, options.generate, options.temperature, executor.plan().seed()};

@@ -39,15 +39,20 @@ struct InterpretOptions {
   std::vector<std::string> saveGradients, saveWeights; // STEP:FILE
 };
 
+struct ExportOptions {
+  std::string checkpoint, model, output; // the output is named .onnx or .safetensors
+};
+
 struct VerifyOptions {
   std::string model, recipe, data; // without data, inputs are made up
   int64_t steps = 2;
 };
 
-/// `llmc check`, `llmc compile`, `llmc explain`, `llmc interpret`, `llmc verify`; each returns the exit code.
+/// `llmc check`, `llmc compile`, `llmc explain`, `llmc export`, `llmc interpret`, `llmc verify`; each returns the exit code.
 int check(llvm::StringRef model, llvm::StringRef recipe, mlir::MLIRContext &context);
 int compile(const CompileOptions &options, mlir::MLIRContext &context);
 int explain(llvm::StringRef plan, llvm::StringRef profile);
+int exportCheckpoint(const ExportOptions &options);
 int interpret(const InterpretOptions &options, mlir::MLIRContext &context);
 int verify(const VerifyOptions &options, mlir::MLIRContext &context);
 

@@ -13,6 +13,7 @@ namespace {
 cl::SubCommand checkCommand("check", "what is trainable, what is unsupported, sizes");
 cl::SubCommand compileCommand("compile", "model and recipe to a level of the compiler");
 cl::SubCommand explainCommand("explain", "what a plan does: memory at the peak, kernels, forecast and measured times");
+cl::SubCommand exportCommand("export", "the trained values of a checkpoint, as ONNX or safetensors");
 cl::SubCommand interpretCommand("interpret", "trains with the reference interpreter: slow, exact, the judge of every target");
 cl::SubCommand verifyCommand("verify", "runs a few steps of the compiled plan and of the reference interpreter, and compares");
 
@@ -20,6 +21,11 @@ cl::opt<std::string> model(cl::Positional, cl::desc("model.onnx"), cl::Required,
                            cl::sub(interpretCommand), cl::sub(verifyCommand));
 cl::opt<std::string> planFile(cl::Positional, cl::desc("m.plan"), cl::Required, cl::sub(explainCommand));
 cl::opt<std::string> profile("profile", cl::desc("what llmc-run --profile wrote"), cl::value_desc("file"), cl::sub(explainCommand));
+cl::opt<std::string> checkpointFolder(cl::Positional, cl::desc("CHECKPOINT"), cl::Required, cl::sub(exportCommand));
+cl::opt<std::string> exportedModel("model", cl::desc("the model that was trained"), cl::value_desc("model.onnx"), cl::Required,
+                                   cl::sub(exportCommand));
+cl::opt<std::string> exportOutput("o", cl::desc("file to write"), cl::value_desc("trained.onnx | trained.safetensors"), cl::Required,
+                                  cl::sub(exportCommand));
 cl::opt<std::string> recipeFile("r", cl::desc("recipe (YAML, or DeepSpeed JSON)"), cl::value_desc("file"), cl::sub(checkCommand),
                                 cl::sub(compileCommand), cl::sub(interpretCommand), cl::sub(verifyCommand));
 cl::opt<std::string> output("o", cl::desc("plan file, or with --stop-after the IR, by default on stdout"), cl::sub(compileCommand));
@@ -77,7 +83,10 @@ int runCompile(mlir::MLIRContext &context) {
 
 int main(int argc, char **argv) {
   llvm::InitLLVM init(argc, argv);
-  cl::ParseCommandLineOptions(argc, argv, "llmc: compiles the training of a model\n");
+  std::string mistakes;
+  llvm::raw_string_ostream stream(mistakes);
+  if (!cl::ParseCommandLineOptions(argc, argv, "llmc: compiles the training of a model\n", &stream))
+    return tool::fail(tool::kWrongUse, llvm::StringRef(mistakes).trim(), "llmc --help and llmc COMMAND --help list the options");
   mlir::DialectRegistry registry;
   driver::registerAllDialects(registry);
   mlir::MLIRContext context(registry);
@@ -90,6 +99,8 @@ int main(int argc, char **argv) {
     return runCompile(context);
   if (explainCommand)
     return tool::explain(planFile, profile);
+  if (exportCommand)
+    return tool::exportCheckpoint({checkpointFolder, exportedModel, exportOutput});
   if (interpretCommand && recipeFile.empty())
     return tool::fail(tool::kWrongUse, "interpret needs a recipe", "give one with -r recipe.yaml");
   if (interpretCommand)
@@ -98,5 +109,5 @@ int main(int argc, char **argv) {
     return tool::fail(tool::kWrongUse, "verify needs a recipe", "give one with -r recipe.yaml");
   if (verifyCommand)
     return tool::verify({model, recipeFile, verifyData, verifySteps}, context);
-  return tool::fail(tool::kWrongUse, "no command", "llmc check | compile | explain | interpret | verify; llmc --help");
+  return tool::fail(tool::kWrongUse, "no command", "llmc check | compile | explain | export | interpret | verify; llmc --help");
 }

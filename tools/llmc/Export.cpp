@@ -1,0 +1,234 @@
+//===- Export.cpp - llmc export: trained values of a checkpoint -----------------------===//
+//
+//   1. read the model, and the checkpoint by its manifest's digests;
+//   2. match the checkpoint's tensors with the model's parameters and buffers by name and shape, converting to the model's
+//      element type; everything that does not fit is reported at once;
+//   3. write the model with these values, or a safetensors file.
+// A data file is in place before the model that refers to it; an older model of that name is removed before both.
+//
+//===----------------------------------------------------------------------===//
+#include "frontends/onnx/Reader.h"
+#include "frontends/onnx/Roles.h"
+#include "frontends/onnx/Writer.h"
+#include "runtime/io/Checkpoint.h"
+#include "runtime/plan/PlanFile.h"
+#include "tools/llmc/Tool.h"
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/Path.h"
+
+using namespace mlir;
+
+namespace llmc::tool {
+
+namespace {
+
+constexpr size_t kShownProblems = 20;
+
+struct TrainedTensor {
+  std::string name;
+  std::vector<std::string> aliases;
+  runtime::fb::DataType type;
+  runtime::Shape shape;
+  runtime::Bytes bytes;
+};
+
+class Exporter {
+public:
+  explicit Exporter(const ExportOptions &options) : options(options) {}
+  int run();
+
+private:
+  int openCheckpoint();
+  int matchTensors();
+  std::string matchTensor(const onnx::Tensor &initializer, const runtime::TensorInfo &info);
+  bool isDataFileOfModel(StringRef path) const;
+  int writeModel();
+  int writeTensors();
+
+  const ExportOptions &options;
+  std::unique_ptr<onnx::Model> model;
+  onnx::Roles roles;
+  runtime::Checkpoint checkpoint;
+  std::vector<TrainedTensor> tensors;
+  std::vector<std::unique_ptr<std::vector<uint8_t>>> converted;
+};
+
+int failWith(const runtime::Status &status) { return fail(static_cast<ExitCode>(status.code), status.message, status.hint); }
+
+std::string describeShape(ArrayRef<int64_t> shape) {
+  return (Twine("[") + llvm::join(llvm::map_range(shape, [](int64_t size) { return std::to_string(size); }), ", ") + "]").str();
+}
+
+/// The runtime's name of an element type; nothing for types that no checkpoint holds.
+std::optional<runtime::fb::DataType> runtimeType(onnx::DType type) {
+  using runtime::fb::DataType;
+  switch (type) {
+  case onnx::DType::Float:
+    return DataType::F32;
+  case onnx::DType::Double:
+    return DataType::F64;
+  case onnx::DType::Float16:
+    return DataType::F16;
+  case onnx::DType::BFloat16:
+    return DataType::BF16;
+  case onnx::DType::Int64:
+    return DataType::I64;
+  case onnx::DType::Int32:
+    return DataType::I32;
+  default:
+    return std::nullopt;
+  }
+}
+
+} // namespace
+
+/// `checkpoint` names one checkpoint, or the folder that holds them: then the newest complete one.
+int Exporter::openCheckpoint() {
+  if (!llvm::sys::fs::is_directory(options.checkpoint))
+    return fail(kBadInput, "'" + options.checkpoint + "' is no folder", "name the folder that llmc-run --checkpoint wrote");
+  if (llvm::sys::fs::exists(options.checkpoint + "/manifest.json")) {
+    auto opened = runtime::openCheckpoint(options.checkpoint);
+    if (!opened.ok())
+      return failWith(opened.status());
+    checkpoint = std::move(*opened);
+    return kDone;
+  }
+  std::vector<std::string> notes;
+  auto newest = runtime::openNewestCheckpoint(options.checkpoint, notes);
+  if (!newest.ok())
+    return failWith(newest.status());
+  for (const std::string &note : notes)
+    llvm::errs() << "note: passed over a damaged checkpoint: " << note << "\n";
+  if (!*newest)
+    return fail(kBadInput, "there is no complete checkpoint in '" + options.checkpoint + "'",
+                "name the folder that llmc-run --checkpoint wrote, or one step-... in it");
+  checkpoint = std::move(**newest);
+  return kDone;
+}
+
+/// Returns the problem, empty if there is none.
+std::string Exporter::matchTensor(const onnx::Tensor &initializer, const runtime::TensorInfo &info) {
+  if (!llvm::equal(info.shape, initializer.dims))
+    return "has shape " + describeShape(info.shape) + " in the checkpoint, " + describeShape(initializer.dims) + " in the model";
+  std::optional<runtime::fb::DataType> type = runtimeType(initializer.type);
+  runtime::Bytes bytes = checkpoint.model->data(info);
+  if (type && info.supported && info.type != *type) {
+    converted.push_back(std::make_unique<std::vector<uint8_t>>(initializer.bytes()));
+    if (!runtime::convertElements(info.type, bytes.data(), *type, converted.back()->data(), initializer.elements))
+      type = std::nullopt;
+    bytes = *converted.back();
+  }
+  if (!type || !info.supported)
+    return "has type " + info.typeName + " in the checkpoint, " + onnx::nameOf(initializer.type) + " in the model";
+  auto aliases = roles.aliases.find(initializer.name);
+  tensors.push_back({initializer.name, aliases == roles.aliases.end() ? std::vector<std::string>() : aliases->second, *type, info.shape, bytes});
+  return "";
+}
+
+/// Buffers that the compiler evaluated are in no checkpoint and keep the model's values; parameters must all be there.
+int Exporter::matchTensors() {
+  std::vector<std::string> problems;
+  auto report = [&](const std::string &name, const std::string &problem) {
+    if (!problem.empty())
+      problems.push_back("parameter '" + name + "' " + problem);
+  };
+  roles = onnx::findRoles(*model);
+  for (const onnx::Tensor &initializer : model->initializers) {
+    if (const runtime::TensorInfo *info = checkpoint.model->find(initializer.name))
+      report(initializer.name, matchTensor(initializer, *info));
+    else if (roles.of(initializer.name) == onnx::Kind::Parameter)
+      report(initializer.name, "is not in the checkpoint");
+  }
+  for (const auto &[name, info] : checkpoint.model->tensors())
+    if (!model->initializer(name))
+      report(name, "is not in the model");
+  if (problems.empty())
+    return kDone;
+  std::string message = "checkpoint '" + checkpoint.folder + "' does not fit the model:";
+  for (const std::string &problem : llvm::ArrayRef(problems).take_front(kShownProblems))
+    message += "\n  " + problem;
+  if (problems.size() > kShownProblems)
+    message += "\n  and " + std::to_string(problems.size() - kShownProblems) + " more";
+  return fail(kBadInput, message, "was it written by a run of another model?");
+}
+
+bool Exporter::isDataFileOfModel(StringRef path) const {
+  return llvm::any_of(model->initializers, [&](const onnx::Tensor &initializer) {
+    SmallString<256> source(model->folder);
+    if (initializer.source)
+      llvm::sys::path::append(source, initializer.source->path);
+    return initializer.source && llvm::sys::fs::equivalent(source, path);
+  });
+}
+
+int Exporter::writeModel() {
+  std::string dataPath = options.output + ".data";
+  if (isDataFileOfModel(dataPath))
+    return fail(kWrongUse, "'" + dataPath + "' is a data file of the model itself", "give another name with -o");
+  onnx::NewValues values;
+  for (const TrainedTensor &tensor : tensors)
+    values[tensor.name] = {reinterpret_cast<const char *>(tensor.bytes.data()), tensor.bytes.size()};
+  onnx::WriteResult written = onnx::rewriteModel(*model, values, {llvm::sys::path::filename(dataPath).str()});
+  if (!written.model)
+    return report(written.problems);
+  if (!written.model->data.empty()) {
+    llvm::sys::fs::remove(options.output);
+    auto data = runtime::DurableFile::create(dataPath);
+    if (!data.ok())
+      return failWith(data.status());
+    for (const onnx::WrittenModel::Part &part : written.model->data) {
+      if (auto status = (*data)->alignTo(onnx::WrittenModel::kAlignment); !status.ok())
+        return failWith(status);
+      if (auto status = (*data)->write({reinterpret_cast<const uint8_t *>(part.bytes.data()), part.bytes.size()}); !status.ok())
+        return failWith(status);
+    }
+    if (auto status = (*data)->commit(); !status.ok())
+      return failWith(status);
+  }
+  auto file = runtime::DurableFile::create(options.output);
+  if (!file.ok())
+    return failWith(file.status());
+  if (auto status = (*file)->write(written.model->file); !status.ok())
+    return failWith(status);
+  auto status = (*file)->commit();
+  return status.ok() ? kDone : failWith(status);
+}
+
+int Exporter::writeTensors() {
+  std::vector<runtime::TensorToWrite> list;
+  for (const TrainedTensor &tensor : tensors) {
+    auto add = [&](const std::string &name) {
+      list.push_back({name, tensor.type, tensor.shape, [&tensor](std::vector<uint8_t> &) { return tensor.bytes; }});
+    };
+    add(tensor.name);
+    llvm::for_each(tensor.aliases, add);
+  }
+  auto status = runtime::writeSafetensors(options.output, list);
+  return status.ok() ? kDone : failWith(status);
+}
+
+int Exporter::run() {
+  StringRef output = options.output;
+  bool asModel = output.ends_with(".onnx");
+  if (!asModel && !output.ends_with(".safetensors"))
+    return fail(kWrongUse, "-o '" + output + "' names neither a .onnx nor a .safetensors file");
+  if (asModel && llvm::sys::fs::equivalent(output, options.model))
+    return fail(kWrongUse, "'" + output + "' is the model itself", "give another name with -o");
+  onnx::ReadResult read = onnx::readModel(options.model);
+  if (!read.model)
+    return report(read.problems);
+  model = std::move(read.model);
+  if (int code = openCheckpoint())
+    return code;
+  if (int code = matchTensors())
+    return code;
+  if (int code = asModel ? writeModel() : writeTensors())
+    return code;
+  llvm::outs() << output << ": " << tensors.size() << " tensors after step " << checkpoint.manifest.step << "\n";
+  return kDone;
+}
+
+int exportCheckpoint(const ExportOptions &options) { return Exporter(options).run(); }
+
+} // namespace llmc::tool

@@ -14,7 +14,7 @@ namespace llmc {
 
 /// One thing that is wrong, in the user's words. `exitCode` is the tool's documented code for it.
 struct Problem {
-  static constexpr int kBadInput = 3, kUnsupported = 4;
+  static constexpr int kBadInput = 3, kUnsupported = 4, kDoesNotFit = 5;
 
   std::string message;
   std::string where; // ONNX node name or file:line; may be empty

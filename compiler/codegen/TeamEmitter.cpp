@@ -416,10 +416,13 @@ void StageEmitter::emitPhase(int current) {
   }
   for (NodeId id : rowPartials)
     accumulate(id, scalar(graph.nodes[id].operands[0]), nullptr);
-  for (int index : rowStores) {
+  // All values before the first store, which may take the place of an operand.
+  SmallVector<Value> rowValues;
+  for (int index : rowStores)
+    rowValues.push_back(scalar(graph.stores[index].node));
+  for (auto [index, value] : llvm::zip(rowStores, rowValues)) {
     const Store &store = graph.stores[index];
     ElementKind kind = graph.outputs[store.output].type;
-    Value value = scalar(store.node);
     Value at = rowPointer(pointer(OperandKind::Output, store.output), kind, kernel.project(stage, store.layout, store.offset));
     team.once(code, [&] { code.storeElements(kind, value, at); });
   }

@@ -31,6 +31,23 @@ static void resolveBatch(train::Recipe &recipe, int64_t exported, Problems &prob
                         "", "choose a micro-batch that divides the step"});
 }
 
+/// A recipe whose globs leave nothing to train is a mistake of the recipe, not of the model.
+static void checkTrainable(ModuleOp module, const recipe::ParsedRecipe &parsed, Problems &problems) {
+  auto forward = module.lookupSymbol<func::FuncOp>(train::kForward);
+  std::string names;
+  for (unsigned i = 0; i < forward.getNumArguments(); ++i) {
+    StringRef name = train::argumentString(forward, i, train::kName);
+    if (train::argumentString(forward, i, train::kRole) != train::kParam)
+      continue;
+    if (llvm::any_of(parsed.recipe.trainable, [&](const std::string &glob) { return train::matchesGlob(glob, name); }))
+      return;
+    if (names.size() < 200)
+      names += (names.empty() ? "" : ", ") + name.str();
+  }
+  if (!names.empty())
+    problems.push_back({"`trainable` names no parameter of the model", parsed.where("trainable"), "its parameters are " + names});
+}
+
 LoadedModel loadModel(StringRef modelPath, StringRef recipePath, MLIRContext *context) {
   LoadedModel loaded;
   auto take = [&](const Problems &problems) { llvm::append_range(loaded.problems, problems); };
@@ -52,6 +69,7 @@ LoadedModel loadModel(StringRef modelPath, StringRef recipePath, MLIRContext *co
   if (!loaded.problems.empty() || !imported.module)
     return loaded;
   resolveBatch(options.recipe, exportedBatch(*imported.module), loaded.problems);
+  checkTrainable(*imported.module, parsed, loaded.problems);
   (*imported.module)->setAttr(train::kRecipe, train::toAttribute(context, options.recipe));
   (*imported.module)->setAttr(train::kModel, StringAttr::get(context, llvm::sys::path::filename(modelPath)));
   loaded.module = std::move(imported.module);

@@ -30,7 +30,7 @@ llvm::Error writePlanFile(ModuleOp module, const codegen::KernelImage &image, co
   runtime::Bytes code(reinterpret_cast<const uint8_t *>(image.elf.data()), image.elf.size());
   runtime::Status status = runtime::writePlan(options.path, {builder.GetBufferPointer(), builder.GetSize()}, code, tables.constants);
   if (!status.ok())
-    return llvm::createStringError(status.message);
+    return llvm::createStringError(std::make_error_code(std::errc::io_error), status.message);
   return llvm::Error::success();
 }
 

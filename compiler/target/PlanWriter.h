@@ -15,7 +15,8 @@ struct PlanWriterOptions {
 };
 
 /// Writes `module` (level `plan`) and the code of its kernels as a plan file, validated as the runtime will validate it.
-/// Equal arguments give equal bytes. Nothing is written if there is an error.
+/// Equal arguments give equal bytes. Nothing is written if there is an error; one of code io_error says that the file cannot be
+/// written, any other that the compiler is wrong.
 llvm::Error writePlanFile(mlir::ModuleOp module, const codegen::KernelImage &image, const PlanWriterOptions &options);
 
 } // namespace llmc::target

@@ -64,7 +64,10 @@ public:
   void outline(OpBuilder &builder, IRMapping &outer) {
     for (Operation *op : group.ops)
       for (Value operand : op->getOperands())
-        collect(operand);
+        if (isa<nn::ContractOp>(op) && isSplatConstant(operand.getDefiningOp()))
+          inputs.insert(operand); // the library reads memory
+        else
+          collect(operand);
     llvm::SetVector<Value> outputs;
     for (Operation *op : group.ops)
       for (Value result : op->getResults())

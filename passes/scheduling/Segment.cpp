@@ -182,7 +182,8 @@ private:
       resultBuffers.push_back(buffer);
       Value root = rootValue(operand);
       int64_t argument = role == train::kOutput ? -1 : arguments.find(name, role);
-      if (!root.getDefiningOp<func::CallOp>() || targets.contains(root))
+      bool isWhole = tensorBytes(root.getType()) == tensorBytes(operand.getType()); // else a part of it is copied
+      if (!root.getDefiningOp<func::CallOp>() || targets.contains(root) || !isWhole)
         continue;
       BlockArgument old = argument < 0 ? BlockArgument() : function.getArgument(argument);
       if (!old || mayReplace(root, old))

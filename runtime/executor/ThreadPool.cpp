@@ -1,8 +1,10 @@
 //===- ThreadPool.cpp - the threads that run a plan -----------------------===//
 //
-// A job is announced by raising `epoch`. Between jobs a worker spins for a while, since kernels follow each other within
-// microseconds, then parks. With more threads than cores spinning would take time from those that work, so they park. The
-// caller spins for as long, then yields: on a busy machine the worker that it waits for may want its core.
+// `ticket` holds the number of the job and how many of its items are left; taking one is one compare-and-swap, which fails
+// if the job has changed. The job is over when all items are done: a worker that the system does not run at the moment and
+// that has taken nothing is not waited for. What describes the job is read only between taking an item and finishing it.
+// Between jobs a worker spins for a while, since kernels follow each other within microseconds, then parks. With more threads
+// than cores spinning would take time from those that work, so they park.
 //
 //===----------------------------------------------------------------------===//
 #include "runtime/executor/ThreadPool.h"
@@ -37,11 +39,15 @@ ThreadPool::~ThreadPool() {
 }
 
 void ThreadPool::takeItems(unsigned thread) {
-  for (;;) {
-    int64_t item = next.fetch_add(1, std::memory_order_relaxed);
-    if (item >= items)
-      return;
-    work(context, item, thread);
+  uint64_t seen = ticket.load(std::memory_order_acquire);
+  while (static_cast<uint32_t>(seen) != 0) {
+    if (!ticket.compare_exchange_weak(seen, seen - 1, std::memory_order_acq_rel, std::memory_order_acquire))
+      continue;
+    int64_t total = items;
+    work(context, total - static_cast<uint32_t>(seen), thread);
+    if (done.fetch_add(1, std::memory_order_acq_rel) + 1 == static_cast<uint32_t>(total) && !mayspin)
+      done.notify_one();
+    seen = ticket.load(std::memory_order_acquire);
   }
 }
 
@@ -57,12 +63,9 @@ bool ThreadPool::awaitJob(uint32_t seen) {
 
 void ThreadPool::workerLoop(unsigned thread, const std::function<void()> &onStart) {
   onStart();
-  for (uint32_t seen = 0;; ++seen) {
-    if (!awaitJob(seen))
-      return;
+  for (uint32_t seen = 0; awaitJob(seen);) {
+    seen = epoch.load(std::memory_order_acquire);
     takeItems(thread);
-    if (busy.fetch_sub(1, std::memory_order_acq_rel) == 1 && !mayspin)
-      busy.notify_one();
   }
 }
 
@@ -75,21 +78,22 @@ void ThreadPool::run(int64_t count, Work job, void *jobContext) {
   work = job;
   context = jobContext;
   items = count;
-  next.store(0, std::memory_order_relaxed);
-  busy.store(static_cast<uint32_t>(workers.size()), std::memory_order_relaxed);
+  done.store(0, std::memory_order_relaxed);
+  uint64_t number = static_cast<uint32_t>(epoch.load(std::memory_order_relaxed) + 1);
+  ticket.store(number << 32 | static_cast<uint32_t>(count), std::memory_order_release);
   epoch.fetch_add(1, std::memory_order_seq_cst);
   epoch.notify_all();
   takeItems(0);
-  int spins = 0;
-  while (uint32_t left = busy.load(std::memory_order_acquire)) {
-    if (!mayspin) {
-      busy.wait(left, std::memory_order_acquire);
-    } else if (spins < kSpins) {
-      ++spins;
+  for (int spins = 0;; ++spins) {
+    uint32_t finished = done.load(std::memory_order_acquire);
+    if (finished == static_cast<uint32_t>(count))
+      return;
+    if (!mayspin)
+      done.wait(finished, std::memory_order_acquire);
+    else if (spins < kSpins)
       _mm_pause();
-    } else {
-      ::sched_yield();
-    }
+    else
+      sched_yield(); // whoever has the last items may need this core
   }
 }
 

@@ -23,8 +23,8 @@ public:
 
   unsigned threads() const { return static_cast<unsigned>(workers.size()) + 1; }
 
-  /// Calls work(context, item, thread) for each item in [0, items) and returns when all are done. One caller at a time;
-  /// `work` must not throw and must not call `run`.
+  /// Calls work(context, item, thread) for each item in [0, items), fewer than 2^32, and returns when all are done. One
+  /// caller at a time; `work` must not throw and must not call `run`.
   using Work = void (*)(void *context, int64_t item, unsigned thread);
   void run(int64_t items, Work work, void *context);
 
@@ -47,8 +47,8 @@ private:
   int64_t items = 0;
   bool stopping = false;
   alignas(64) std::atomic<uint32_t> epoch{0};  // counts jobs
-  alignas(64) std::atomic<int64_t> next{0};    // item to hand out
-  alignas(64) std::atomic<uint32_t> busy{0};   // workers that have not finished the job
+  alignas(64) std::atomic<uint64_t> ticket{0}; // number of the job, items not handed out yet
+  alignas(64) std::atomic<uint32_t> done{0};   // items finished
 };
 
 /// Cores this process may use.

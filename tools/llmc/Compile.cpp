@@ -1,8 +1,10 @@
 //===- Compile.cpp - llmc compile ------------------------------------------------------===//
+#include "compiler/driver/Budget.h"
 #include "compiler/driver/Compile.h"
 #include "mlir/Parser/Parser.h"
 #include "mlir/Support/FileUtilities.h"
 #include "tools/llmc/Tool.h"
+#include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/ToolOutputFile.h"
 
@@ -21,7 +23,22 @@ static int printIr(ModuleOp module, StringRef output) {
   return kDone;
 }
 
+/// Said before minutes of work: a plan that nothing can be written to.
+static int checkWritable(StringRef path) {
+  StringRef folder = llvm::sys::path::parent_path(path);
+  if (llvm::sys::fs::is_directory(path))
+    return fail(kBadInput, "cannot write '" + path + "': it is a folder");
+  if (!llvm::sys::fs::is_directory(folder.empty() ? "." : folder))
+    return fail(kBadInput, "cannot write '" + path + "': there is no folder '" + folder + "'");
+  if (std::error_code error = llvm::sys::fs::access(folder.empty() ? "." : folder, llvm::sys::fs::AccessMode::Write))
+    return fail(kBadInput, "cannot write '" + path + "': " + error.message());
+  return kDone;
+}
+
 int compile(const CompileOptions &options, MLIRContext &context) {
+  if (options.writePlan)
+    if (int code = checkWritable(options.output))
+      return code;
   driver::PlanOptions plan;
   OwningOpRef<ModuleOp> module;
   if (!options.recipe.empty()) {
@@ -38,15 +55,30 @@ int compile(const CompileOptions &options, MLIRContext &context) {
       return kBadInput;
     plan.file.folder = options.modelFolder.empty() ? llvm::sys::path::parent_path(options.model).str() : options.modelFolder;
   }
+  // Smaller micro-batches are tried from here if the plan does not fit.
+  OwningOpRef<ModuleOp> imported;
+  if (options.pipeline.from == driver::Level::Imported && train::recipeOf(*module).memoryBudget)
+    imported = module->clone();
   if (failed(driver::runPipeline(*module, options.pipeline)))
     return kUnsupported;
+  if (options.pipeline.to == driver::Level::Plan)
+    if (std::optional<Problem> problem = driver::judgeBudget(*module, imported ? *imported : ModuleOp()))
+      return report({*problem});
   if (!options.writePlan)
     return printIr(*module, options.output);
   plan.file.path = options.output;
   plan.file.target = "cpu";
-  if (llvm::Error error = driver::generatePlan(*module, plan))
-    return fail(kUnsupported, llvm::toString(std::move(error)));
-  return kDone;
+  llvm::Error error = driver::generatePlan(*module, plan);
+  if (!error)
+    return kDone;
+  ExitCode code = kUnsupported;
+  std::string message;
+  llvm::handleAllErrors(std::move(error), [&](const llvm::ErrorInfoBase &info) {
+    message = info.message();
+    if (info.convertToErrorCode() == std::make_error_code(std::errc::io_error))
+      code = kBadInput;
+  });
+  return fail(code, message);
 }
 
 } // namespace llmc::tool

@@ -44,7 +44,8 @@ struct ExportOptions {
 };
 
 struct VerifyOptions {
-  std::string model, recipe, data; // without data, inputs are made up
+  std::string model, recipe, data; // without a recipe, the model is IR of level `from`; without data, inputs are made up
+  driver::Level from = driver::Level::Imported;
   int64_t steps = 2;
 };
 

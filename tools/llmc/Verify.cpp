@@ -12,6 +12,7 @@
 #include "compiler/reference/Trainer.h"
 #include "dialects/interfaces/Interfaces.h"
 #include "dialects/train/Train.h"
+#include "mlir/Parser/Parser.h"
 #include "runtime/executor/ModelState.h"
 #include "runtime/io/Data.h"
 #include "runtime/io/Random.h"
@@ -20,6 +21,7 @@
 #include "llvm/ADT/ScopeExit.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/FormatVariadic.h"
+#include "llvm/Support/Path.h"
 #include <cmath>
 
 using namespace mlir;
@@ -123,16 +125,24 @@ private:
 };
 
 int Verifier::prepare() {
-  loaded = driver::loadModel(options.model, options.recipe, &context);
-  if (!loaded.module || !loaded.problems.empty())
-    return report(loaded.problems);
   driver::PipelineOptions pipeline;
+  pipeline.from = options.from;
   pipeline.to = driver::Level::Step;
+  if (options.recipe.empty()) {
+    loaded.module = parseSourceFile<ModuleOp>(options.model, &context);
+    loaded.folder = llvm::sys::path::parent_path(options.model).str();
+    if (!loaded.module)
+      return kBadInput;
+  } else {
+    loaded = driver::loadModel(options.model, options.recipe, &context);
+    if (!loaded.module || !loaded.problems.empty())
+      return report(loaded.problems);
+  }
   if (failed(driver::runPipeline(*loaded.module, pipeline)))
     return kUnsupported;
   train::Recipe recipe = train::recipeOf(*loaded.module);
   double micro = static_cast<double>(flopsOf(loaded.module->lookupSymbol<func::FuncOp>(train::kAccumulate)));
-  int64_t count = recipe.batch.step / recipe.batch.micro;
+  int64_t count = recipe.batch.micro ? recipe.batch.step / recipe.batch.micro : 1;
   double total = micro * static_cast<double>(count) * static_cast<double>(options.steps);
   if (total > kMostFlops)
     return tool::fail(kDoesNotFit,

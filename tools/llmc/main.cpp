@@ -30,7 +30,8 @@ cl::opt<std::string> recipeFile("r", cl::desc("recipe (YAML, or DeepSpeed JSON)"
                                 cl::sub(compileCommand), cl::sub(interpretCommand), cl::sub(verifyCommand));
 cl::opt<std::string> output("o", cl::desc("plan file, or with --stop-after the IR, by default on stdout"), cl::sub(compileCommand));
 cl::opt<std::string> stopAfter("stop-after", cl::desc("prints IR of this level instead of writing a plan"), cl::sub(compileCommand));
-cl::opt<std::string> startFrom("start-from", cl::desc("the model is IR of this level, as --stop-after prints it"), cl::sub(compileCommand));
+cl::opt<std::string> startFrom("start-from", cl::desc("the model is IR of this level, as --stop-after prints it"), cl::sub(compileCommand),
+                               cl::sub(verifyCommand));
 cl::opt<std::string> modelFolder("model-folder", cl::desc("with --start-from: where the files of parameters lie (default: beside the IR)"),
                                  cl::sub(compileCommand));
 cl::opt<std::string> dumpLevels("dump-levels", cl::desc("writes each level into this folder"), cl::sub(compileCommand));
@@ -45,7 +46,7 @@ cl::list<std::string> saveWeights("save-weights", cl::desc("STEP:FILE"), cl::sub
 
 /// Diagnostics as users read them: what, where; notes below.
 void printDiagnostic(mlir::Diagnostic &diagnostic) {
-  static constexpr const char *kinds[] = {"note", "warning", "error", "remark"};
+  static constexpr const char *kinds[] = {"note", "warning", "error", "note"};
   auto print = [](mlir::Diagnostic &d) {
     std::string where = driver::describe(d.getLocation());
     llvm::errs() << kinds[static_cast<int>(d.getSeverity())] << ": " << d.str() << (where.empty() ? "" : " [" + where + "]") << "\n";
@@ -79,6 +80,18 @@ int runCompile(mlir::MLIRContext &context) {
   return tool::compile(options, context);
 }
 
+int runVerify(mlir::MLIRContext &context) {
+  tool::VerifyOptions options{model, startFrom.empty() ? recipeFile.getValue() : "", verifyData};
+  options.steps = verifySteps;
+  if (recipeFile.empty() && startFrom.empty())
+    return tool::fail(tool::kWrongUse, "verify needs a recipe", "give one with -r recipe.yaml");
+  std::optional<driver::Level> from = driver::levelNamed(startFrom.empty() ? "imported" : startFrom.getValue());
+  if (!from || *from > driver::Level::Step)
+    return tool::fail(tool::kWrongUse, "verify starts from imported, model or step, not from '" + startFrom + "'");
+  options.from = *from;
+  return tool::verify(options, context);
+}
+
 } // namespace
 
 int main(int argc, char **argv) {
@@ -107,9 +120,7 @@ int main(int argc, char **argv) {
     return tool::fail(tool::kWrongUse, "interpret needs a recipe", "give one with -r recipe.yaml");
   if (interpretCommand)
     return tool::interpret({model, recipeFile, data, metrics, steps, f64, saveGradients, saveWeights}, context);
-  if (verifyCommand && recipeFile.empty())
-    return tool::fail(tool::kWrongUse, "verify needs a recipe", "give one with -r recipe.yaml");
   if (verifyCommand)
-    return tool::verify({model, recipeFile, verifyData, verifySteps}, context);
+    return runVerify(context);
   return tool::fail(tool::kWrongUse, "no command", "llmc check | compile | explain | export | interpret | verify; llmc --help");
 }

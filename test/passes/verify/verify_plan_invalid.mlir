@@ -33,12 +33,3 @@ plan.buffer @whole @scratch 0 : tensor<16xf32> "activation" {segment = "evaluate
 plan.buffer @part @scratch 32 : tensor<16xf32> "activation" {alias_of = @whole, segment = "evaluate", first = 0 : i64, last = 4 : i64}
 // expected-error@+1 {{outlives 'whole', which it is a part of}}
 plan.buffer @late @scratch 0 : tensor<8xf32> "activation" {alias_of = @whole, segment = "evaluate", first = 0 : i64, last = 5 : i64}
-
-// -----
-
-// The budget of the recipe is judged on the true addresses.
-// expected-error@+1 {{the plan needs 192 bytes, the budget (recipe key 'memory.budget') is 128}}
-module attributes {train.recipe = {memory.budget = 128 : i64}} {
-  plan.arena @state "state" 64
-  plan.arena @scratch "scratch" 128
-}

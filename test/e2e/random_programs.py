@@ -191,10 +191,53 @@ class Program:
         name, shape, _ = self.pick(where=lambda s: len(s) > 0)
         return self.add(f"nn.{self.chance.choice(['softmax', 'log_softmax'])} {name} : ({self.type(shape)}) -> {self.type(shape)}", shape)
 
+    def norm(self):
+        name, shape, _ = self.pick(where=lambda s: len(s) > 0)
+        scale = self.pick(where=lambda s: s == (shape[-1],))
+        if not scale or shape[-1] < 3:
+            return None
+        result, n = self.type(shape), len(self.lines)
+        rows = self.type(shape[:-1])
+        if self.chance.random() < 0.5:
+            self.lines.append(f"    %v{n}, %rstd{n} = nn.rms_norm {name}, {scale[0]} {{epsilon = 1.0e-5 : f64}} : ({result}, {self.type([shape[-1]])}) -> ({result}, {rows})")
+        else:
+            self.lines.append(f"    %v{n}, %mean{n}, %rstd{n} = nn.layer_norm {name}, {scale[0]} {{epsilon = 1.0e-2 : f64}} : ({result}, {self.type([shape[-1]])}) -> ({result}, {rows}, {rows})")
+        self.values += [(f"%v{n}", tuple(shape), "f"), (f"%rstd{n}", tuple(shape[:-1]), "f")]
+        return self.values[-1]
+
+    def indices(self, limit: int) -> tuple[str, list[int], str]:
+        shape = [self.chance.choice([1, 2, 3, 7]) for _ in range(self.chance.randint(1, 2))]
+        listed = [self.chance.randrange(limit) for _ in range(count(shape))]
+        text = str(listed if len(shape) == 1 else [listed[i * shape[1]:(i + 1) * shape[1]] for i in range(shape[0])])
+        kind = f"tensor<{'x'.join(map(str, shape))}xi64>"
+        name = f"%i{len(self.lines)}"
+        self.lines.append(f"    {name} = arith.constant dense<{text}> : {kind}")
+        return name, shape, kind
+
+    def gather(self):
+        table, shape, _ = self.pick(where=lambda s: len(s) > 0)
+        name, sizes, kind = self.indices(shape[0])
+        result = [*sizes, *shape[1:]]
+        if count(result) > 4096 or len(result) > 5:
+            return None
+        return self.add(f"nn.gather {table}, {name} : ({self.type(shape)}, {kind}) -> {self.type(result)}", result)
+
+    def scatter(self):
+        rows = self.chance.choice([1, 3, 8, 17])
+        name, sizes, kind = self.indices(rows)
+        updates = self.pick(where=lambda s: len(s) >= len(sizes) and list(s[:len(sizes)]) == sizes)
+        if not updates:
+            return None
+        result = [rows, *updates[1][len(sizes):]]
+        made = self.add(f"nn.scatter_add {name}, {updates[0]} : ({kind}, {self.type(updates[1])}) -> {self.type(result)}", result)
+        other = self.pick(where=lambda s: s == tuple(result))
+        return self.add(f"arith.addf {other[0]}, {made[0]} : {self.type(result)}", result) if self.chance.random() < 0.7 else made
+
     def grow(self, steps: int):
         made = 0
         ops = [self.unary, self.binary, self.binary, self.binary, self.compare, self.logic, self.select, self.constant, self.broadcast, self.reduce,
-               self.transpose, self.collapse, self.expand, self.slice, self.concat, self.contract, self.contract, self.softmax]
+               self.transpose, self.collapse, self.expand, self.slice, self.concat, self.contract, self.contract, self.softmax,
+               self.norm, self.gather, self.scatter]
         for _ in range(20 * steps):
             if self.chance.choice(ops)():
                 made += 1

@@ -394,6 +394,10 @@ bool isAssembly(Operation *op) {
   return true;
 }
 
+bool takesSplats(Operation *op) {
+  return !isa<nn::NnDialect>(op->getDialect()) || fusionDomain(op).isFusable() || isa<nn::BroadcastOp, nn::TransposeOp>(op);
+}
+
 bool isAbsorbed(Operation *op) {
   if (auto constant = dyn_cast<arith::ConstantOp>(op))
     return true;

@@ -30,6 +30,10 @@ llvm::SmallVector<FusionGroup> findFusionGroups(mlir::func::FuncOp function, con
 /// broadcasts of smaller tensors into a fused kernel, slices of the last dimension into a fused kernel or attention.
 bool isAbsorbed(mlir::Operation *op);
 
+/// Whether `op` takes a splat constant as a number in its code; other ops (products, lookups, optimizers) read all of their
+/// operands from memory.
+bool takesSplats(mlir::Operation *op);
+
 /// A view: the same bytes under another shape, or a contiguous part of them that starts at a multiple of 64 bytes.
 bool isView(mlir::Operation *op);
 

@@ -62,10 +62,11 @@ public:
   }
 
   void outline(OpBuilder &builder, IRMapping &outer) {
+    bool takesSplats = llvm::all_of(group.ops, analysis::takesSplats);
     for (Operation *op : group.ops)
       for (Value operand : op->getOperands())
-        if (isa<nn::ContractOp>(op) && isSplatConstant(operand.getDefiningOp()))
-          inputs.insert(operand); // the library reads memory
+        if (!takesSplats && isSplatConstant(operand.getDefiningOp()))
+          inputs.insert(operand);
         else
           collect(operand);
     llvm::SetVector<Value> outputs;

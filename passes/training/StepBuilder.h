@@ -34,7 +34,7 @@ private:
   llvm::SmallVector<mlir::Value> results;
 };
 
-/// Builds @update for `trainables`; `accumulate`: more than one micro-batch a step, so accumulators are zeroed.
+/// Builds @update for `trainables`, after @accumulate; `accumulate`: more than one micro-batch a step, so accumulators are zeroed.
 mlir::func::FuncOp buildUpdate(mlir::ModuleOp module, const train::Recipe &recipe, llvm::ArrayRef<Trainable> trainables,
                                bool accumulate);
 

@@ -64,6 +64,7 @@ Value scheduledRate(Scalars &s, const train::Schedule &schedule, Value k, Value 
 }
 
 struct UpdateBuilder {
+  ModuleOp module;
   StepFunction step;
   Scalars s;
   const train::Recipe &recipe;
@@ -73,7 +74,7 @@ struct UpdateBuilder {
   Value scale, rate, k;
 
   UpdateBuilder(ModuleOp module, const train::Recipe &recipe, ArrayRef<Trainable> trainables)
-      : step(module, train::kUpdate), s{step.builder, step.loc}, recipe(recipe), trainables(trainables) {}
+      : module(module), step(module, train::kUpdate), s{step.builder, step.loc}, recipe(recipe), trainables(trainables) {}
 
   void addStateArguments() {
     SmallVector<StringRef> names = recipe.optimizer.kind == train::Optimizer::AdamW ? SmallVector<StringRef>{"exp_avg", "exp_avg_sq"}
@@ -87,6 +88,11 @@ struct UpdateBuilder {
     }
     for (const Trainable &t : trainables)
       gradients.push_back(step.addArgument(t.type, t.name, train::kGradient));
+  }
+
+  Type accumulatorType(StringRef name) {
+    auto accumulate = module.lookupSymbol<func::FuncOp>(train::kAccumulate);
+    return accumulate.getResultTypes()[train::findResult(accumulate, name, train::kAccumulator)];
   }
 
   void adamw(size_t i) {
@@ -116,7 +122,9 @@ struct UpdateBuilder {
   func::FuncOp build(bool accumulate) {
     addStateArguments();
     Type real = RankedTensorType::get({}, s.b.getF32Type()), whole = RankedTensorType::get({}, s.b.getI64Type());
-    Value lossSum = step.addArgument(real, "loss_sum", train::kAccumulator), weight = step.addArgument(real, "weight", train::kAccumulator);
+    // Of the loss's type, as @accumulate adds them up.
+    Type lossType = accumulatorType("loss_sum"), weightType = accumulatorType("weight");
+    Value lossSum = step.addArgument(lossType, "loss_sum", train::kAccumulator), weight = step.addArgument(weightType, "weight", train::kAccumulator);
     Value counter = step.addArgument(whole, "step", train::kScalar), lr = step.addArgument(real, "lr", train::kScalar);
 
     k = arith::SIToFPOp::create(s.b, s.loc, s.type, counter);
@@ -134,11 +142,11 @@ struct UpdateBuilder {
     if (accumulate) {
       for (const Trainable &t : trainables)
         step.addResult(nn::splat(s.b, s.loc, t.type, 0.0), t.name, train::kGradient);
-      step.addResult(nn::splat(s.b, s.loc, real, 0.0), "loss_sum", train::kAccumulator);
-      step.addResult(nn::splat(s.b, s.loc, real, 0.0), "weight", train::kAccumulator);
+      step.addResult(nn::splat(s.b, s.loc, lossType, 0.0), "loss_sum", train::kAccumulator);
+      step.addResult(nn::splat(s.b, s.loc, weightType, 0.0), "weight", train::kAccumulator);
     }
     step.addResult(arith::AddIOp::create(s.b, s.loc, counter, nn::splat(s.b, s.loc, whole, 1)), "step", train::kScalar);
-    step.addResult(s.to(s.div(s.from(lossSum), count), s.b.getF32Type()), "loss", train::kOutput);
+    step.addResult(s.to(s.div(s.from(lossSum), count), getElementTypeOrSelf(lossType)), "loss", train::kOutput);
     step.addResult(s.to(norm, s.b.getF32Type()), "grad_norm", train::kOutput);
     step.addResult(s.to(rate, s.b.getF32Type()), "lr", train::kOutput);
     return step.finish();

@@ -6,6 +6,7 @@
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "passes/verify/Passes.h"
 #include "passes/verify/VerifyPlan.h"
+#include <map>
 
 namespace llmc::verify {
 #define GEN_PASS_DEF_VERIFYLEVEL
@@ -91,6 +92,26 @@ struct VerifyLevel : verify::impl::VerifyLevelBase<VerifyLevel> {
       }
       valid &= verifyState(function);
     }
+    return verifySharedState() && valid;
+  }
+
+  /// Functions that share state by name and role agree on its type.
+  bool verifySharedState() {
+    bool valid = true;
+    std::map<std::pair<StringRef, StringRef>, Type> types;
+    for (auto function : getOperation().getOps<func::FuncOp>())
+      for (unsigned i = 0; i < function.getNumArguments() + function.getNumResults(); ++i) {
+        bool isArgument = i < function.getNumArguments();
+        unsigned at = isArgument ? i : i - function.getNumArguments();
+        StringRef role = isArgument ? train::argumentString(function, at, train::kRole) : train::resultString(function, at, train::kRole);
+        StringRef name = isArgument ? train::argumentString(function, at, train::kName) : train::resultString(function, at, train::kName);
+        Type type = isArgument ? function.getArgumentTypes()[at] : function.getResultTypes()[at];
+        if (role == train::kInput || role == train::kOutput || role == train::kPosition || role == train::kConstant)
+          continue;
+        Type known = types.try_emplace({role, name}, type).first->second;
+        if (known != type)
+          valid = (function.emitError() << "state '" << name << "' is " << type << " here, and " << known << " in another function", false);
+      }
     return valid;
   }
 

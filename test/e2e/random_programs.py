@@ -17,7 +17,7 @@ import numpy as np
 
 from support import LLMC, Report, must, run
 
-SIZES = [1, 1, 2, 3, 4, 5, 8, 16, 17, 32]
+SMALL, LARGE = [1, 1, 2, 3, 4, 5, 8, 16, 17, 32], [1, 2, 16, 17, 64, 70, 129, 300]
 # Differences below are rounding, which cancellation may blow up.
 SIGNIFICANT = 1e-3
 
@@ -29,8 +29,8 @@ def count(shape) -> int:
 class Program:
     """The body of one function: values with their shapes; `f` real, `b` true or false."""
 
-    def __init__(self, chance: random.Random, element: str):
-        self.chance, self.element, self.lines, self.values = chance, element, [], []
+    def __init__(self, chance: random.Random, element: str, sizes: list[int]):
+        self.chance, self.element, self.sizes, self.lines, self.values = chance, element, sizes, [], []
 
     def type(self, shape, kind="f") -> str:
         return "tensor<" + "".join(f"{size}x" for size in shape) + ("i1" if kind == "b" else self.element) + ">"
@@ -97,10 +97,10 @@ class Program:
         name, shape, _ = value
         rank = self.chance.randint(max(1, len(shape)), max(4, len(shape)))
         dims = sorted(self.chance.sample(range(rank), len(shape)))
-        result = [self.chance.choice(SIZES) for _ in range(rank)]
+        result = [self.chance.choice(self.sizes) for _ in range(rank)]
         for size, dim in zip(shape, dims):
             result[dim] = size if size != 1 or self.chance.random() < 0.5 else result[dim]
-        if count(result) > 4096:
+        if count(result) > 32 * max(self.sizes) ** 1.5:
             return None
         listed = ": " + ", ".join(map(str, dims)) if dims else ""
         return self.add(f"nn.broadcast {name} {{dims = array<i64{listed}>}} : ({self.type(shape, kind)}) -> {self.type(result, kind)}", result, kind)
@@ -159,7 +159,7 @@ class Program:
         parts = [self.pick(where=fits) for _ in range(self.chance.randint(2, 3))]
         result = list(shape)
         result[dim] = sum(part[1][dim] for part in parts)
-        if count(result) > 4096:
+        if count(result) > 32 * max(self.sizes) ** 1.5:
             return None
         return self.add(f"tensor.concat dim({dim}) {', '.join(p[0] for p in parts)} : ({', '.join(self.type(p[1]) for p in parts)}) -> {self.type(result)}", result)
 
@@ -178,7 +178,7 @@ class Program:
         result = [l for l in left if l not in right or l in batch] + [l for l in right if l not in left]
         self.chance.shuffle(result)
         shape = [sizes[l] for l in result]
-        if count(shape) > 4096 or len(shape) > 5:
+        if count(shape) > 32 * max(self.sizes) ** 1.5 or len(shape) > 5:
             return None
         product = self.add(f'nn.contract {a[0]}, {b[0]} {{equation = "{"".join(left)},{"".join(right)}->{"".join(result)}"}} : '
                            f"({self.type(a[1])}, {self.type(b[1])}) -> {self.type(shape)}", shape)
@@ -191,10 +191,53 @@ class Program:
         name, shape, _ = self.pick(where=lambda s: len(s) > 0)
         return self.add(f"nn.{self.chance.choice(['softmax', 'log_softmax'])} {name} : ({self.type(shape)}) -> {self.type(shape)}", shape)
 
+    def norm(self):
+        name, shape, _ = self.pick(where=lambda s: len(s) > 0)
+        scale = self.pick(where=lambda s: s == (shape[-1],))
+        if not scale or shape[-1] < 3:
+            return None
+        result, n = self.type(shape), len(self.lines)
+        rows = self.type(shape[:-1])
+        if self.chance.random() < 0.5:
+            self.lines.append(f"    %v{n}, %rstd{n} = nn.rms_norm {name}, {scale[0]} {{epsilon = 1.0e-5 : f64}} : ({result}, {self.type([shape[-1]])}) -> ({result}, {rows})")
+        else:
+            self.lines.append(f"    %v{n}, %mean{n}, %rstd{n} = nn.layer_norm {name}, {scale[0]} {{epsilon = 1.0e-2 : f64}} : ({result}, {self.type([shape[-1]])}) -> ({result}, {rows}, {rows})")
+        self.values += [(f"%v{n}", tuple(shape), "f"), (f"%rstd{n}", tuple(shape[:-1]), "f")]
+        return self.values[-1]
+
+    def indices(self, limit: int) -> tuple[str, list[int], str]:
+        shape = [self.chance.choice([1, 2, 3, 7]) for _ in range(self.chance.randint(1, 2))]
+        listed = [self.chance.randrange(limit) for _ in range(count(shape))]
+        text = str(listed if len(shape) == 1 else [listed[i * shape[1]:(i + 1) * shape[1]] for i in range(shape[0])])
+        kind = f"tensor<{'x'.join(map(str, shape))}xi64>"
+        name = f"%i{len(self.lines)}"
+        self.lines.append(f"    {name} = arith.constant dense<{text}> : {kind}")
+        return name, shape, kind
+
+    def gather(self):
+        table, shape, _ = self.pick(where=lambda s: len(s) > 0)
+        name, sizes, kind = self.indices(shape[0])
+        result = [*sizes, *shape[1:]]
+        if count(result) > 32 * max(self.sizes) ** 1.5 or len(result) > 5:
+            return None
+        return self.add(f"nn.gather {table}, {name} : ({self.type(shape)}, {kind}) -> {self.type(result)}", result)
+
+    def scatter(self):
+        rows = self.chance.choice([1, 3, 8, 17])
+        name, sizes, kind = self.indices(rows)
+        updates = self.pick(where=lambda s: len(s) >= len(sizes) and list(s[:len(sizes)]) == sizes)
+        if not updates:
+            return None
+        result = [rows, *updates[1][len(sizes):]]
+        made = self.add(f"nn.scatter_add {name}, {updates[0]} : ({kind}, {self.type(updates[1])}) -> {self.type(result)}", result)
+        other = self.pick(where=lambda s: s == tuple(result))
+        return self.add(f"arith.addf {other[0]}, {made[0]} : {self.type(result)}", result) if self.chance.random() < 0.7 else made
+
     def grow(self, steps: int):
         made = 0
         ops = [self.unary, self.binary, self.binary, self.binary, self.compare, self.logic, self.select, self.constant, self.broadcast, self.reduce,
-               self.transpose, self.collapse, self.expand, self.slice, self.concat, self.contract, self.contract, self.softmax]
+               self.transpose, self.collapse, self.expand, self.slice, self.concat, self.contract, self.contract, self.softmax,
+               self.norm, self.gather, self.scatter]
         for _ in range(20 * steps):
             if self.chance.choice(ops)():
                 made += 1
@@ -236,10 +279,11 @@ def role(type_text: str, name: str, kind: str, more: str = "") -> str:
 def module(seed: str, folder: pathlib.Path) -> str:
     chance = random.Random(seed)
     element = chance.choice(["f32", "f32", "f32", "f64"])
+    sizes = SMALL if chance.random() < 0.75 else LARGE
     width = 4 if element == "f32" else 8
-    p = Program(chance, element)
-    shapes = [[chance.choice(SIZES) for _ in range(chance.randint(1, 3))] for _ in range(3)]
-    shapes = [shape if count(shape) <= 1024 else shape[:1] for shape in shapes]
+    p = Program(chance, element, sizes)
+    shapes = [[chance.choice(sizes) for _ in range(chance.randint(1, 3))] for _ in range(3)]
+    shapes = [shape if count(shape) <= 32 * max(sizes) else shape[:1] for shape in shapes]
     shapes += [list(chance.choice(shapes)), list(chance.choice(shapes))]
     names = [f"p{i}" for i in range(len(shapes))]
     values = np.random.default_rng(chance.randrange(2**31)).uniform(-1, 1, sum(map(count, shapes))).astype(np.float32 if element == "f32" else np.float64)
@@ -258,7 +302,7 @@ def module(seed: str, folder: pathlib.Path) -> str:
         return f"  func.func @{name}({listed}) -> ({', '.join(results)}) {{\n" + "\n".join(body) + f"\n    return {', '.join(returned)} : {types}\n  }}\n"
 
     def seeded(first: int) -> Program:
-        program = Program(chance, element)
+        program = Program(chance, element, sizes)
         program.values = [(f"%arg{first + i}", tuple(shape), "f") for i, shape in enumerate(shapes)]
         return program
 

@@ -41,12 +41,19 @@ std::string columnSum(int64_t rows, int64_t columns) {
   return "func.func private @k(%x: " + t + ") -> " + c + " {\n %0 = nn.reduce %x {kind = 0 : i32, dims = array<i64: 0>} : (" + t + ") -> " + c +
          "\n return %0 : " + c + "\n}";
 }
+/// The first result may take the place of %a, which the second one still needs.
+std::string crossed(const std::string &shape) {
+  std::string t = "tensor<" + shape + "f32>";
+  return "func.func private @k(%a: " + t + ", %b: " + t + ") -> (" + t + ", " + t + ") {\n %0 = math.absf %b : " + t + "\n %1 = arith.mulf %a, %0 : " +
+         t + "\n return %0, %1 : " + t + ", " + t + "\n}";
+}
 
 INSTANTIATE_TEST_SUITE_P(Fused, CpuKernels,
                          testing::Values(Case{"gelu_1", elementwise(3, 1)}, Case{"gelu_31", elementwise(5, 31)}, Case{"gelu_257", elementwise(40, 257)},
                                          Case{"layer_norm_72", layerNorm(31, 72)}, Case{"layer_norm_768", layerNorm(64, 768)},
                                          Case{"softmax_31", softmax(9, 31)}, Case{"softmax_257", softmax(33, 257)},
-                                         Case{"column_sum_72", columnSum(186, 72)}, Case{"column_sum_257", columnSum(1000, 257)}),
+                                         Case{"column_sum_72", columnSum(186, 72)}, Case{"column_sum_257", columnSum(1000, 257)},
+                                         Case{"crossed_scalars", crossed("")}, Case{"crossed_column", crossed("6x1x")}, Case{"crossed_rows", crossed("3x5x")}),
                          [](const auto &info) { return std::string(info.param.name); });
 
 } // namespace

@@ -55,3 +55,18 @@ func.func @sums(%x: tensor<8x4xf32>, %y: tensor<8x6xf32>, %g: tensor<4x6xf32> {t
   %1 = arith.addf %0, %q : tensor<4x6xf32>
   return %1 : tensor<4x6xf32>
 }
+
+// -----
+
+// A product reads memory, so a splat stays outside; an elementwise kernel takes it as a number.
+// CHECK-LABEL: func.func @splats
+//       CHECK:   %[[C:.+]] = arith.constant dense<2.500000e-01>
+//       CHECK:   %[[Y:.+]] = call @contract_{{.+}}(%arg0, %[[C]])
+//       CHECK:   call @mulf_{{[^,]+}}(%[[Y]])
+func.func @splats(%x: tensor<8x4xf32>) -> tensor<8x2xf32> {
+  %c = arith.constant dense<2.500000e-01> : tensor<4x2xf32>
+  %d = arith.constant dense<3.000000e+00> : tensor<8x2xf32>
+  %y = nn.contract %x, %c {equation = "mk,kn->mn"} : (tensor<8x4xf32>, tensor<4x2xf32>) -> tensor<8x2xf32>
+  %z = arith.mulf %y, %d : tensor<8x2xf32>
+  return %z : tensor<8x2xf32>
+}

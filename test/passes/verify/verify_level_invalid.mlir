@@ -15,3 +15,18 @@ func.func @g(%x: tensor<f32> {train.name = "x", train.role = "input"}) -> (tenso
   return %l : tensor<f32>
 }
 }
+
+// -----
+
+// Functions share state by name and role, so they must agree on its type.
+func.func @accumulate() -> (tensor<f64> {train.name = "weight", train.role = "accumulator"}) {
+  %0 = arith.constant dense<1.0> : tensor<f64>
+  return %0 : tensor<f64>
+}
+// expected-error @below {{state 'weight' is 'tensor<f32>' here, and 'tensor<f64>' in another function}}
+func.func @update(%w: tensor<f32> {train.name = "weight", train.role = "accumulator"}) -> (tensor<f32> {train.name = "loss", train.role = "output"}) {
+  return %w : tensor<f32>
+}
+func.func @evaluate() {
+  return
+}

@@ -113,7 +113,8 @@ Status saveLogits(Executor &executor, const std::vector<int64_t> &prompt, const 
   if (!used.ok())
     return used.status();
   Bytes bytes(executor.data(predict->logits), static_cast<size_t>(*used * predict->vocabulary) * sizeof(float));
-  return writeSafetensors(path, {{"logits", fb::DataType::F32, {*used, predict->vocabulary}, [=](std::vector<uint8_t> &) { return bytes; }}});
+  auto fetch = [=](std::vector<uint8_t> &) { return bytes; };
+  return writeSafetensors(path, {{"logits", fb::DataType::F32, {*used, predict->vocabulary}, fetch}});
 }
 
 Result<std::vector<int64_t>> parsePrompt(const std::string &prompt, uint64_t vocabulary) {

@@ -122,7 +122,9 @@ std::string Exporter::matchTensor(const onnx::Tensor &initializer, const runtime
   if (!type || !info.supported)
     return "has type " + info.typeName + " in the checkpoint, " + onnx::nameOf(initializer.type) + " in the model";
   auto aliases = roles.aliases.find(initializer.name);
-  tensors.push_back({initializer.name, aliases == roles.aliases.end() ? std::vector<std::string>() : aliases->second, *type, info.shape, bytes});
+  tensors.push_back({initializer.name, {}, *type, info.shape, bytes});
+  if (aliases != roles.aliases.end())
+    tensors.back().aliases = aliases->second;
   return "";
 }
 

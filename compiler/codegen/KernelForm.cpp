@@ -1,6 +1,6 @@
 //===- KernelForm.cpp - which generator a kernel function goes to -------------===//
 #include "compiler/codegen/KernelForm.h"
-#include "compiler/codegen/TeamEmitter.h"
+#include "compiler/codegen/fused/TeamEmitter.h"
 #include "compiler/codegen/attention/AttentionForm.h"
 #include "compiler/codegen/cpu/CpuTeam.h"
 #include "compiler/codegen/forms/Forms.h"

@@ -4,7 +4,7 @@
 
 #include "compiler/codegen/Code.h"
 #include "compiler/codegen/Kernels.h"
-#include "compiler/codegen/Team.h"
+#include "compiler/codegen/fused/Team.h"
 #include <memory>
 
 namespace llmc::codegen {

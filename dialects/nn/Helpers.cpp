@@ -59,6 +59,15 @@ Value reshape(OpBuilder &builder, Location loc, Value value, ArrayRef<int64_t> s
   return value;
 }
 
+Value throughReshapes(Value value) {
+  while (Operation *op = value.getDefiningOp()) {
+    if (!isa<tensor::CollapseShapeOp, tensor::ExpandShapeOp>(op))
+      break;
+    value = op->getOperand(0);
+  }
+  return value;
+}
+
 Value splat(OpBuilder &builder, Location loc, Type type, double value) {
   auto ranked = cast<RankedTensorType>(type);
   Type element = ranked.getElementType();

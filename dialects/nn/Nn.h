@@ -26,6 +26,8 @@ mlir::Value broadcastScalar(mlir::OpBuilder &builder, mlir::Location loc, mlir::
 /// Sums `value` to the shape that `dims` of a broadcast came from: the derivative of nn.broadcast.
 mlir::Value sumToBroadcastInput(mlir::OpBuilder &builder, mlir::Location loc, mlir::Value value, llvm::ArrayRef<int64_t> dims,
                                 mlir::RankedTensorType inputType);
+/// The value that `value` shows in another shape.
+mlir::Value throughReshapes(mlir::Value value);
 /// The type of `value` as a ranked tensor.
 inline mlir::RankedTensorType typeOf(mlir::Value value) { return llvm::cast<mlir::RankedTensorType>(value.getType()); }
 

@@ -27,25 +27,16 @@ namespace {
 
 //===-- Cross-entropy in other words -------------------------------------------------------===//
 
-Value throughReshapes(Value value) {
-  while (Operation *op = value.getDefiningOp()) {
-    if (!isa<tensor::CollapseShapeOp, tensor::ExpandShapeOp>(op))
-      break;
-    value = op->getOperand(0);
-  }
-  return value;
-}
-
 bool isLastDim(nn::ReduceOp op) {
   return op.getDims().size() == 1 && op.getDims()[0] == nn::typeOf(op.getInput()).getRank() - 1;
 }
 
 /// x, if `value` is the log-sum-exp of x over the last dimension, with the maximum taken out or not.
 Value logSumExpOf(Value value) {
-  value = throughReshapes(value);
+  value = nn::throughReshapes(value);
   auto sumOfExp = [](Value v) -> Value { // the argument of exp
-    auto log = throughReshapes(v).getDefiningOp<math::LogOp>();
-    auto sum = log ? throughReshapes(log.getOperand()).getDefiningOp<nn::ReduceOp>() : nullptr;
+    auto log = nn::throughReshapes(v).getDefiningOp<math::LogOp>();
+    auto sum = log ? nn::throughReshapes(log.getOperand()).getDefiningOp<nn::ReduceOp>() : nullptr;
     auto exp = sum ? sum.getInput().getDefiningOp<math::ExpOp>() : nullptr;
     return exp && sum.getKind() == nn::ReduceKind::Sum && isLastDim(sum) ? exp.getOperand() : Value();
   };
@@ -56,9 +47,9 @@ Value logSumExpOf(Value value) {
     eitherOrder(add, [&](Value log, Value top) {
       Value shifted = sumOfExp(log);
       auto sub = shifted ? shifted.getDefiningOp<arith::SubFOp>() : nullptr;
-      auto max = throughReshapes(top).getDefiningOp<nn::ReduceOp>();
+      auto max = nn::throughReshapes(top).getDefiningOp<nn::ReduceOp>();
       if (sub && max && max.getKind() == nn::ReduceKind::Max && isLastDim(max) && max.getInput() == sub.getLhs() &&
-          throughReshapes(spreadOf(sub.getRhs()).source) == max.getResult())
+          nn::throughReshapes(spreadOf(sub.getRhs()).source) == max.getResult())
         result = sub.getLhs();
       return static_cast<bool>(result);
     });
@@ -71,7 +62,7 @@ struct Picked {
 
 /// `from` [.., V] at [.., label], one per row.
 std::optional<Picked> pickedByLabel(Value value) {
-  auto gather = throughReshapes(value).getDefiningOp<nn::GatherAlongOp>();
+  auto gather = nn::throughReshapes(value).getDefiningOp<nn::GatherAlongOp>();
   if (!gather)
     return std::nullopt;
   RankedTensorType type = nn::typeOf(gather.getInput()), indices = nn::typeOf(gather.getIndices());
@@ -82,7 +73,7 @@ std::optional<Picked> pickedByLabel(Value value) {
 
 /// Logits and labels, if `value` has one entry -log softmax(logits)[label] per row, times `sign`.
 std::optional<Picked> negativeLogLikelihood(Value value, double sign) {
-  value = throughReshapes(value);
+  value = nn::throughReshapes(value);
   if (auto negative = value.getDefiningOp<arith::NegFOp>())
     return negativeLogLikelihood(negative.getOperand(), -sign);
   if (auto sub = value.getDefiningOp<arith::SubFOp>()) {
@@ -126,7 +117,7 @@ struct RecomposeCrossEntropy : OpRewritePattern<nn::ReduceOp> {
 struct DoubleNegation : OpRewritePattern<arith::NegFOp> {
   using OpRewritePattern::OpRewritePattern;
   LogicalResult matchAndRewrite(arith::NegFOp op, PatternRewriter &rewriter) const override {
-    auto inner = throughReshapes(op.getOperand()).getDefiningOp<arith::NegFOp>();
+    auto inner = nn::throughReshapes(op.getOperand()).getDefiningOp<arith::NegFOp>();
     if (!inner)
       return failure();
     rewriter.replaceOp(op, nn::reshape(rewriter, op.getLoc(), inner.getOperand(), nn::typeOf(op).getShape()));

@@ -32,18 +32,9 @@ Value rowStatistic(Value value, RankedTensorType type) {
   return llvm::is_contained(spread.dims, type.getRank() - 1) ? Value() : spread.source;
 }
 
-Value throughReshapes(Value value) {
-  while (Operation *op = value.getDefiningOp()) {
-    if (!isa<tensor::CollapseShapeOp, tensor::ExpandShapeOp>(op))
-      break;
-    value = op->getOperand(0);
-  }
-  return value;
-}
-
 /// x, if `value` is the mean of x over its last dimension.
 Value meanOf(Value value) {
-  value = throughReshapes(value);
+  value = nn::throughReshapes(value);
   auto lastDim = [](nn::ReduceOp op) {
     int64_t rank = nn::typeOf(op.getInput()).getRank();
     return op.getDims().size() == 1 && op.getDims()[0] == rank - 1;
@@ -55,7 +46,7 @@ Value meanOf(Value value) {
   if (!isa_and_nonnull<arith::DivFOp, arith::MulFOp>(op))
     return {};
   for (int i : {0, 1}) {
-    auto reduce = throughReshapes(op->getOperand(i)).getDefiningOp<nn::ReduceOp>();
+    auto reduce = nn::throughReshapes(op->getOperand(i)).getDefiningOp<nn::ReduceOp>();
     if (!reduce || reduce.getKind() != nn::ReduceKind::Sum || !lastDim(reduce))
       continue;
     double columns = static_cast<double>(nn::typeOf(reduce.getInput()).getShape().back());
@@ -82,7 +73,7 @@ struct Root {
 /// x and eps, if `value` is mean(x^2) + eps.
 std::optional<Root> meanSquare(Value value) {
   std::optional<Root> root;
-  value = throughReshapes(value);
+  value = nn::throughReshapes(value);
   if (auto add = value.getDefiningOp<arith::AddFOp>())
     eitherOrder(add, [&](Value mean, Value constant) {
       std::optional<double> epsilon = splatOf(constant);
@@ -96,7 +87,7 @@ std::optional<Root> meanSquare(Value value) {
 
 /// The same, if `value` is sqrt(mean(x^2) + eps).
 std::optional<Root> rootMeanSquare(Value value) {
-  value = throughReshapes(value);
+  value = nn::throughReshapes(value);
   if (auto root = value.getDefiningOp<math::SqrtOp>())
     return meanSquare(root.getOperand());
   if (auto power = value.getDefiningOp<math::PowFOp>(); power && isSplat(power.getRhs(), 0.5))
@@ -106,7 +97,7 @@ std::optional<Root> rootMeanSquare(Value value) {
 
 /// The same, if `value` is 1 / sqrt(mean(x^2) + eps).
 std::optional<Root> reciprocalRoot(Value value) {
-  value = throughReshapes(value);
+  value = nn::throughReshapes(value);
   if (auto root = value.getDefiningOp<math::RsqrtOp>())
     return meanSquare(root.getOperand());
   if (auto power = value.getDefiningOp<math::PowFOp>()) {

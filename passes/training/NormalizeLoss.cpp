@@ -16,22 +16,12 @@ using namespace llmc;
 
 namespace {
 
-/// Looks through reshapes of a single element.
-Value throughReshapes(Value value) {
-  while (Operation *op = value.getDefiningOp()) {
-    if (!isa<tensor::CollapseShapeOp, tensor::ExpandShapeOp>(op))
-      break;
-    value = op->getOperand(0);
-  }
-  return value;
-}
-
 /// Sum and weight, if `loss` is their quotient and both come from one cross-entropy.
 std::optional<std::pair<Value, Value>> crossEntropyParts(Value loss) {
-  auto quotient = throughReshapes(loss).getDefiningOp<arith::DivFOp>();
+  auto quotient = nn::throughReshapes(loss).getDefiningOp<arith::DivFOp>();
   if (!quotient)
     return std::nullopt;
-  Value sum = throughReshapes(quotient.getLhs()), weight = throughReshapes(quotient.getRhs());
+  Value sum = nn::throughReshapes(quotient.getLhs()), weight = nn::throughReshapes(quotient.getRhs());
   Operation *op = sum.getDefiningOp();
   if (!isa_and_nonnull<nn::CrossEntropyOp, nn::LinearCrossEntropyOp>(op) || sum != op->getResult(0) || weight != op->getResult(1))
     return std::nullopt;

@@ -1,6 +1,6 @@
 //===- Plan.cpp - block sizes, stages and scratch of an attention kernel ------===//
 #include "compiler/codegen/attention/Plan.h"
-#include "compiler/codegen/StagePlan.h"
+#include "compiler/codegen/fused/StagePlan.h"
 
 namespace llmc::codegen::attention {
 namespace {

@@ -1,10 +1,10 @@
 //===- CpuLowering.cpp - emitted code -> LLVM IR -> object file ---------------===//
 #include "compiler/codegen/cpu/CpuLowering.h"
+#include "compiler/codegen/OptimizeLlvm.h"
 #include "llvm/IR/LegacyPassManager.h"
 #include "llvm/IR/Verifier.h"
 #include "llvm/MC/MCSubtargetInfo.h"
 #include "llvm/MC/TargetRegistry.h"
-#include "llvm/Passes/PassBuilder.h"
 #include "llvm/Support/TargetSelect.h"
 #include "llvm/TargetParser/Host.h"
 #include "mlir/Conversion/ArithToLLVM/ArithToLLVM.h"
@@ -32,6 +32,9 @@
 using namespace mlir;
 
 namespace llmc::codegen {
+
+static constexpr llvm::StringLiteral kOptimizations =
+    "function(early-cse,instcombine<no-verify-fixpoint>,simplifycfg,loop-mssa(licm),instcombine<no-verify-fixpoint>)";
 
 std::string hostCpuLevel() {
   llvm::StringMap<bool> features = llvm::sys::getHostCPUFeatures();
@@ -94,23 +97,6 @@ llvm::Error CpuWorker::lower(ModuleOp module) {
   return llvm::Error::success();
 }
 
-static void optimize(llvm::Module &module, llvm::TargetMachine &machine) {
-  llvm::LoopAnalysisManager loops;
-  llvm::FunctionAnalysisManager functions;
-  llvm::CGSCCAnalysisManager graphs;
-  llvm::ModuleAnalysisManager modules;
-  llvm::PassBuilder builder(&machine);
-  builder.registerModuleAnalyses(modules);
-  builder.registerCGSCCAnalyses(graphs);
-  builder.registerFunctionAnalyses(functions);
-  builder.registerLoopAnalyses(loops);
-  builder.crossRegisterProxies(loops, functions, graphs, modules);
-  llvm::ModulePassManager passes;
-  llvm::cantFail(builder.parsePassPipeline(
-      passes, "function(early-cse,instcombine<no-verify-fixpoint>,simplifycfg,loop-mssa(licm),instcombine<no-verify-fixpoint>)"));
-  passes.run(module, modules);
-}
-
 llvm::Expected<llvm::SmallVector<char, 0>> CpuWorker::generate(const KernelForm &form) {
   if (!machine)
     return llvm::createStringError("LLVM has no target for this machine");
@@ -137,7 +123,7 @@ llvm::Expected<llvm::SmallVector<char, 0>> CpuWorker::generate(const KernelForm 
       function.addFnAttr("min-legal-vector-width", "512");
       function.setDoesNotThrow();
     }
-  optimize(*code, *machine);
+  optimizeLlvm(*code, *machine, kOptimizations);
   llvm::SmallVector<char, 0> object;
   llvm::raw_svector_ostream stream(object);
   llvm::legacy::PassManager passes;

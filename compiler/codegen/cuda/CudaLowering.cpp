@@ -1,5 +1,6 @@
 //===- CudaLowering.cpp - stages of GPU threads -> NVVM -> PTX ----------------===//
 #include "compiler/codegen/cuda/CudaLowering.h"
+#include "compiler/codegen/OptimizeLlvm.h"
 #include "mlir/Conversion/ArithToLLVM/ArithToLLVM.h"
 #include "mlir/Conversion/ControlFlowToLLVM/ControlFlowToLLVM.h"
 #include "mlir/Conversion/LLVMCommon/ConversionTarget.h"
@@ -25,7 +26,6 @@
 #include "llvm/IRReader/IRReader.h"
 #include "llvm/Linker/Linker.h"
 #include "llvm/MC/TargetRegistry.h"
-#include "llvm/Passes/PassBuilder.h"
 #include "llvm/Support/SourceMgr.h"
 #include "llvm/Support/TargetSelect.h"
 #include <mutex>
@@ -41,6 +41,9 @@ void LLVMInitializeNVPTXAsmPrinter();
 using namespace mlir;
 
 namespace llmc::codegen {
+
+static constexpr llvm::StringLiteral kOptimizations =
+    "default<O2>";
 
 static std::unique_ptr<llvm::TargetMachine> createMachine(StringRef arch) {
   static std::once_flag once;
@@ -115,20 +118,6 @@ llvm::Error CudaWorker::linkLibrary(llvm::Module &module) {
   return llvm::Error::success();
 }
 
-static void optimize(llvm::Module &module, llvm::TargetMachine &machine) {
-  llvm::LoopAnalysisManager loops;
-  llvm::FunctionAnalysisManager functions;
-  llvm::CGSCCAnalysisManager graphs;
-  llvm::ModuleAnalysisManager modules;
-  llvm::PassBuilder builder(&machine);
-  builder.registerModuleAnalyses(modules);
-  builder.registerCGSCCAnalyses(graphs);
-  builder.registerFunctionAnalyses(functions);
-  builder.registerLoopAnalyses(loops);
-  builder.crossRegisterProxies(loops, functions, graphs, modules);
-  builder.buildPerModuleDefaultPipeline(llvm::OptimizationLevel::O2).run(module, modules);
-}
-
 llvm::Expected<CudaKernel> CudaWorker::generate(const KernelForm &form) {
   if (!machine)
     return llvm::createStringError("LLVM has no target NVPTX here");
@@ -150,7 +139,7 @@ llvm::Expected<CudaKernel> CudaWorker::generate(const KernelForm &form) {
   if (callsLibrary)
     if (llvm::Error error = linkLibrary(*code))
       return error;
-  optimize(*code, *machine);
+  optimizeLlvm(*code, *machine, kOptimizations);
   llvm::SmallVector<char, 0> text;
   llvm::raw_svector_ostream stream(text);
   llvm::legacy::PassManager passes;

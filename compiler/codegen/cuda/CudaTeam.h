@@ -2,7 +2,7 @@
 #ifndef LLMC_COMPILER_CODEGEN_CUDA_CUDATEAM_H
 #define LLMC_COMPILER_CODEGEN_CUDA_CUDATEAM_H
 
-#include "compiler/codegen/Team.h"
+#include "compiler/codegen/fused/Team.h"
 
 namespace llmc::codegen {
 

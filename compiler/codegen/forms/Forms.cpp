@@ -1,7 +1,7 @@
 //===- Forms.cpp - what the generators of single ops share --------------------===//
 #include "compiler/codegen/forms/Forms.h"
-#include "compiler/codegen/GraphBuilder.h"
-#include "compiler/codegen/StagePlan.h"
+#include "compiler/codegen/fused/GraphBuilder.h"
+#include "compiler/codegen/fused/StagePlan.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 
 using namespace mlir;

@@ -67,22 +67,9 @@ llvm::Error ReduceForm::build(func::FuncOp function, nn::ReduceOp op) {
   int argument = argumentOf(op.getInput()), output = resultOf(function, op.getResult());
   if (argument < 0 || output < 0 || function.getNumResults() != 1 || !from.kind || *from.kind == ElementKind::I1)
     return llvm::createStringError("kernel " + kernel.name + ": `nn.reduce`: an argument of static shape and known element type expected");
-  switch (op.getKind()) {
-  case nn::ReduceKind::Mean:
+  kind = reductionOf(op.getKind());
+  if (op.getKind() == nn::ReduceKind::Mean)
     divisor = to.elements ? from.elements / to.elements : 1;
-    break;
-  case nn::ReduceKind::Sum:
-    break;
-  case nn::ReduceKind::Max:
-    kind = Reduction::Max;
-    break;
-  case nn::ReduceKind::Min:
-    kind = Reduction::Min;
-    break;
-  case nn::ReduceKind::Prod:
-    kind = Reduction::Prod;
-    break;
-  }
   runs = runsOf(input.getShape(), op.getDims());
   bool narrow = *from.kind == ElementKind::BF16 || *from.kind == ElementKind::F16;
   ElementKind between = narrow ? ElementKind::F32 : *from.kind;

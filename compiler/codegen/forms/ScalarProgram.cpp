@@ -1,6 +1,6 @@
 //===- ScalarProgram.cpp - arithmetic on rank-0 tensors -----------------------===//
 #include "compiler/codegen/forms/ScalarProgram.h"
-#include "compiler/codegen/GraphBuilder.h"
+#include "compiler/codegen/fused/GraphBuilder.h"
 #include <functional>
 #include <map>
 

@@ -3,7 +3,7 @@
 #define LLMC_COMPILER_CODEGEN_FORMS_SCALARPROGRAM_H
 
 #include "compiler/codegen/Kernels.h"
-#include "compiler/codegen/Team.h"
+#include "compiler/codegen/fused/Team.h"
 #include "llvm/ADT/DenseMap.h"
 
 namespace llmc::codegen {

@@ -1,9 +1,9 @@
 //===- TeamEmitter.h - code for the stages of a fused kernel ------------------*- C++ -*-===//
-#ifndef LLMC_COMPILER_CODEGEN_TEAMEMITTER_H
-#define LLMC_COMPILER_CODEGEN_TEAMEMITTER_H
+#ifndef LLMC_COMPILER_CODEGEN_FUSED_TEAMEMITTER_H
+#define LLMC_COMPILER_CODEGEN_FUSED_TEAMEMITTER_H
 
-#include "compiler/codegen/StagePlan.h"
-#include "compiler/codegen/Team.h"
+#include "compiler/codegen/fused/StagePlan.h"
+#include "compiler/codegen/fused/Team.h"
 
 namespace llmc::codegen {
 
@@ -13,4 +13,4 @@ void emitStage(const StagedKernel &kernel, size_t index, Team &team, Code &code,
 
 } // namespace llmc::codegen
 
-#endif // LLMC_COMPILER_CODEGEN_TEAMEMITTER_H
+#endif // LLMC_COMPILER_CODEGEN_FUSED_TEAMEMITTER_H

@@ -1,9 +1,9 @@
 //===- Team.h - who walks a row: one CPU thread, or the threads of a block ----*- C++ -*-===//
-#ifndef LLMC_COMPILER_CODEGEN_TEAM_H
-#define LLMC_COMPILER_CODEGEN_TEAM_H
+#ifndef LLMC_COMPILER_CODEGEN_FUSED_TEAM_H
+#define LLMC_COMPILER_CODEGEN_FUSED_TEAM_H
 
 #include "compiler/codegen/Code.h"
-#include "compiler/codegen/Graph.h"
+#include "compiler/codegen/fused/Graph.h"
 #include "mlir/IR/PatternMatch.h"
 
 namespace llmc::codegen {
@@ -66,4 +66,4 @@ public:
 
 } // namespace llmc::codegen
 
-#endif // LLMC_COMPILER_CODEGEN_TEAM_H
+#endif // LLMC_COMPILER_CODEGEN_FUSED_TEAM_H

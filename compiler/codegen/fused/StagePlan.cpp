@@ -7,7 +7,7 @@
 //   5. the partition into blocks depends on the shape only.
 //
 //===----------------------------------------------------------------------===//
-#include "compiler/codegen/StagePlan.h"
+#include "compiler/codegen/fused/StagePlan.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/SmallBitVector.h"
 #include <map>

@@ -5,10 +5,10 @@
 // partial sums per block in scratch memory, which any later stage adds up in the order of the blocks.
 //
 //===----------------------------------------------------------------------===//
-#ifndef LLMC_COMPILER_CODEGEN_STAGEPLAN_H
-#define LLMC_COMPILER_CODEGEN_STAGEPLAN_H
+#ifndef LLMC_COMPILER_CODEGEN_FUSED_STAGEPLAN_H
+#define LLMC_COMPILER_CODEGEN_FUSED_STAGEPLAN_H
 
-#include "compiler/codegen/Graph.h"
+#include "compiler/codegen/fused/Graph.h"
 #include "compiler/codegen/Kernels.h"
 #include <set>
 
@@ -71,4 +71,4 @@ llvm::Expected<StagedKernel> planStages(Graph graph);
 
 } // namespace llmc::codegen
 
-#endif // LLMC_COMPILER_CODEGEN_STAGEPLAN_H
+#endif // LLMC_COMPILER_CODEGEN_FUSED_STAGEPLAN_H

@@ -1,8 +1,8 @@
 //===- GraphBuilder.h - from tensor ops to expressions over atoms -------------*- C++ -*-===//
-#ifndef LLMC_COMPILER_CODEGEN_GRAPHBUILDER_H
-#define LLMC_COMPILER_CODEGEN_GRAPHBUILDER_H
+#ifndef LLMC_COMPILER_CODEGEN_FUSED_GRAPHBUILDER_H
+#define LLMC_COMPILER_CODEGEN_FUSED_GRAPHBUILDER_H
 
-#include "compiler/codegen/Graph.h"
+#include "compiler/codegen/fused/Graph.h"
 #include "dialects/nn/Nn.h"
 #include "llvm/ADT/DenseMap.h"
 #include <memory>
@@ -113,4 +113,4 @@ bool buildComposite(GraphBuilder &builder, mlir::Operation *op);
 
 } // namespace llmc::codegen
 
-#endif // LLMC_COMPILER_CODEGEN_GRAPHBUILDER_H
+#endif // LLMC_COMPILER_CODEGEN_FUSED_GRAPHBUILDER_H

@@ -4,8 +4,8 @@
 // atoms; a reshape that splits a dimension splits its atom. What remains are the loops of the kernel.
 //
 //===----------------------------------------------------------------------===//
-#ifndef LLMC_COMPILER_CODEGEN_ATOMS_H
-#define LLMC_COMPILER_CODEGEN_ATOMS_H
+#ifndef LLMC_COMPILER_CODEGEN_FUSED_ATOMS_H
+#define LLMC_COMPILER_CODEGEN_FUSED_ATOMS_H
 
 #include "llvm/ADT/ArrayRef.h"
 #include "llvm/ADT/SmallVector.h"
@@ -48,4 +48,4 @@ private:
 
 } // namespace llmc::codegen
 
-#endif // LLMC_COMPILER_CODEGEN_ATOMS_H
+#endif // LLMC_COMPILER_CODEGEN_FUSED_ATOMS_H

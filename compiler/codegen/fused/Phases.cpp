@@ -4,7 +4,7 @@
 // the operands, which are in the cache by then, except those that were stored and those that are costly.
 //
 //===----------------------------------------------------------------------===//
-#include "compiler/codegen/StagePlan.h"
+#include "compiler/codegen/fused/StagePlan.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringSwitch.h"
 #include <map>

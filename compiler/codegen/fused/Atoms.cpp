@@ -1,5 +1,5 @@
 //===- Atoms.cpp - the iteration dimensions that tensors of a kernel share ---===//
-#include "compiler/codegen/Atoms.h"
+#include "compiler/codegen/fused/Atoms.h"
 #include <cassert>
 
 namespace llmc::codegen {

@@ -1,5 +1,5 @@
 //===- GraphOps.cpp - arith, math, tensor and structural nn ops as expressions ===//
-#include "compiler/codegen/GraphBuilder.h"
+#include "compiler/codegen/fused/GraphBuilder.h"
 #include "llvm/ADT/TypeSwitch.h"
 
 using namespace mlir;
@@ -95,24 +95,24 @@ void GraphBuilder::buildBroadcast(nn::BroadcastOp op) {
   set(op.getResult(), {source.node, dims});
 }
 
-void GraphBuilder::buildReduce(nn::ReduceOp op) {
-  Expr source = use(op.getInput());
-  Reduction kind = Reduction::Sum;
-  switch (op.getKind()) {
+Reduction reductionOf(nn::ReduceKind kind) {
+  switch (kind) {
   case nn::ReduceKind::Sum:
   case nn::ReduceKind::Mean:
     break;
   case nn::ReduceKind::Max:
-    kind = Reduction::Max;
-    break;
+    return Reduction::Max;
   case nn::ReduceKind::Min:
-    kind = Reduction::Min;
-    break;
+    return Reduction::Min;
   case nn::ReduceKind::Prod:
-    kind = Reduction::Prod;
-    break;
+    return Reduction::Prod;
   }
-  Expr result = reduce(kind, source, op.getDims());
+  return Reduction::Sum;
+}
+
+void GraphBuilder::buildReduce(nn::ReduceOp op) {
+  Expr source = use(op.getInput());
+  Expr result = reduce(reductionOf(op.getKind()), source, op.getDims());
   if (op.getKind() == nn::ReduceKind::Mean) {
     auto type = cast<RankedTensorType>(op.getInput().getType());
     double count = 1;

@@ -5,11 +5,12 @@
 // be generated in another context on another thread.
 //
 //===----------------------------------------------------------------------===//
-#ifndef LLMC_COMPILER_CODEGEN_GRAPH_H
-#define LLMC_COMPILER_CODEGEN_GRAPH_H
+#ifndef LLMC_COMPILER_CODEGEN_FUSED_GRAPH_H
+#define LLMC_COMPILER_CODEGEN_FUSED_GRAPH_H
 
-#include "compiler/codegen/Atoms.h"
+#include "compiler/codegen/fused/Atoms.h"
 #include "compiler/codegen/ElementKind.h"
+#include "dialects/nn/Nn.h"
 #include "llvm/Support/Error.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include <string>
@@ -19,6 +20,8 @@ namespace llmc::codegen {
 
 using NodeId = int;
 enum class Reduction { Sum, Max, Min, Prod };
+/// How the elements are combined; a mean is a sum that is divided later.
+Reduction reductionOf(nn::ReduceKind kind);
 
 /// A data-dependent part of an address: stride * clamp(value of `index`, 0, size - 1), negative values counting from `size`
 /// on if `wrap`.
@@ -76,4 +79,4 @@ llvm::Expected<Graph> buildGraph(mlir::func::FuncOp function);
 
 } // namespace llmc::codegen
 
-#endif // LLMC_COMPILER_CODEGEN_GRAPH_H
+#endif // LLMC_COMPILER_CODEGEN_FUSED_GRAPH_H

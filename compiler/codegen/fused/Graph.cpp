@@ -1,5 +1,5 @@
 //===- Graph.cpp - expressions over atoms: values, nodes, clean-up -----------===//
-#include "compiler/codegen/GraphBuilder.h"
+#include "compiler/codegen/fused/GraphBuilder.h"
 #include "llvm/ADT/STLExtras.h"
 
 using namespace mlir;

@@ -6,7 +6,7 @@
 //       the finished row reductions are scalars of the row from here on
 //
 //===----------------------------------------------------------------------===//
-#include "compiler/codegen/TeamEmitter.h"
+#include "compiler/codegen/fused/TeamEmitter.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include <map>
 #include <numeric>

@@ -1,5 +1,5 @@
 //===- Team.cpp - what all teams share ----------------------------------------===//
-#include "compiler/codegen/Team.h"
+#include "compiler/codegen/fused/Team.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/Math/Transforms/Passes.h"
 #include <limits>

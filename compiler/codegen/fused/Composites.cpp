@@ -3,7 +3,7 @@
 // The formula of each op stands in its description in dialects/nn; here it is written over (rows, last dimension).
 //
 //===----------------------------------------------------------------------===//
-#include "compiler/codegen/GraphBuilder.h"
+#include "compiler/codegen/fused/GraphBuilder.h"
 #include "llvm/ADT/TypeSwitch.h"
 #include <cmath>
 

@@ -1,6 +1,9 @@
 //===- Device.cpp - what a device can do ---------------------------------------===//
 #include "compiler/devices/Device.h"
+#include "llvm/ADT/StringMap.h"
+#include "llvm/TargetParser/Host.h"
 #include <algorithm>
+#include <string>
 
 namespace llmc::devices {
 
@@ -15,7 +18,14 @@ const Entry kProcessors[] = {
 } // namespace
 
 Device cpuDevice(llvm::StringRef cpu, unsigned cores) {
-  const Entry *entry = std::find_if(std::begin(kProcessors), std::end(kProcessors), [&](const Entry &e) { return cpu == e.cpu; });
+  llvm::StringMap<bool> features = llvm::sys::getHostCPUFeatures();
+  std::string name = (cpu + (features.lookup("amx-bf16") ? "+amx" : "")).str();
+  auto find = [](llvm::StringRef cpu) {
+    return std::find_if(std::begin(kProcessors), std::end(kProcessors), [&](const Entry &e) { return cpu == e.cpu; });
+  };
+  const Entry *entry = find(name);
+  if (entry == std::end(kProcessors))
+    entry = find(cpu);
   if (entry == std::end(kProcessors))
     entry = std::end(kProcessors) - 1;
   double count = std::max(1u, cores);

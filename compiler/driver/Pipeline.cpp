@@ -22,6 +22,7 @@
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/ToolOutputFile.h"
+#include <thread>
 
 using namespace mlir;
 
@@ -127,7 +128,7 @@ void buildLevel(OpPassManager &pm, Level level) {
     pm.addPass(lowering::createLoweringOrderSums()); // after transposes of products are final, before kernels are cut
     pm.addPass(lowering::createLoweringOutlineKernels());
     pm.addPass(codegen::createCodegenDescribeKernels()); // may split kernels
-    pm.addPass(lowering::createLoweringSelectLibrary());
+    pm.addPass(lowering::createLoweringSelectLibrary({.cores = std::max(1u, std::thread::hardware_concurrency())}));
     break;
   case Level::Plan:
     pm.addPass(scheduling::createSchedulingAssignBuffers());

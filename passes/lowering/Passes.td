@@ -26,6 +26,7 @@ def LoweringSelectLibrary : Pass<"lowering-select-library", "::mlir::ModuleOp"> 
     Input:  func.func private @contract_9(%a, %b) { nn.contract %a, %b {equation = "btk,nk->btn"} }
     Output: the same with {plan.gemm = {m = 512, n = 768, k = 64, a_row = 64, a_column = 1, b_row = 1, b_column = 64, ...}}
   }];
+  let options = [Option<"cores", "cores", "int64_t", "4", "cores that share a contraction's tiles">];
   let dependentDialects = ["::llmc::plan::PlanDialect", "::llmc::nn::NnDialect"];
 }
 
@@ -63,7 +64,7 @@ def LoweringExpandLoss : Pass<"lowering-expand-loss", "::mlir::ModuleOp"> {
     Output: for each chunk: %xs = tensor.extract_slice %x   %l = nn.contract %xs, %w   nn.cross_entropy %l, %ls
             %dl = nn.cross_entropy_backward %l, ...   %dx = nn.contract %dl, %w   %dw = arith.addf %dw, (nn.contract %dl, %xs)
   }];
-  let options = [Option<"chunkBytes", "chunk-bytes", "int64_t", "67108864", "most bytes of logits alive at once">];
+  let options = [Option<"chunkBytes", "chunk-bytes", "int64_t", "134217728", "most bytes of logits alive at once">];
   let dependentDialects = ["::llmc::nn::NnDialect", "::mlir::arith::ArithDialect", "::mlir::tensor::TensorDialect"];
 }
 

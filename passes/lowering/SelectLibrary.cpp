@@ -16,15 +16,15 @@ using namespace llmc::analysis;
 
 namespace {
 
-// Tiles that reach the library's own speed on one core for the shapes of transformers; smaller ones only to have work for
-// several threads.
-constexpr int64_t kTileRows = 512, kTileColumns = 384, kWantedTiles = 8, kSmallestTile = 64;
+// Tiles that reach the library's own speed on one core for the shapes of transformers; smaller ones only to have work for all
+// cores. Two per core, since cores are seldom equally fast.
+constexpr int64_t kTileRows = 384, kTileColumns = 384, kTilesPerCore = 2, kSmallestTile = 64;
 
-/// Tile sizes for an m x n result with `batches` matrices.
-std::pair<int64_t, int64_t> tilesOf(int64_t m, int64_t n, int64_t batches) {
+/// Tile sizes for an m x n result with `batches` matrices, at least `wanted` tiles where they do not become too small.
+std::pair<int64_t, int64_t> tilesOf(int64_t m, int64_t n, int64_t batches, int64_t wanted) {
   auto up = [](int64_t a, int64_t b) { return (a + b - 1) / b; };
   int64_t rows = std::min(m, kTileRows), columns = std::min(n, kTileColumns);
-  while (batches * up(m, rows) * up(n, columns) < kWantedTiles && std::max(rows, columns) > kSmallestTile) {
+  while (batches * up(m, rows) * up(n, columns) < wanted && std::max(rows, columns) > kSmallestTile) {
     int64_t &larger = rows >= columns ? rows : columns;
     larger = up(up(larger, 2), 16) * 16;
   }
@@ -38,6 +38,8 @@ Value throughViews(Value value) {
 }
 
 struct SelectLibrary : lowering::impl::LoweringSelectLibraryBase<SelectLibrary> {
+  using LoweringSelectLibraryBase::LoweringSelectLibraryBase;
+
   void runOnOperation() override {
     for (auto function : getOperation().getOps<func::FuncOp>()) {
       auto kind = function->getAttrOfType<StringAttr>(plan::kKernel);
@@ -56,7 +58,7 @@ struct SelectLibrary : lowering::impl::LoweringSelectLibraryBase<SelectLibrary> 
     int64_t batches = 1;
     for (int64_t size : form->batch)
       batches *= size;
-    auto [tileM, tileN] = tilesOf(form->m, form->n, batches);
+    auto [tileM, tileN] = tilesOf(form->m, form->n, batches, kTilesPerCore * cores);
     // Which argument is A, which B.
     auto indexOf = [&](Value v) { return cast<BlockArgument>(v).getArgNumber(); };
     SmallVector<NamedAttribute> fields;

@@ -30,8 +30,9 @@ struct InstructionTime {
 class Executor {
 public:
   /// The pool must have been made with GemmLibrary::initializeThread as its start function, and must outlive the executor.
-  /// Errors: PlanRefused (kernels), DoesNotFit.
-  static Result<std::unique_ptr<Executor>> create(std::shared_ptr<PlanFile> plan, uint32_t rank, ThreadPool &pool);
+  /// `matrixUnits`: see GemmLibrary. Errors: PlanRefused (kernels), DoesNotFit.
+  static Result<std::unique_ptr<Executor>> create(std::shared_ptr<PlanFile> plan, uint32_t rank, ThreadPool &pool,
+                                                  bool matrixUnits = true);
 
   const PlanFile &file() const { return *planFile; }
   const fb::Plan &plan() const { return planFile->plan(); }

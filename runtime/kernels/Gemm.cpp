@@ -1,12 +1,13 @@
 //===- Gemm.cpp - contractions in fixed tiles -----------------------------===//
 //
 // Tiles at the right and lower edge are smaller, so a contraction has up to four tile shapes, each with its primitive.
-// oneDNN takes strided matrices, bias as a descriptor, beta and activations as post-operations. Where it would fall back to
+// f32 without an activation goes to matrix units where the processor has them; f64 to plain loops. oneDNN takes strided matrices, bias as a descriptor, beta and activations as post-operations. Where it would fall back to
 // its reference code, the plain loops here take over.
 //
 //===----------------------------------------------------------------------===//
 #include "runtime/kernels/Gemm.h"
 #include "runtime/kernels/PlainGemm.h"
+#include "runtime/kernels/SplitProduct.h"
 #include <algorithm>
 #include <cstring>
 #include <dnnl.hpp>
@@ -44,6 +45,10 @@ struct Shared {
   std::vector<dnnl::stream> streams;
   std::vector<std::vector<uint8_t>> scratch; // per thread, 64 bytes more than needed
 
+  void reserveScratch(size_t bytes) {
+    for (std::vector<uint8_t> &each : scratch)
+      each.resize(std::max(each.size(), bytes + 64));
+  }
   void *scratchOf(unsigned thread) {
     uintptr_t address = reinterpret_cast<uintptr_t>(scratch[thread].data());
     return reinterpret_cast<void *>((address + 63) / 64 * 64);
@@ -105,6 +110,10 @@ struct Grid {
             gemm.c_row()};
   }
 };
+
+TileShape wholeShape(const fb::Gemm &gemm) {
+  return {gemm.m(), gemm.n(), gemm.k(), gemm.a_row(), gemm.a_column(), gemm.b_row(), gemm.b_column(), gemm.c_row()};
+}
 
 class LibraryGemm : public Gemm {
 public:
@@ -169,9 +178,37 @@ private:
   mutable std::vector<std::vector<T>> rows;
 };
 
-class OneDnnLibrary : public GemmLibrary {
+/// On matrix units.
+class SplitGemm : public Gemm {
 public:
-  explicit OneDnnLibrary(unsigned threads) {
+  SplitGemm(const fb::Gemm &gemm, const GemmOperands &operands, Shared &shared)
+      : grid(gemm), beta(gemm.beta()), operands(operands), shared(shared) {
+    for (int i = 0; i < 4; ++i)
+      shapes[i] = grid.shape(gemm, i & 2, i & 1);
+    shared.reserveScratch(splitProductScratch(grid.tileM, grid.tileN));
+  }
+  int64_t tiles() const override { return grid.tilesM * grid.tilesN * grid.batches; }
+  const char *implementation() const override { return "amx:bf16x6"; }
+  bool runTile(int64_t tile, unsigned thread) const override {
+    Grid::Place place = grid.place(tile);
+    const float *bias = operands.bias ? static_cast<const float *>(operands.bias) + place.bias : nullptr;
+    splitProduct(shapes[place.lastM * 2 + place.lastN], static_cast<const float *>(operands.a) + place.a,
+                 static_cast<const float *>(operands.b) + place.b, static_cast<float *>(operands.c) + place.c, bias, beta,
+                 shared.scratchOf(thread));
+    return true;
+  }
+
+private:
+  Grid grid;
+  float beta;
+  TileShape shapes[4];
+  GemmOperands operands;
+  Shared &shared;
+};
+
+class Library : public GemmLibrary {
+public:
+  Library(unsigned threads, bool matrixUnits) : matrixUnits(matrixUnits && hasMatrixUnits()) {
     for (unsigned i = 0; i < threads; ++i)
       shared.streams.emplace_back(shared.engine);
     shared.scratch.resize(threads);
@@ -181,6 +218,8 @@ public:
     unsigned threads = static_cast<unsigned>(shared.streams.size());
     if (gemm.type() == fb::DataType::F64)
       return std::unique_ptr<Gemm>(new LoopGemm<double>(gemm, operands, threads));
+    if (matrixUnits && gemm.activation() == fb::Activation::None && suitsMatrixUnits(wholeShape(gemm)))
+      return std::unique_ptr<Gemm>(new SplitGemm(gemm, operands, shared));
     auto result = std::make_unique<LibraryGemm>(gemm, operands, shared);
     for (int i = 0; i < 4; ++i) {
       Key key{result->grid.shape(gemm, i & 2, i & 1), gemm.beta(), gemm.has_bias(), gemm.activation()};
@@ -234,8 +273,7 @@ private:
     result->matmul = dnnl::matmul(primitive);
     result->name = primitive.impl_info_str();
     result->scratchBytes = primitive.scratchpad_desc().get_size();
-    for (std::vector<uint8_t> &scratch : shared.scratch)
-      scratch.resize(std::max(scratch.size(), result->scratchBytes + 64));
+    shared.reserveScratch(result->scratchBytes);
     for (size_t i = 0; i < shared.streams.size(); ++i) {
       Primitive::PerThread local;
       local.a = memory(a, shared.engine, nullptr);
@@ -254,13 +292,14 @@ private:
     return result;
   }
 
+  bool matrixUnits;
   Shared shared;
   std::map<Key, std::unique_ptr<Primitive>> primitives;
 };
 
 } // namespace
 
-Result<std::unique_ptr<GemmLibrary>> GemmLibrary::create(unsigned threads) {
+Result<std::unique_ptr<GemmLibrary>> GemmLibrary::create(unsigned threads, bool matrixUnits) {
   // The fixed rule: the widest instruction set, whatever the environment says. Fails once a primitive exists, which then
   // was made under the same rule.
   static std::once_flag once;
@@ -270,7 +309,7 @@ Result<std::unique_ptr<GemmLibrary>> GemmLibrary::create(unsigned threads) {
     dnnl_set_jit_dump(0);
   });
   initializeThread();
-  return std::unique_ptr<GemmLibrary>(new OneDnnLibrary(threads));
+  return std::unique_ptr<GemmLibrary>(new Library(threads, matrixUnits));
 }
 
 void GemmLibrary::initializeThread() { omp_set_num_threads(1); }

@@ -1,8 +1,9 @@
 //===- Gemm.h - contractions in fixed tiles ---------------------*- C++ -*-===//
 //
-// A contraction is cut into the tiles that the plan names, whatever the number of threads. Each tile is one single-threaded
-// oneDNN call with an instruction set chosen by a fixed rule (the widest that processor and library know), so that a
-// machine gives the same bits for any number of threads. Primitives are made once, at load; equal ones are shared.
+// A contraction is cut into the tiles that the plan names, whatever the number of threads. On processors with matrix units a
+// tile is one call of splitProduct; elsewhere, and for what that leaves out, one single-threaded oneDNN call with an
+// instruction set chosen by a fixed rule (the widest that processor and library know). So a machine gives the same bits for
+// any number of threads. Primitives are made once, at load; equal ones are shared.
 //
 //===----------------------------------------------------------------------===//
 #ifndef LLMC_RUNTIME_KERNELS_GEMM_H
@@ -39,7 +40,8 @@ public:
 /// Makes contractions and owns what they share: primitives, and streams and scratch memory per thread.
 class GemmLibrary {
 public:
-  static Result<std::unique_ptr<GemmLibrary>> create(unsigned threads);
+  /// `matrixUnits` false: vector units alone, also where the processor has more.
+  static Result<std::unique_ptr<GemmLibrary>> create(unsigned threads, bool matrixUnits = true);
   virtual ~GemmLibrary() = default;
   /// `gemm` must have passed the validator. The library must outlive the result.
   virtual Result<std::unique_ptr<Gemm>> bind(const fb::Gemm &gemm, const GemmOperands &operands) = 0;

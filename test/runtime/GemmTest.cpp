@@ -2,6 +2,7 @@
 #include "runtime/executor/ThreadPool.h"
 #include "runtime/kernels/Gemm.h"
 #include "runtime/kernels/PlainGemm.h"
+#include "runtime/kernels/SplitProduct.h"
 #include <cmath>
 #include <cstring>
 #include <gtest/gtest.h>
@@ -29,8 +30,10 @@ template <typename T> std::vector<T> random(size_t count, unsigned seed) {
   return values;
 }
 
+enum class By { Loops, Library, VectorUnits };
+
 /// The result of `p` with `threads` threads: batch of two over A and C, B shared.
-template <typename T> std::vector<T> compute(const Problem &p, unsigned threads, bool plain) {
+template <typename T> std::vector<T> compute(const Problem &p, unsigned threads, By by) {
   fb::GemmT gemm;
   gemm.type = gemm.output_type = sizeof(T) == 8 ? fb::DataType::F64 : fb::DataType::F32;
   gemm.m = p.m, gemm.n = p.n, gemm.k = p.k, gemm.tile_m = p.tileM, gemm.tile_n = p.tileN;
@@ -42,7 +45,7 @@ template <typename T> std::vector<T> compute(const Problem &p, unsigned threads,
   gemm.batch = {2}, gemm.a_batch = {sizeA}, gemm.b_batch = {0}, gemm.c_batch = {sizeC};
   std::vector<T> a = random<T>(2 * sizeA, 1), b = random<T>((std::max(p.n, p.k) + p.pad) * std::max(p.n, p.k), 2);
   std::vector<T> c = random<T>(2 * sizeC, 3), bias = random<T>(p.n, 4);
-  if (plain) {
+  if (by == By::Loops) {
     TileShape shape{p.m, p.n, p.k, gemm.a_row, gemm.a_column, gemm.b_row, gemm.b_column, gemm.c_row};
     std::vector<T> row(p.n);
     for (int64_t i = 0; i < 2; ++i)
@@ -53,7 +56,7 @@ template <typename T> std::vector<T> compute(const Problem &p, unsigned threads,
   flatbuffers::FlatBufferBuilder builder;
   builder.Finish(fb::Gemm::Pack(builder, &gemm));
   ThreadPool pool(threads, GemmLibrary::initializeThread);
-  auto library = GemmLibrary::create(threads);
+  auto library = GemmLibrary::create(threads, by == By::Library);
   auto bound = (*library)->bind(*flatbuffers::GetRoot<fb::Gemm>(builder.GetBufferPointer()),
                                 {a.data(), b.data(), c.data(), p.bias ? bias.data() : nullptr});
   EXPECT_TRUE(bound.ok());
@@ -61,8 +64,8 @@ template <typename T> std::vector<T> compute(const Problem &p, unsigned threads,
   return c;
 }
 
-template <typename T> void check(const Problem &p, double tolerance) {
-  std::vector<T> expected = compute<T>(p, 1, true), one = compute<T>(p, 1, false);
+template <typename T> void check(const Problem &p, double tolerance, By by) {
+  std::vector<T> expected = compute<T>(p, 1, By::Loops), one = compute<T>(p, 1, by);
   double largest = 0, difference = 0;
   for (size_t i = 0; i < expected.size(); ++i) {
     largest = std::max(largest, std::fabs(static_cast<double>(expected[i])));
@@ -70,7 +73,12 @@ template <typename T> void check(const Problem &p, double tolerance) {
   }
   EXPECT_LT(difference, tolerance * largest) << p.m << "x" << p.n << "x" << p.k << " A" << p.transposeA << " B" << p.transposeB;
   for (unsigned threads : {2u, 4u})
-    EXPECT_EQ(std::memcmp(one.data(), compute<T>(p, threads, false).data(), one.size() * sizeof(T)), 0) << threads;
+    EXPECT_EQ(std::memcmp(one.data(), compute<T>(p, threads, by).data(), one.size() * sizeof(T)), 0) << threads;
+}
+
+template <typename T> void check(const Problem &p, double tolerance) {
+  for (By by : {By::Library, By::VectorUnits})
+    check<T>(p, tolerance, by);
 }
 
 TEST(Gemm, AllLayoutsAndOddSizes) {
@@ -78,7 +86,8 @@ TEST(Gemm, AllLayoutsAndOddSizes) {
     int64_t m, n, k, tileM, tileN;
   };
   for (Size s : {Size{1, 1, 1, 4, 4}, Size{7, 5, 3, 4, 2}, Size{33, 65, 17, 16, 32}, Size{128, 1, 40, 64, 64},
-                 Size{1, 100, 257, 8, 48}, Size{97, 130, 300, 64, 64}})
+                 Size{1, 100, 257, 8, 48}, Size{97, 130, 300, 64, 64},
+                 Size{530, 540, 130, 530, 540}, Size{48, 16, 31, 48, 16}})
     for (int layout = 0; layout < 4; ++layout)
       for (int64_t pad : {0, 3})
         check<float>({s.m, s.n, s.k, s.tileM, s.tileN, (layout & 1) != 0, (layout & 2) != 0, 0, false, fb::Activation::None, pad}, 2e-6);
@@ -92,6 +101,56 @@ TEST(Gemm, BetaBiasActivation) {
     for (fb::Activation activation : {fb::Activation::GeluTanh, fb::Activation::GeluErf, fb::Activation::Relu, fb::Activation::Silu})
       check<float>({70, 90, 50, 32, 48, ta, tb, 0.0f, true, activation}, 4e-6);
   }
+}
+
+/// Against exact sums: splitting must not cost accuracy, also where the operands' magnitudes differ widely.
+TEST(Gemm, MatrixUnitsAreAsAccurateAsF32) {
+  if (!hasMatrixUnits())
+    GTEST_SKIP() << "this processor has no matrix units";
+  std::mt19937 engine(7);
+  std::normal_distribution<float> normal;
+  for (double spread : {0.0, 3.0})
+    for (int64_t k : {32, 768, 3000}) {
+      constexpr int64_t m = 64, n = 96;
+      std::vector<float> a(m * k), b(k * n), c(m * n);
+      for (auto *values : {&a, &b})
+        for (float &value : *values)
+          value = static_cast<float>(normal(engine) * std::exp(spread * normal(engine)));
+      std::vector<char> scratch(splitProductScratch(m, n) + 64);
+      char *aligned = scratch.data() + (64 - reinterpret_cast<uintptr_t>(scratch.data()) % 64) % 64;
+      TileShape shape{m, n, k, k, 1, n, 1, n};
+      ASSERT_TRUE(suitsMatrixUnits(shape));
+      splitProduct(shape, a.data(), b.data(), c.data(), nullptr, 0.0f, aligned);
+      double split = 0, chain = 0;
+      for (int64_t i = 0; i < m; ++i)
+        for (int64_t j = 0; j < n; ++j) {
+          double exact = 0, magnitude = 0;
+          float sum = 0;
+          for (int64_t l = 0; l < k; ++l) {
+            double term = static_cast<double>(a[i * k + l]) * static_cast<double>(b[l * n + j]);
+            exact += term;
+            magnitude += std::fabs(term);
+            sum += a[i * k + l] * b[l * n + j];
+          }
+          split += std::pow((static_cast<double>(c[i * n + j]) - exact) / magnitude, 2);
+          chain += std::pow((static_cast<double>(sum) - exact) / magnitude, 2);
+        }
+      EXPECT_LT(split, chain) << "k " << k << ", spread " << spread;
+    }
+}
+
+TEST(Gemm, MatrixUnitsKeepNotANumber) {
+  if (!hasMatrixUnits())
+    GTEST_SKIP() << "this processor has no matrix units";
+  constexpr int64_t size = 32;
+  std::vector<float> a(size * size, 1.0f), b = a, c = a;
+  a[5 * size + 3] = std::numeric_limits<float>::quiet_NaN();
+  a[9 * size + 3] = std::numeric_limits<float>::infinity();
+  std::vector<char> scratch(splitProductScratch(size, size) + 64);
+  char *aligned = scratch.data() + (64 - reinterpret_cast<uintptr_t>(scratch.data()) % 64) % 64;
+  splitProduct({size, size, size, size, 1, size, 1, size}, a.data(), b.data(), c.data(), nullptr, 0.0f, aligned);
+  for (int64_t i = 0; i < size; ++i)
+    EXPECT_EQ(std::isfinite(c[i * size + 7]), i != 5 && i != 9) << i;
 }
 
 TEST(Gemm, DoublePrecision) { check<double>({33, 20, 17, 16, 8, true, false, 1.0f, true}, 1e-14); }

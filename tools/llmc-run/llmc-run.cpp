@@ -19,6 +19,7 @@ struct Options {
   std::vector<std::string> settings;
   TrainingOptions training;
   unsigned threads = 0, ranks = 1;
+  bool noMatrixUnits = false;
   uint64_t generate = 0;
   double temperature = 0;
 };
@@ -83,6 +84,7 @@ void declare(CLI::App &app, Options &options) {
   app.add_option("--trace", options.trace, "write a Chrome trace of every instruction");
   app.add_option("--ranks", options.ranks, "ranks to run");
   app.add_option("--threads", options.threads, "threads (default: one per core)")->check(CLI::Range(1u, 1024u));
+  app.add_flag("--no-matrix-units", options.noMatrixUnits, "contractions on vector units alone");
   app.add_option("--set", options.settings, "NAME=VALUE: set a scalar of the plan, such as lr");
   app.add_option("--save-gradients", options.saveGradients, "STEP:FILE: write the gradients of that step");
   app.add_option("--prompt", options.prompt, "text to continue, or ids:1,2,3");
@@ -187,7 +189,7 @@ Status execute(Options &options) {
                                 " ranks; this runtime runs plans of one rank",
                             "compile for one rank");
   ThreadPool pool(options.threads ? options.threads : availableCores(), GemmLibrary::initializeThread);
-  auto executor = Executor::create(*plan, 0, pool);
+  auto executor = Executor::create(*plan, 0, pool, !options.noMatrixUnits);
   if (!executor.ok())
     return executor.status();
   Printer printer(nullptr);

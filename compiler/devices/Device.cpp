@@ -29,7 +29,8 @@ Device cpuDevice(llvm::StringRef cpu, unsigned cores) {
   if (entry == std::end(kProcessors))
     entry = std::end(kProcessors) - 1;
   double count = std::max(1u, cores);
-  return {entry->contractionFlopsPerCore * count, entry->vectorFlopsPerCore * count, entry->bandwidth, entry->launchSeconds};
+  return {entry->contractionFlopsPerCore * count, entry->vectorFlopsPerCore * count, entry->bandwidth,
+          entry->launchSeconds};
 }
 
 double forecastSeconds(const Device &device, bool isContraction, double flops, double bytes) {

@@ -15,8 +15,8 @@ struct Device {
   double launchSeconds = 0;    // of an instruction that does nothing
 };
 
-/// A processor with `cores` cores, by the instruction set of its kernels ("x86-64-v4", "x86-64-v3"). Contractions may use the
-/// matrix units of this machine besides.
+/// A processor with `cores` cores, by the instruction set of its kernels ("x86-64-v4", "x86-64-v3"). Contractions may
+/// use the matrix units of this machine besides.
 Device cpuDevice(llvm::StringRef cpu, unsigned cores);
 
 /// Seconds of work with these FLOPs and bytes: whichever limit is reached first, plus the launch (the roofline model of

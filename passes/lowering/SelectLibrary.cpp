@@ -16,8 +16,8 @@ using namespace llmc::analysis;
 
 namespace {
 
-// Tiles that reach the library's own speed on one core for the shapes of transformers; smaller ones only to have work for all
-// cores. Two per core, since cores are seldom equally fast.
+// Tiles that reach the library's own speed on one core for the shapes of transformers; smaller ones only to have work
+// for all cores. Two per core, since cores are seldom equally fast.
 constexpr int64_t kTileRows = 384, kTileColumns = 384, kTilesPerCore = 2, kSmallestTile = 64;
 
 /// Tile sizes for an m x n result with `batches` matrices, at least `wanted` tiles where they do not become too small.
@@ -52,7 +52,8 @@ struct SelectLibrary : lowering::impl::LoweringSelectLibraryBase<SelectLibrary> 
     auto op = *function.getOps<nn::ContractOp>().begin();
     std::optional<GemmForm> form = gemmFormOf(op);
     if (!form)
-      return op.emitError() << "contraction " << op.getEquation() << " is no strided matrix product; lowering-prepare-contractions "
+      return op.emitError() << "contraction " << op.getEquation()
+                            << " is no strided matrix product; lowering-prepare-contractions "
                             << "should have transposed its operands";
     Builder b(&getContext());
     int64_t batches = 1;
@@ -62,16 +63,23 @@ struct SelectLibrary : lowering::impl::LoweringSelectLibraryBase<SelectLibrary> 
     // Which argument is A, which B.
     auto indexOf = [&](Value v) { return cast<BlockArgument>(v).getArgNumber(); };
     SmallVector<NamedAttribute> fields;
-    auto set = [&](StringRef name, int64_t value) { fields.push_back(b.getNamedAttr(name, b.getI64IntegerAttr(value))); };
-    auto setList = [&](StringRef name, ArrayRef<int64_t> value) { fields.push_back(b.getNamedAttr(name, b.getDenseI64ArrayAttr(value))); };
+    auto set = [&](StringRef name, int64_t value) {
+      fields.push_back(b.getNamedAttr(name, b.getI64IntegerAttr(value)));
+    };
+    auto setList = [&](StringRef name, ArrayRef<int64_t> value) {
+      fields.push_back(b.getNamedAttr(name, b.getDenseI64ArrayAttr(value)));
+    };
     set("a", indexOf(form->swapped ? op.getRhs() : op.getLhs()));
     set("b", indexOf(form->swapped ? op.getLhs() : op.getRhs()));
     set("m", form->m), set("n", form->n), set("k", form->k);
-    setList("batch", form->batch), setList("a_batch", form->aBatch), setList("b_batch", form->bBatch), setList("c_batch", form->cBatch);
-    set("a_row", form->aRow), set("a_column", form->aColumn), set("b_row", form->bRow), set("b_column", form->bColumn), set("c_row", form->cRow);
+    setList("batch", form->batch), setList("a_batch", form->aBatch), setList("b_batch", form->bBatch),
+        setList("c_batch", form->cBatch);
+    set("a_row", form->aRow), set("a_column", form->aColumn), set("b_row", form->bRow), set("b_column", form->bColumn),
+        set("c_row", form->cRow);
     set("tile_m", tileM), set("tile_n", tileN);
     set("flops", op.getFlops());
-    if (auto add = op.getResult().hasOneUse() ? dyn_cast<arith::AddFOp>(*op.getResult().user_begin()) : arith::AddFOp()) {
+    if (auto add =
+            op.getResult().hasOneUse() ? dyn_cast<arith::AddFOp>(*op.getResult().user_begin()) : arith::AddFOp()) {
       Value other = add.getLhs() == op.getResult() ? add.getRhs() : add.getLhs();
       auto bias = other.getDefiningOp<nn::BroadcastOp>();
       set(bias ? "bias" : "accumulate", indexOf(bias ? throughViews(bias.getInput()) : other));

@@ -1,8 +1,9 @@
 //===- Gemm.cpp - contractions in fixed tiles -----------------------------===//
 //
 // Tiles at the right and lower edge are smaller, so a contraction has up to four tile shapes, each with its primitive.
-// f32 without an activation goes to matrix units where the processor has them; f64 to plain loops. oneDNN takes strided matrices, bias as a descriptor, beta and activations as post-operations. Where it would fall back to
-// its reference code, the plain loops here take over.
+// f32 without an activation goes to matrix units where the processor has them; f64 to plain loops. oneDNN takes strided
+// matrices, bias as a descriptor, beta and activations as post-operations. Where it would fall back to its reference
+// code, the plain loops here take over.
 //
 //===----------------------------------------------------------------------===//
 #include "runtime/kernels/Gemm.h"
@@ -136,9 +137,9 @@ public:
     if (operands.bias)
       good &= dnnl_memory_set_data_handle(local.bias.get(), at(operands.bias, place.bias)) == dnnl_success;
     good &= dnnl_memory_set_data_handle(local.scratch.get(), shared.scratchOf(thread)) == dnnl_success;
-    return good && dnnl_primitive_execute(primitive.matmul.get(), shared.streams[thread].get(),
-                                          static_cast<int>(local.arguments.size()),
-                                          local.arguments.data()) == dnnl_success;
+    return good &&
+           dnnl_primitive_execute(primitive.matmul.get(), shared.streams[thread].get(),
+                                  static_cast<int>(local.arguments.size()), local.arguments.data()) == dnnl_success;
   }
 
   Grid grid;
@@ -193,8 +194,8 @@ public:
     Grid::Place place = grid.place(tile);
     const float *bias = operands.bias ? static_cast<const float *>(operands.bias) + place.bias : nullptr;
     splitProduct(shapes[place.lastM * 2 + place.lastN], static_cast<const float *>(operands.a) + place.a,
-                 static_cast<const float *>(operands.b) + place.b, static_cast<float *>(operands.c) + place.c, bias, beta,
-                 shared.scratchOf(thread));
+                 static_cast<const float *>(operands.b) + place.b, static_cast<float *>(operands.c) + place.c, bias,
+                 beta, shared.scratchOf(thread));
     return true;
   }
 
@@ -300,8 +301,8 @@ private:
 } // namespace
 
 Result<std::unique_ptr<GemmLibrary>> GemmLibrary::create(unsigned threads, bool matrixUnits) {
-  // The fixed rule: the widest instruction set, whatever the environment says. Fails once a primitive exists, which then
-  // was made under the same rule.
+  // The fixed rule: the widest instruction set, whatever the environment says. Fails once a primitive exists, which
+  // then was made under the same rule.
   static std::once_flag once;
   std::call_once(once, [] {
     dnnl_set_max_cpu_isa(dnnl_cpu_isa_all);

@@ -1,9 +1,9 @@
 //===- Gemm.h - contractions in fixed tiles ---------------------*- C++ -*-===//
 //
-// A contraction is cut into the tiles that the plan names, whatever the number of threads. On processors with matrix units a
-// tile is one call of splitProduct; elsewhere, and for what that leaves out, one single-threaded oneDNN call with an
-// instruction set chosen by a fixed rule (the widest that processor and library know). So a machine gives the same bits for
-// any number of threads. Primitives are made once, at load; equal ones are shared.
+// A contraction is cut into the tiles that the plan names, whatever the number of threads. On processors with matrix
+// units a tile is one call of splitProduct; elsewhere, and for what that leaves out, one single-threaded oneDNN call
+// with an instruction set chosen by a fixed rule (the widest that processor and library know). So a machine gives the
+// same bits for any number of threads. Primitives are made once, at load; equal ones are shared.
 //
 //===----------------------------------------------------------------------===//
 #ifndef LLMC_RUNTIME_KERNELS_GEMM_H
@@ -30,8 +30,8 @@ class Gemm {
 public:
   virtual ~Gemm() = default;
   virtual int64_t tiles() const = 0;
-  /// Computes one tile. Tiles are independent: any thread may run any of them at any time. `thread` is below the number of
-  /// threads of the library and used by one caller at a time. Returns false if the library failed.
+  /// Computes one tile. Tiles are independent: any thread may run any of them at any time. `thread` is below the number
+  /// of threads of the library and used by one caller at a time. Returns false if the library failed.
   virtual bool runTile(int64_t tile, unsigned thread) const = 0;
   /// Which implementation computes most of the tiles, for traces.
   virtual const char *implementation() const = 0;

@@ -44,7 +44,8 @@ double measurePeakFlops() {
       best = std::max(best, splitProductPeak(1000));
     return best;
   }
-  bool wide = __builtin_cpu_supports("avx512f"), narrow = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  bool wide = __builtin_cpu_supports("avx512f"),
+       narrow = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
   if (!wide && !narrow)
     return 0;
   double best = 0;

@@ -4,8 +4,8 @@
 
 namespace llmc::runtime {
 
-/// Measured f32 multiplies and adds per second of one core: of its matrix units on packed operands in the first-level cache where
-/// contractions use them, else of independent vector chains. Takes a few milliseconds.
+/// Measured f32 multiplies and adds per second of one core: of its matrix units on packed operands in the first-level
+/// cache where contractions use them, else of independent vector chains. Takes a few milliseconds.
 double measurePeakFlops();
 
 } // namespace llmc::runtime

@@ -1,12 +1,14 @@
 //===- SplitProduct.cpp - f32 products on bf16 matrix units ---------------===//
 //
-// Operands are packed in panels of 32 rows of A or 32 columns of B, by steps of 32 along k. A step of a panel is 6 KiB: for
-// each of the three terms 32 rows of 64 bytes, which is two tile registers. A row of A's panel holds, for q below 16, the pair
-// of terms at k = q and k = q + 16; row q of B's first or second tile holds the same pair for 16 columns. (The instruction
-// wants pairs along k; which elements make a pair is free as long as A and B agree, and this choice needs no shuffles.)
+// Operands are packed in panels of 32 rows of A or 32 columns of B, by steps of 32 along k. A step of a panel is 6 KiB:
+// for each of the three terms 32 rows of 64 bytes, which is two tile registers. A row of A's panel holds, for q below
+// 16, the pair of terms at k = q and k = q + 16; row q of B's first or second tile holds the same pair for 16 columns.
+// (The instruction wants pairs along k; which elements make a pair is free as long as A and B agree, and this choice
+// needs no shuffles.)
 //
-// A tile is computed block by block along k: A's panels are packed for one block and stay in the second-level cache, B's are
-// packed one by one and stay in the first-level cache while A's stream past. Partial sums wait in scratch, 32 x 32 at a time.
+// A tile is computed block by block along k: A's panels are packed for one block and stay in the second-level cache,
+// B's are packed one by one and stay in the first-level cache while A's stream past. Partial sums wait in scratch, 32 x
+// 32 at a time.
 //
 //===----------------------------------------------------------------------===//
 #include "runtime/kernels/SplitProduct.h"
@@ -24,11 +26,11 @@
 namespace llmc::runtime {
 namespace {
 
-constexpr int64_t kPanel = 32;          // rows of A, columns of B
-constexpr int64_t kStep = 32;           // along k
-constexpr int64_t kBlock = 4 * kStep;   // along k: panels of A and B fill the first-level cache
-constexpr int64_t kTermBytes = 2048;    // one term of a step of a panel
-constexpr int64_t kTileBytes = 1024;    // one tile register
+constexpr int64_t kPanel = 32;        // rows of A, columns of B
+constexpr int64_t kStep = 32;         // along k
+constexpr int64_t kBlock = 4 * kStep; // along k: panels of A and B fill the first-level cache
+constexpr int64_t kTermBytes = 2048;  // one term of a step of a panel
+constexpr int64_t kTileBytes = 1024;  // one tile register
 constexpr int64_t kStepBytes = 3 * kTermBytes;
 constexpr int64_t kPanelBytes = kBlock / kStep * kStepBytes;
 constexpr int64_t kSums = kPanel * kPanel; // a block of partial sums: its four quarters of 16 x 16 one after the other
@@ -44,8 +46,8 @@ struct Terms {
   __m512i term[3]; // in the upper halves of 32-bit lanes, whose lower halves are zero
 };
 
-/// The first term is rounded, so that the rest has a random sign; the rest has 16 bits, the upper 8 and lower 8 of which are
-/// the other terms.
+/// The first term is rounded, so that the rest has a random sign; the rest has 16 bits, the upper 8 and lower 8 of
+/// which are the other terms.
 MATRIX_UNITS_INLINE Terms split(__m512 x) {
   const __m512i upper = _mm512_set1_epi32(static_cast<int>(0xFFFF0000u));
   Terms terms;
@@ -86,17 +88,19 @@ MATRIX_UNITS_INLINE void transpose(const float *block, int64_t stride, __m512 *c
 }
 
 /// The same where the block may reach beyond `rows` and `count` columns of the matrix; what lies there is zero.
-MATRIX_UNITS_INLINE void transposeWithin(const float *block, int64_t stride, int64_t rows, int64_t count, __m512 *columns) {
+MATRIX_UNITS_INLINE void transposeWithin(const float *block, int64_t stride, int64_t rows, int64_t count,
+                                         __m512 *columns) {
   if (rows >= 16 && count >= 16)
     return transpose(block, stride, columns);
   alignas(64) float padded[256];
   for (int i = 0; i < 16; ++i)
-    _mm512_store_ps(padded + 16 * i, i < rows ? _mm512_maskz_loadu_ps(firstLanes(count), block + i * stride) : _mm512_setzero_ps());
+    _mm512_store_ps(padded + 16 * i,
+                    i < rows ? _mm512_maskz_loadu_ps(firstLanes(count), block + i * stride) : _mm512_setzero_ps());
   transpose(padded, 16, columns);
 }
 
-/// One panel over k values of up to 32 lines, for which elements of the same line and successive k are adjacent: rows of A, or
-/// columns of a transposed B. `along` is a line's stride.
+/// One panel over k values of up to 32 lines, for which elements of the same line and successive k are adjacent: rows
+/// of A, or columns of a transposed B. `along` is a line's stride.
 struct Lines {
   const float *from;
   int64_t along, count;
@@ -149,19 +153,20 @@ MATRIX_UNITS void packColumnsTransposed(Lines b, int64_t k, char *to) {
     }
 }
 
-/// GCC's tile intrinsics do not tell the compiler which memory they read: what `address` leads to must be written before.
+/// GCC's tile intrinsics do not tell the compiler which memory they read: what `address` leads to must be written
+/// before.
 inline void finishWriting(const void *address) { asm volatile("" : : "r"(address) : "memory"); }
 
-#define LOAD_A(term) \
-  _tile_loadd(4, a + (term) * kTermBytes, 64); \
-  _tile_loadd(5, a + (term) * kTermBytes + kTileBytes, 64)
-#define LOAD_B(term) \
-  _tile_loadd(6, b + (term) * kTermBytes, 64); \
-  _tile_loadd(7, b + (term) * kTermBytes + kTileBytes, 64)
-#define MULTIPLY_ADD() \
-  _tile_dpbf16ps(0, 4, 6); \
-  _tile_dpbf16ps(1, 4, 7); \
-  _tile_dpbf16ps(2, 5, 6); \
+#define LOAD_A(term)                                                                                                   \
+  _tile_loadd(4, a + (term)*kTermBytes, 64);                                                                           \
+  _tile_loadd(5, a + (term)*kTermBytes + kTileBytes, 64)
+#define LOAD_B(term)                                                                                                   \
+  _tile_loadd(6, b + (term)*kTermBytes, 64);                                                                           \
+  _tile_loadd(7, b + (term)*kTermBytes + kTileBytes, 64)
+#define MULTIPLY_ADD()                                                                                                 \
+  _tile_dpbf16ps(0, 4, 6);                                                                                             \
+  _tile_dpbf16ps(1, 4, 7);                                                                                             \
+  _tile_dpbf16ps(2, 5, 6);                                                                                             \
   _tile_dpbf16ps(3, 5, 7)
 
 /// to = from + a b over `steps` steps of two panels, on blocks of kSums; `from` null: zero.
@@ -224,7 +229,8 @@ MATRIX_UNITS void startSums(const Window &window, const float *bias, float beta,
     for (int64_t row = 0; row < kPanel; ++row) {
       __m512 sum = start;
       if (beta != 0.0f && row < window.rows)
-        sum = _mm512_fmadd_ps(_mm512_maskz_loadu_ps(lanes, window.c + row * window.stride + half * 16), _mm512_set1_ps(beta), sum);
+        sum = _mm512_fmadd_ps(_mm512_maskz_loadu_ps(lanes, window.c + row * window.stride + half * 16),
+                              _mm512_set1_ps(beta), sum);
       _mm512_store_ps(const_cast<float *>(rowOfSums(sums, row)) + half * (kSums / 4), sum);
     }
   }
@@ -256,8 +262,8 @@ MATRIX_UNITS void configureTiles() {
 
 MATRIX_UNITS void releaseTiles() { _tile_release(); }
 
-MATRIX_UNITS void multiplyTile(const TileShape &tile, const float *a, const float *b, float *c, const float *bias, float beta,
-                               char *scratch) {
+MATRIX_UNITS void multiplyTile(const TileShape &tile, const float *a, const float *b, float *c, const float *bias,
+                               float beta, char *scratch) {
   int64_t panelsA = ceilDiv(tile.m, kPanel);
   char *panelB = scratch, *panelOfA = panelB + kPanelBytes;
   float *sums = reinterpret_cast<float *>(panelOfA + panelsA * kPanelBytes);
@@ -280,7 +286,8 @@ MATRIX_UNITS void multiplyTile(const TileShape &tile, const float *a, const floa
       else
         packColumnsTransposed({from, tile.bColumn, tile.n - j}, k, panelB);
       auto windowAt = [&](int64_t i) {
-        return Window{c + i * kPanel * tile.cRow + j, tile.cRow, std::min(kPanel, tile.m - i * kPanel), std::min(kPanel, tile.n - j)};
+        return Window{c + i * kPanel * tile.cRow + j, tile.cRow, std::min(kPanel, tile.m - i * kPanel),
+                      std::min(kPanel, tile.n - j)};
       };
       for (int64_t i = 0; i < panelsA; ++i) {
         float *block = sums + (j / kPanel * panelsA + i) * kSums;
@@ -338,18 +345,20 @@ bool suitsMatrixUnits(const TileShape &shape) {
 
 size_t splitProductScratch(int64_t m, int64_t n) {
   int64_t panelsA = ceilDiv(std::min(m, kLargest), kPanel), panelsB = ceilDiv(std::min(n, kLargest), kPanel);
-  return static_cast<size_t>((panelsA + 1) * kPanelBytes + panelsA * panelsB * kSums * static_cast<int64_t>(sizeof(float)));
+  return static_cast<size_t>((panelsA + 1) * kPanelBytes +
+                             panelsA * panelsB * kSums * static_cast<int64_t>(sizeof(float)));
 }
 
-void splitProduct(const TileShape &tile, const float *a, const float *b, float *c, const float *bias, float beta, void *scratch) {
+void splitProduct(const TileShape &tile, const float *a, const float *b, float *c, const float *bias, float beta,
+                  void *scratch) {
   configureTiles();
   for (int64_t i = 0; i < tile.m; i += kLargest)
     for (int64_t j = 0; j < tile.n; j += kLargest) {
       TileShape part = tile;
       part.m = std::min(kLargest, tile.m - i);
       part.n = std::min(kLargest, tile.n - j);
-      multiplyTile(part, a + i * tile.aRow, b + j * tile.bColumn, c + i * tile.cRow + j, bias ? bias + j : nullptr, beta,
-                   static_cast<char *>(scratch));
+      multiplyTile(part, a + i * tile.aRow, b + j * tile.bColumn, c + i * tile.cRow + j, bias ? bias + j : nullptr,
+                   beta, static_cast<char *>(scratch));
     }
   releaseTiles();
 }

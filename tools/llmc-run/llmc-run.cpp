@@ -75,7 +75,8 @@ void declare(CLI::App &app, Options &options) {
   app.add_option("--checkpoint-every", training.checkpointEvery, "write one every N steps (default: after the last)");
   app.add_flag("--resume", training.resume, "continue from the newest complete checkpoint");
   app.add_option("--weights", training.weights, "start from this safetensors file");
-  app.add_option("--model-folder", training.modelFolder, "where the plan's parameter files lie (default: beside the plan)");
+  app.add_option("--model-folder", training.modelFolder,
+                 "where the plan's parameter files lie (default: beside the plan)");
   app.add_option("--profile", options.profile, "write measured times per instruction to this file, for llmc explain");
   app.add_option("--metrics", options.metrics, "write one JSON object per step to this file");
   app.add_option("--eval-data", training.evalFiles, "held-out data");
@@ -89,7 +90,8 @@ void declare(CLI::App &app, Options &options) {
   app.add_option("--save-gradients", options.saveGradients, "STEP:FILE: write the gradients of that step");
   app.add_option("--prompt", options.prompt, "text to continue, or ids:1,2,3");
   app.add_option("--generate", options.generate, "tokens to add to the prompt");
-  app.add_option("--save-logits", options.saveLogits, "write the logits of the prompt's places to this safetensors file");
+  app.add_option("--save-logits", options.saveLogits,
+                 "write the logits of the prompt's places to this safetensors file");
   app.add_option("--temperature", options.temperature, "sample instead of taking the likeliest token")
       ->check(CLI::Range(0.0, 1000.0));
 }
@@ -206,9 +208,11 @@ Status execute(Options &options) {
   if (Status status = loop.prepareState(); !status.ok())
     return status;
   if (loop.state().step() == 0 && options.training.resume)
-    return Status::badInput("there is no trained state in '" + options.training.checkpointFolder + "' to continue the text with");
+    return Status::badInput("there is no trained state in '" + options.training.checkpointFolder +
+                            "' to continue the text with");
   if (!options.training.resume && options.training.weights.empty())
-    printer.onNote("the text is continued with the model's initial weights; --checkpoint DIR --resume takes trained ones");
+    printer.onNote(
+        "the text is continued with the model's initial weights; --checkpoint DIR --resume takes trained ones");
   return continuePrompt(**executor, options);
 }
 

@@ -51,22 +51,21 @@ void ThreadPool::takeItems(unsigned thread) {
   }
 }
 
-bool ThreadPool::awaitJob(uint32_t seen) {
+uint32_t ThreadPool::awaitJob(uint32_t seen) {
   for (int i = 0; mayspin && i < kSpins; ++i) {
-    if (epoch.load(std::memory_order_acquire) != seen)
-      return !stopping;
+    if (uint32_t now = epoch.load(std::memory_order_acquire); now != seen)
+      return now;
     _mm_pause();
   }
   epoch.wait(seen, std::memory_order_acquire);
-  return !stopping;
+  return epoch.load(std::memory_order_acquire);
 }
 
 void ThreadPool::workerLoop(unsigned thread, const std::function<void()> &onStart) {
   onStart();
-  for (uint32_t seen = 0; awaitJob(seen);) {
-    seen = epoch.load(std::memory_order_acquire);
+  // The pool stops by one more epoch: who has seen that one sees `stopping`, who has not waits for it no longer.
+  for (uint32_t seen = awaitJob(0); !stopping; seen = awaitJob(seen))
     takeItems(thread);
-  }
 }
 
 void ThreadPool::run(int64_t count, Work job, void *jobContext) {

@@ -38,14 +38,15 @@ public:
 private:
   void workerLoop(unsigned thread, const std::function<void()> &onStart);
   void takeItems(unsigned thread);
-  bool awaitJob(uint32_t seen);
+  /// Waits for an epoch other than `seen`; returns it.
+  uint32_t awaitJob(uint32_t seen);
 
   std::vector<std::thread> workers;
   bool mayspin;
   Work work = nullptr;
   void *context = nullptr;
   int64_t items = 0;
-  bool stopping = false;
+  std::atomic<bool> stopping{false};
   alignas(64) std::atomic<uint32_t> epoch{0};  // counts jobs
   alignas(64) std::atomic<uint64_t> ticket{0}; // number of the job, items not handed out yet
   alignas(64) std::atomic<uint32_t> done{0};   // items finished

@@ -171,4 +171,14 @@ TEST(ThreadPool, RunsEachItemOnce) {
   }
 }
 
+/// The pool may be destroyed while a worker is still waking up for the last job.
+TEST(ThreadPool, StopsAtAnyMoment) {
+  for (int round = 0; round < 3000; ++round) {
+    ThreadPool pool(3, [] {});
+    std::atomic<int> count = 0;
+    pool.forEach(2 + round % 3, [&](int64_t, unsigned) { ++count; });
+    ASSERT_EQ(count.load(), 2 + round % 3);
+  }
+}
+
 } // namespace

@@ -1,6 +1,7 @@
 //===- Pipeline.cpp - the levels and the passes between them --------------------===//
 #include "compiler/driver/Pipeline.h"
 #include "compiler/codegen/Passes.h"
+#include "dialects/dist/Dist.h"
 #include "dialects/nn/Nn.h"
 #include "dialects/plan/Plan.h"
 #include "dialects/train/Train.h"
@@ -15,6 +16,7 @@
 #include "passes/lowering/Passes.h"
 #include "passes/remat/Passes.h"
 #include "passes/scheduling/Passes.h"
+#include "passes/sharding/Passes.h"
 #include "passes/training/Passes.h"
 #include "passes/verify/Passes.h"
 #include "llvm/ADT/StringExtras.h"
@@ -45,7 +47,7 @@ std::optional<Level> levelNamed(StringRef name) {
 std::string allLevelNames() { return llvm::join(ArrayRef<llvm::StringLiteral>(kNames), ", "); }
 
 void registerAllDialects(DialectRegistry &registry) {
-  registry.insert<arith::ArithDialect, func::FuncDialect, math::MathDialect, tensor::TensorDialect, nn::NnDialect, train::TrainDialect,
+  registry.insert<arith::ArithDialect, func::FuncDialect, math::MathDialect, tensor::TensorDialect, dist::DistDialect, nn::NnDialect, train::TrainDialect,
                   plan::PlanDialect>();
   registerExternalModels(registry);
 }
@@ -56,6 +58,7 @@ void registerAllPasses() {
   importing::registerImportPasses();
   lowering::registerLoweringPasses();
   scheduling::registerSchedulingPasses();
+  sharding::registerShardingPasses();
   training::registerTrainingPasses();
   verify::registerVerifyPasses();
   remat::registerRematPasses();
@@ -119,9 +122,13 @@ void buildLevel(OpPassManager &pm, Level level) {
   case Level::Scheduled:
     pm.addPass(remat::createRematRecomputeCheap()); // no CSE from here on: it would merge what is computed again
     break;
-  case Level::Sharded:
+  case Level::Sharded: // nothing without a mesh
+    pm.addPass(sharding::createShardingAnnotate());
+    pm.addPass(sharding::createShardingPropagate());
+    break;
   case Level::Local:
-    break; // one rank: every sharding is whole, one segment per function, no communication
+    pm.addPass(sharding::createShardingPartition());
+    break;
   case Level::Kernels:
     pm.addPass(lowering::createLoweringExpandLoss()); // makes contractions
     pm.addPass(lowering::createLoweringPrepareContractions());
@@ -156,6 +163,9 @@ static LogicalResult dump(ModuleOp module, StringRef directory, Level level) {
 LogicalResult runPipeline(ModuleOp module, const PipelineOptions &options) {
   for (int i = static_cast<int>(options.from); i <= static_cast<int>(options.to); ++i) {
     auto level = static_cast<Level>(i);
+    if (level == Level::Kernels && dist::meshOf(module))
+      return module.emitError() << "a mesh of " << dist::meshOf(module).ranks()
+                                << " ranks is compiled as far as level `local`; leave `mesh` out for a plan";
     PassManager pm(module.getContext());
     if (level == options.from) {
       verify::VerifyLevelOptions verifyOptions;

@@ -20,6 +20,11 @@ public:
   /// not Evaluable or whose evaluation fails (an index out of range).
   mlir::FailureOr<std::vector<HostTensor>> run(mlir::func::FuncOp function, std::vector<HostTensor> arguments) const;
 
+  /// The same at level `local` on the ranks of the module's mesh, in lockstep: arguments and results by rank. Collectives add in
+  /// the order of ranks.
+  mlir::FailureOr<std::vector<std::vector<HostTensor>>> runRanks(mlir::func::FuncOp function,
+                                                                 std::vector<std::vector<HostTensor>> arguments) const;
+
 private:
   Arithmetic arithmetic;
 };

@@ -1,5 +1,6 @@
 //===- Trainer.cpp - trains with the interpreter ---------------------------------===//
 #include "compiler/reference/Trainer.h"
+#include "compiler/reference/Ranks.h"
 #include "dialects/train/Recipe.h"
 #include "dialects/train/Train.h"
 
@@ -7,7 +8,8 @@ using namespace mlir;
 
 namespace llmc::reference {
 
-Trainer::Trainer(ModuleOp module, Arithmetic arithmetic) : module(module), interpreter(arithmetic) {
+Trainer::Trainer(ModuleOp module, Arithmetic arithmetic)
+    : module(module), mesh(dist::meshOf(module)), interpreter(arithmetic) {
   HostTensor lr = HostTensor::zeros(Float32Type::get(module.getContext()));
   lr.reals[0] = train::recipeOf(module).optimizer.lr;
   if (arithmetic == Arithmetic::AsTyped)
@@ -17,14 +19,37 @@ Trainer::Trainer(ModuleOp module, Arithmetic arithmetic) : module(module), inter
 
 void Trainer::set(StringRef name, HostTensor value) {
   for (StringRef role : {train::kParam, train::kBuffer, train::kScalar})
-    state[{role.str(), name.str()}] = value;
+    state[{role.str(), name.str()}] = {value, {}, {}};
 }
 
 const HostTensor *Trainer::get(StringRef name) const {
   for (StringRef role : {train::kParam, train::kBuffer, train::kMoment, train::kScalar})
     if (auto it = state.find({role.str(), name.str()}); it != state.end())
-      return &it->second;
+      return &wholeOf(it->second);
   return nullptr;
+}
+
+const HostTensor &Trainer::wholeOf(Held &held) const {
+  if (!held.whole && !mesh)
+    held.whole = held.parts.front();
+  if (!held.whole) {
+    SmallVector<const HostTensor *> parts;
+    for (const HostTensor &part : held.parts)
+      parts.push_back(&part);
+    held.whole = assemble(parts, held.sharding, mesh);
+  }
+  return *held.whole;
+}
+
+/// What each rank gets of an argument's value.
+std::vector<HostTensor> Trainer::partsOf(const HostTensor &whole, func::FuncOp function, unsigned argument) const {
+  if (!mesh)
+    return {whole};
+  dist::Sharding sharding = dist::Sharding::of(function.getArgAttrOfType<dist::ShardingAttr>(argument, dist::kSharding));
+  std::vector<HostTensor> parts;
+  for (int64_t rank = 0; rank < mesh.ranks(); ++rank)
+    parts.push_back(partOf(whole, sharding, mesh, rank));
+  return parts;
 }
 
 const HostTensor *Trainer::gradient(StringRef name) const {
@@ -33,37 +58,47 @@ const HostTensor *Trainer::gradient(StringRef name) const {
 }
 
 LogicalResult Trainer::call(func::FuncOp function, const Inputs &inputs) {
-  std::vector<HostTensor> arguments;
+  std::vector<std::vector<HostTensor>> arguments(ranks());
   for (unsigned i = 0; i < function.getNumArguments(); ++i) {
     std::string name = train::argumentString(function, i, train::kName).str();
     std::string role = train::argumentString(function, i, train::kRole).str();
+    std::vector<HostTensor> parts;
     if (auto value = function.getArgAttrOfType<ElementsAttr>(i, train::kValue)) {
       FailureOr<HostTensor> constant = HostTensor::fromAttribute(value);
       if (failed(constant))
         return function.emitError() << "constant '" << name << "' has no value";
-      arguments.push_back(std::move(*constant));
+      parts = partsOf(*constant, function, i);
     } else if (role == train::kInput || role == train::kPosition) {
       auto it = inputs.find(name);
       if (it == inputs.end())
         return function.emitError() << "nothing feeds input '" << name << "'";
-      arguments.push_back(it->second);
+      parts = partsOf(it->second, function, i);
+    } else if (auto it = state.find({role, name}); it != state.end()) {
+      parts = it->second.parts.empty() ? partsOf(*it->second.whole, function, i) : it->second.parts;
     } else {
-      auto it = state.find({role, name});
-      arguments.push_back(it != state.end() ? it->second : HostTensor::zeros(function.getArgumentTypes()[i]));
+      parts.assign(ranks(), HostTensor::zeros(function.getArgumentTypes()[i]));
     }
-    if (arguments.back().shape != cast<RankedTensorType>(function.getArgumentTypes()[i]).getShape())
-      return function.emitError() << "value of '" << name << "' has another shape than " << function.getArgumentTypes()[i];
+    for (auto [list, part] : llvm::zip_equal(arguments, parts)) {
+      if (part.shape != cast<RankedTensorType>(function.getArgumentTypes()[i]).getShape())
+        return function.emitError() << "value of '" << name << "' has another shape than " << function.getArgumentTypes()[i];
+      list.push_back(std::move(part));
+    }
   }
-  FailureOr<std::vector<HostTensor>> results = interpreter.run(function, std::move(arguments));
+  FailureOr<std::vector<std::vector<HostTensor>>> results = interpreter.runRanks(function, std::move(arguments));
   if (failed(results))
     return failure();
   for (unsigned i = 0; i < function.getNumResults(); ++i) {
+    Held held;
+    if (auto sharding = function.getResultAttrOfType<dist::ShardingAttr>(i, dist::kSharding))
+      held.sharding = dist::Sharding::of(sharding);
+    for (std::vector<HostTensor> &list : *results)
+      held.parts.push_back(std::move(list[i]));
     std::string name = train::resultString(function, i, train::kName).str();
     std::string role = train::resultString(function, i, train::kRole).str();
     if (role == train::kOutput)
-      outputs[name] = std::move((*results)[i]);
+      outputs[name] = wholeOf(held);
     else
-      state[{role, name}] = std::move((*results)[i]);
+      state[{role, name}] = std::move(held);
   }
   return success();
 }
@@ -81,10 +116,10 @@ LogicalResult Trainer::step(ArrayRef<Inputs> microBatches) {
       return failure();
   }
   lastGradients.clear();
-  double weight = state.at({train::kAccumulator.str(), "weight"}).reals[0];
-  for (auto &[key, tensor] : state)
+  double weight = wholeOf(state.at({train::kAccumulator.str(), "weight"})).reals[0];
+  for (auto &[key, held] : state)
     if (key.first == train::kGradient) {
-      HostTensor &average = lastGradients[key.second] = tensor;
+      HostTensor &average = lastGradients[key.second] = wholeOf(held);
       for (double &value : average.reals)
         value /= weight;
     }

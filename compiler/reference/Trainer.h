@@ -3,13 +3,15 @@
 #define LLMC_COMPILER_REFERENCE_TRAINER_H
 
 #include "compiler/reference/Interpreter.h"
+#include "dialects/dist/Dist.h"
 #include <map>
 #include <string>
 
 namespace llmc::reference {
 
 /// Runs the functions of a module at level `step` as the executor runs a plan: state by name, one call of @accumulate per
-/// micro-batch, then @update. State that was not set starts at zero.
+/// micro-batch, then @update. State that was not set starts at zero. A module at level `local` runs on the ranks of its mesh;
+/// what goes in and out is whole all the same.
 class Trainer {
 public:
   Trainer(mlir::ModuleOp module, Arithmetic arithmetic);
@@ -34,9 +36,20 @@ public:
 private:
   mlir::LogicalResult call(mlir::func::FuncOp function, const Inputs &inputs);
 
+  /// A value as the ranks hold it, and whole: made when it is asked for.
+  struct Held {
+    std::optional<HostTensor> whole;
+    std::vector<HostTensor> parts;
+    dist::Sharding sharding;
+  };
+  const HostTensor &wholeOf(Held &held) const;
+  std::vector<HostTensor> partsOf(const HostTensor &whole, mlir::func::FuncOp function, unsigned argument) const;
+  int64_t ranks() const { return mesh ? mesh.ranks() : 1; }
+
   mlir::ModuleOp module;
+  dist::MeshAttr mesh;
   Interpreter interpreter;
-  std::map<std::pair<std::string, std::string>, HostTensor> state; // by (role, name)
+  mutable std::map<std::pair<std::string, std::string>, Held> state; // by (role, name)
   std::map<std::string, HostTensor> lastGradients;
 };
 

@@ -26,6 +26,8 @@ using TensorFactors = llvm::SmallVector<DimensionFactors, 4>;
 struct FactorRule {
   llvm::SmallVector<Factor> factors;
   llvm::SmallVector<TensorFactors> operands, results;
+  /// The op is a sum of one function of each operand: an axis may cut factors of several operands.
+  bool separable = false;
 
   int64_t add(int64_t size, FactorKind kind = FactorKind::Parallel) {
     factors.push_back({size, kind});

@@ -30,6 +30,7 @@ FactorRule SumOfSquaresOp::getFactorRule() {
   for (Value input : getInputs())
     rule.operands.push_back(rule.addDimensions(typeOf(input).getShape(), FactorKind::Sum));
   rule.results = {{}};
+  rule.separable = true;
   return rule;
 }
 int64_t SumOfSquaresOp::getFlops() {

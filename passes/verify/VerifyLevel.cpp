@@ -1,4 +1,5 @@
 //===- VerifyLevel.cpp - verify-level --------------------------------------------===//
+#include "dialects/dist/Dist.h"
 #include "dialects/nn/Nn.h"
 #include "dialects/train/Train.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -87,8 +88,9 @@ struct VerifyLevel : verify::impl::VerifyLevelBase<VerifyLevel> {
       for (Operation &op : function.getBody().front().without_terminator()) {
         if (isa<train::ValueAndGradOp>(op))
           valid = illegal(&op, "autodiff-expand");
-        else if (!isTensorLevelDialect(&op))
-          valid = illegal(&op, "");
+        else if (isa<dist::ReshardOp>(op) ? level == "step" || level == "local"
+                                          : !isTensorLevelDialect(&op) && !(level == "local" && isa<dist::DistDialect>(op.getDialect())))
+          valid = illegal(&op, isa<dist::ReshardOp>(op) && level == "local" ? "sharding-partition" : "");
       }
       valid &= verifyState(function);
     }

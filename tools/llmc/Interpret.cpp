@@ -34,6 +34,7 @@ private:
   const InterpretOptions &options;
   MLIRContext &context;
   driver::LoadedModel loaded;
+  OwningOpRef<ModuleOp> executed; // what the trainer runs
   train::Recipe recipe;
   func::FuncOp accumulate;
   std::shared_ptr<runtime::SafetensorsFile> data;
@@ -149,13 +150,25 @@ int Session::run() {
   pipeline.to = driver::Level::Step;
   if (failed(driver::runPipeline(*loaded.module, pipeline)))
     return kUnsupported;
+  // With a mesh the ranks run in lockstep, each on its part; what goes in and out has the whole shapes of level `step`.
+  executed = loaded.module->clone();
+  pipeline.from = driver::Level::Step;
+  pipeline.to = driver::Level::Sharded;
+  if (failed(driver::runPipeline(*executed, pipeline)))
+    return kUnsupported;
+  if (dist::meshOf(*executed)) {
+    pipeline.from = driver::Level::Sharded;
+    pipeline.to = driver::Level::Local;
+    if (failed(driver::runPipeline(*executed, pipeline)))
+      return kUnsupported;
+  }
   recipe = train::recipeOf(*loaded.module);
   accumulate = loaded.module->lookupSymbol<func::FuncOp>(train::kAccumulate);
   auto opened = runtime::SafetensorsFile::open(options.data);
   if (!opened.ok())
     return fail(kBadInput, opened.status().message, opened.status().hint);
   data = *opened;
-  trainer = std::make_unique<reference::Trainer>(*loaded.module, options.f64 ? reference::Arithmetic::F64 : reference::Arithmetic::AsTyped);
+  trainer = std::make_unique<reference::Trainer>(*executed, options.f64 ? reference::Arithmetic::F64 : reference::Arithmetic::AsTyped);
   if (int code = loadWeights())
     return code;
   std::string lines;

@@ -1,0 +1,127 @@
+//===- OpSharding.cpp - shardings that one op's factor rule allows ----------------===//
+#include "passes/sharding/OpSharding.h"
+#include "dialects/nn/Nn.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include <numeric>
+
+using namespace mlir;
+
+namespace llmc::sharding {
+
+using dist::Axes;
+using dist::Sharding;
+
+namespace {
+
+/// The axes of each factor.
+struct Assignment {
+  Assignment(const FactorRule &rule, dist::MeshAttr mesh) : rule(rule), mesh(mesh), axes(rule.factors.size()) {}
+
+  /// Gives the axes of one dimension to its factors, major to minor, as far as they divide them.
+  void adopt(const DimensionFactors &factors, const Axes &wanted) {
+    size_t at = 0;
+    int64_t parts = 1; // of the present factor
+    SmallVector<bool> free;
+    for (int64_t factor : factors)
+      free.push_back(axes[factor].empty());
+    for (StringAttr axis : wanted) {
+      while (at < factors.size() && parts == rule.factors[factors[at]].size)
+        ++at, parts = 1;
+      if (at == factors.size())
+        return;
+      const Factor &factor = rule.factors[factors[at]];
+      int64_t size = mesh.size(axis);
+      if (factor.kind == FactorKind::NeedWhole || factor.size % (parts * size) != 0 || !free[at] ||
+          llvm::is_contained(used, axis))
+        return;
+      axes[factors[at]].push_back(axis);
+      used.push_back(axis);
+      parts *= size;
+    }
+  }
+
+  /// A dimension is cut into contiguous parts only if all factors but the last cut one are cut to single entries.
+  bool isContiguous(const DimensionFactors &factors) const {
+    bool open = false;
+    for (int64_t factor : factors) {
+      if (open && !axes[factor].empty())
+        return false;
+      open |= mesh.size(axes[factor]) != rule.factors[factor].size;
+    }
+    return true;
+  }
+
+  void dropInterleaved(const TensorFactors &tensor) {
+    for (const DimensionFactors &factors : tensor)
+      while (!isContiguous(factors))
+        for (int64_t factor : llvm::reverse(factors))
+          if (!axes[factor].empty()) {
+            axes[factor].clear();
+            break;
+          }
+  }
+
+  Axes of(const DimensionFactors &factors) const {
+    Axes all;
+    for (int64_t factor : factors)
+      llvm::append_range(all, axes[factor]);
+    return all;
+  }
+
+  Sharding of(const TensorFactors &tensor) const {
+    Sharding sharding;
+    for (const DimensionFactors &factors : tensor)
+      sharding.dims.push_back(of(factors));
+    return sharding;
+  }
+
+  const FactorRule &rule;
+  dist::MeshAttr mesh;
+  SmallVector<Axes> axes;
+  Axes used;
+};
+
+bool has(const TensorFactors &tensor, int64_t factor) {
+  return llvm::any_of(tensor, [&](const DimensionFactors &dim) { return llvm::is_contained(dim, factor); });
+}
+
+} // namespace
+
+OpSharding shardByRule(const FactorRule &rule, ArrayRef<Sharding> operands, ArrayRef<int64_t> operandBytes,
+                       dist::MeshAttr mesh) {
+  Assignment assignment(rule, mesh);
+  SmallVector<size_t> order(operands.size());
+  std::iota(order.begin(), order.end(), 0);
+  llvm::stable_sort(order, [&](size_t a, size_t b) { return operandBytes[a] > operandBytes[b]; });
+  for (size_t i : order) {
+    if (rule.separable)
+      assignment.used.clear();
+    for (auto [factors, axes] : llvm::zip(rule.operands[i], operands[i].dims))
+      assignment.adopt(factors, axes);
+  }
+  for (const auto *tensors : {&rule.operands, &rule.results})
+    for (const TensorFactors &tensor : *tensors)
+      assignment.dropInterleaved(tensor);
+
+  OpSharding result;
+  for (const TensorFactors &tensor : rule.operands)
+    result.operands.push_back(assignment.of(tensor));
+  for (const TensorFactors &tensor : rule.results) {
+    Sharding sharding = assignment.of(tensor);
+    for (auto [factor, axes] : llvm::enumerate(assignment.axes))
+      for (StringAttr axis : axes)
+        if (Axes &partial = rule.factors[factor].kind == FactorKind::Max ? sharding.max : sharding.sum;
+            !has(tensor, static_cast<int64_t>(factor)) && !llvm::is_contained(partial, axis))
+          partial.push_back(axis);
+    result.results.push_back(sharding);
+  }
+  return result;
+}
+
+bool keepsPartialSums(Operation *op) {
+  return isa<arith::AddFOp, arith::SubFOp, arith::NegFOp, nn::TransposeOp, tensor::CollapseShapeOp,
+             tensor::ExpandShapeOp, tensor::ExtractSliceOp, tensor::ConcatOp>(op);
+}
+
+} // namespace llmc::sharding

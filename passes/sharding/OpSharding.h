@@ -1,0 +1,27 @@
+//===- OpSharding.h - shardings that one op's factor rule allows -*- C++ -*-===//
+#ifndef LLMC_PASSES_SHARDING_OPSHARDING_H
+#define LLMC_PASSES_SHARDING_OPSHARDING_H
+
+#include "dialects/dist/Dist.h"
+#include "dialects/interfaces/Interfaces.h"
+
+namespace llmc::sharding {
+
+/// What an op needs of its operands and what its results then are.
+struct OpSharding {
+  llvm::SmallVector<dist::Sharding> operands, results;
+};
+
+/// Chooses axes for the factors of `rule`, from the operands' shardings as they are: a factor takes those of the
+/// largest operand that has some for it, an axis serves one factor. Partial operands are needed whole, or as cut by the
+/// factors.
+OpSharding shardByRule(const FactorRule &rule, llvm::ArrayRef<dist::Sharding> operands,
+                       llvm::ArrayRef<int64_t> operandBytes, dist::MeshAttr mesh);
+
+/// True if partial sums of its operands may be summed after the op instead of before: the op is linear in all of `op`'s
+/// tensor operands together.
+bool keepsPartialSums(mlir::Operation *op);
+
+} // namespace llmc::sharding
+
+#endif // LLMC_PASSES_SHARDING_OPSHARDING_H

@@ -1,0 +1,255 @@
+//===- Partition.cpp - sharding-partition ---------------------------------------===//
+#include "dialects/dist/Dist.h"
+#include "dialects/interfaces/Interfaces.h"
+#include "dialects/nn/Nn.h"
+#include "dialects/train/Train.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "passes/sharding/Passes.h"
+
+namespace llmc::sharding {
+#define GEN_PASS_DEF_SHARDINGPARTITION
+#include "passes/sharding/Passes.h.inc"
+} // namespace llmc::sharding
+
+using namespace mlir;
+using namespace llmc;
+using dist::Axes;
+using dist::Sharding;
+using dist::ShardingAttr;
+
+namespace {
+
+RankedTensorType typeOf(Value value) { return cast<RankedTensorType>(value.getType()); }
+
+class Partitioner {
+public:
+  explicit Partitioner(dist::MeshAttr mesh) : mesh(mesh), context(mesh.getContext()) {}
+
+  LogicalResult run(func::FuncOp function) {
+    SmallVector<Type> arguments, results;
+    for (BlockArgument argument : function.getArguments()) {
+      FailureOr<RankedTensorType> type =
+          localType(function, typeOf(argument),
+                    function.getArgAttrOfType<ShardingAttr>(argument.getArgNumber(), dist::kSharding));
+      if (failed(type))
+        return failure();
+      arguments.push_back(*type);
+    }
+    for (unsigned i = 0; i < function.getNumResults(); ++i) {
+      FailureOr<RankedTensorType> type = localType(function, cast<RankedTensorType>(function.getResultTypes()[i]),
+                                                   function.getResultAttrOfType<ShardingAttr>(i, dist::kSharding));
+      if (failed(type))
+        return failure();
+      results.push_back(*type);
+    }
+    for (auto [argument, type] : llvm::zip_equal(function.getArguments(), arguments))
+      argument.setType(type);
+    for (Operation &op : llvm::make_early_inc_range(function.getBody().front().without_terminator()))
+      if (failed(visit(&op)))
+        return failure();
+    function.setType(FunctionType::get(context, arguments, results));
+    return success();
+  }
+
+private:
+  FailureOr<RankedTensorType> localType(Operation *at, RankedTensorType type, ShardingAttr sharding) {
+    if (!sharding)
+      return at->emitOpError("has a value without sharding"), failure();
+    FailureOr<RankedTensorType> local = Sharding::of(sharding).localType(type, mesh);
+    if (failed(local))
+      return at->emitOpError("has a value that does not divide: ") << type << " as " << sharding, failure();
+    return local;
+  }
+
+  ArrayAttr names(ArrayRef<StringAttr> axes) {
+    return ArrayAttr::get(context, SmallVector<Attribute>(axes.begin(), axes.end()));
+  }
+
+  LogicalResult visit(Operation *op) {
+    if (auto reshard = dyn_cast<dist::ReshardOp>(op))
+      return replaceReshard(reshard);
+    auto shardings = op->getAttrOfType<ArrayAttr>(dist::kShardings);
+    if (!shardings) // a constant that is whole
+      return isa<arith::ConstantOp>(op) ? success() : op->emitOpError("has no shardings");
+    op->removeAttr(dist::kShardings);
+    SmallVector<RankedTensorType> before;
+    for (auto [result, sharding] : llvm::zip_equal(op->getResults(), shardings)) {
+      before.push_back(typeOf(result));
+      FailureOr<RankedTensorType> local = localType(op, before.back(), cast<ShardingAttr>(sharding));
+      if (failed(local))
+        return failure();
+      result.setType(*local);
+    }
+    return adapt(op, before);
+  }
+
+  /// What an op says of shapes and places beside its types.
+  LogicalResult adapt(Operation *op, ArrayRef<RankedTensorType> before) {
+    OpBuilder b(op);
+    if (auto constant = dyn_cast<arith::ConstantOp>(op)) {
+      auto elements = cast<DenseElementsAttr>(constant.getValue());
+      constant.setValueAttr(elements.resizeSplat(typeOf(constant.getResult())));
+    } else if (auto slice = dyn_cast<tensor::ExtractSliceOp>(op)) {
+      if (slice.getType().getRank() != slice.getSourceType().getRank() && before[0] != slice.getType())
+        return op->emitOpError("drops dimensions of a tensor that is cut");
+      if (before[0] != slice.getType())
+        slice.setStaticSizes(slice.getType().getShape());
+    } else if (auto insert = dyn_cast<tensor::InsertSliceOp>(op)) {
+      if (before[0] != insert.getType())
+        insert.setStaticSizes(typeOf(insert.getSource()).getShape());
+    } else if (auto expand = dyn_cast<tensor::ExpandShapeOp>(op)) {
+      expand.setStaticOutputShape(expand.getResultType().getShape());
+    } else if (auto reduce = dyn_cast<nn::ReduceOp>(op); reduce && reduce.getKind() == nn::ReduceKind::Mean) {
+      adaptMean(b, reduce);
+    } else if (auto dropout = dyn_cast<nn::DropoutOp>(op); dropout && dropout.getPosition()) {
+      return adaptDropout(b, dropout, before[0]);
+    }
+    return success();
+  }
+
+  /// The global mean is the sum over ranks of local sums over the global count; operands have their local types
+  /// already, so the global count is the local one times what the partial sum spans.
+  void adaptMean(OpBuilder &b, nn::ReduceOp reduce) {
+    int64_t ratio = spanOfMean.lookup(reduce);
+    if (ratio <= 1)
+      return;
+    b.setInsertionPointAfter(reduce);
+    RankedTensorType type = typeOf(reduce.getResult());
+    Value share = arith::ConstantOp::create(
+        b, reduce.getLoc(),
+        DenseElementsAttr::get(type, b.getFloatAttr(type.getElementType(), 1.0 / static_cast<double>(ratio))));
+    auto scaled = arith::MulFOp::create(b, reduce.getLoc(), reduce.getResult(), share);
+    reduce.getResult().replaceAllUsesExcept(scaled, scaled);
+  }
+
+  /// Samples of a micro-batch are numbered over all ranks.
+  LogicalResult adaptDropout(OpBuilder &b, nn::DropoutOp dropout, RankedTensorType before) {
+    RankedTensorType local = typeOf(dropout.getResult());
+    if (local.getShape().drop_front() != before.getShape().drop_front())
+      return dropout.emitOpError("is cut along another dimension than its samples");
+    if (local == before)
+      return success();
+    Location loc = dropout.getLoc();
+    auto scalar = RankedTensorType::get({}, b.getI64Type()), one = RankedTensorType::get({1}, b.getI64Type());
+    Value index = dist::IndexOp::create(b, loc, scalar, names(samplesAxes.lookup(dropout)));
+    Value samples =
+        arith::ConstantOp::create(b, loc, DenseElementsAttr::get(scalar, b.getI64IntegerAttr(local.getDimSize(0))));
+    Value first =
+        nn::BroadcastOp::create(b, loc, one, arith::MulIOp::create(b, loc, index, samples), b.getDenseI64ArrayAttr({}));
+    Value zero = arith::ConstantOp::create(b, loc, DenseElementsAttr::get(one, b.getI64IntegerAttr(0)));
+    Value offset = tensor::ConcatOp::create(b, loc, /*dim=*/0, ValueRange{zero, first});
+    dropout.getPositionMutable().assign(arith::AddIOp::create(b, loc, dropout.getPosition(), offset));
+    return success();
+  }
+
+public:
+  /// Reads, before any type changes, what `adapt` needs to know of shardings.
+  void prepare(func::FuncOp function) {
+    for (Operation &op : function.getBody().front()) {
+      auto shardings = op.getAttrOfType<ArrayAttr>(dist::kShardings);
+      if (!shardings)
+        continue;
+      if (auto reduce = dyn_cast<nn::ReduceOp>(op))
+        spanOfMean[&op] = mesh.size(Sharding::of(cast<ShardingAttr>(shardings[0])).sum);
+      if (isa<nn::DropoutOp>(op) && typeOf(op.getResult(0)).getRank() > 0)
+        samplesAxes[&op] = Sharding::of(cast<ShardingAttr>(shardings[0])).dims[0];
+    }
+  }
+
+private:
+  //===-- Reshards ---------------------------------------------------------------===//
+
+  LogicalResult replaceReshard(dist::ReshardOp reshard) {
+    OpBuilder b(reshard);
+    Sharding from = Sharding::of(reshard.getFrom()), to = Sharding::of(reshard.getTo());
+    Value value = reshard.getInput();
+    type = typeOf(value); // local already
+    reason = reshard.getReasonAttr();
+    value = reducePartial(b, reshard.getLoc(), value, from, to);
+    for (size_t d = 0; d < from.dims.size(); ++d)
+      value = changeCut(b, reshard.getLoc(), value, from.dims[d], to.dims[d], d);
+    reshard.getResult().replaceAllUsesWith(value);
+    reshard.erase();
+    return success();
+  }
+
+  static bool startsWith(const Axes &whole, const Axes &prefix) {
+    return prefix.size() <= whole.size() && std::equal(prefix.begin(), prefix.end(), whole.begin());
+  }
+
+  RankedTensorType scaled(size_t dim, int64_t numerator, int64_t denominator) {
+    SmallVector<int64_t> shape(type.getShape());
+    shape[dim] = shape[dim] * numerator / denominator;
+    return type = RankedTensorType::get(shape, type.getElementType());
+  }
+
+  /// Resolves partial axes: scattered where `to` cuts a dimension further by just these axes, else to all ranks.
+  Value reducePartial(OpBuilder &b, Location loc, Value value, Sharding &from, const Sharding &to) {
+    for (auto [kind, partial, kept] : {std::tuple("sum", &from.sum, &to.sum), std::tuple("max", &from.max, &to.max)}) {
+      Axes gone;
+      llvm::copy_if(*partial, std::back_inserter(gone),
+                    [&](StringAttr axis) { return !llvm::is_contained(*kept, axis); });
+      for (size_t d = 0; d < from.dims.size() && !gone.empty(); ++d) {
+        if (!startsWith(to.dims[d], from.dims[d]))
+          continue;
+        Axes added(to.dims[d].begin() + static_cast<ptrdiff_t>(from.dims[d].size()), to.dims[d].end());
+        if (added.empty() || !llvm::all_of(added, [&](StringAttr axis) { return llvm::is_contained(gone, axis); }))
+          continue;
+        Type scattered = scaled(d, 1, mesh.size(added));
+        value =
+            dist::ReduceScatterOp::create(b, loc, scattered, value, names(added),
+                                          b.getI64IntegerAttr(static_cast<int64_t>(d)), b.getStringAttr(kind), reason)
+                ->getResult(0);
+        llvm::append_range(from.dims[d], added);
+        llvm::erase_if(gone, [&](StringAttr axis) { return llvm::is_contained(added, axis); });
+      }
+      if (!gone.empty())
+        value =
+            dist::AllReduceOp::create(b, loc, type, value, names(gone), b.getStringAttr(kind), reason)->getResult(0);
+      *partial = *kept;
+    }
+    return value;
+  }
+
+  /// Gathers what `to` does not cut, then cuts what it cuts further.
+  Value changeCut(OpBuilder &b, Location loc, Value value, const Axes &from, const Axes &to, size_t d) {
+    size_t common = 0;
+    while (common < from.size() && common < to.size() && from[common] == to[common])
+      ++common;
+    auto dim = b.getI64IntegerAttr(static_cast<int64_t>(d));
+    if (Axes gone(from.begin() + static_cast<ptrdiff_t>(common), from.end()); !gone.empty()) {
+      Type gathered = scaled(d, mesh.size(gone), 1);
+      value = dist::AllGatherOp::create(b, loc, gathered, value, names(gone), dim, reason)->getResult(0);
+    }
+    if (Axes added(to.begin() + static_cast<ptrdiff_t>(common), to.end()); !added.empty()) {
+      Type part = scaled(d, 1, mesh.size(added));
+      value = dist::PartOp::create(b, loc, part, value, names(added), dim);
+    }
+    return value;
+  }
+
+  dist::MeshAttr mesh;
+  MLIRContext *context;
+  RankedTensorType type; // of the value that a reshard has come to
+  StringAttr reason;
+  DenseMap<Operation *, int64_t> spanOfMean;
+  DenseMap<Operation *, Axes> samplesAxes;
+};
+
+struct Partition : sharding::impl::ShardingPartitionBase<Partition> {
+  void runOnOperation() override {
+    dist::MeshAttr mesh = dist::meshOf(getOperation());
+    if (!mesh)
+      return;
+    for (auto function : getOperation().getOps<func::FuncOp>()) {
+      Partitioner partitioner(mesh);
+      partitioner.prepare(function);
+      if (failed(partitioner.run(function)))
+        return signalPassFailure();
+    }
+  }
+};
+
+} // namespace

@@ -1,0 +1,49 @@
+//===- Passes.td - from the mesh in the recipe to what each rank computes ------===//
+#ifndef LLMC_PASSES_SHARDING
+#define LLMC_PASSES_SHARDING
+
+include "mlir/Pass/PassBase.td"
+
+def ShardingAnnotate : Pass<"sharding-annotate", "::mlir::ModuleOp"> {
+  let summary = "writes the recipe's mesh and the shardings that it decides onto the module";
+  let description = [{
+    `dist.mesh` from the recipe, without axes of size 1; nothing on one rank. Inputs are cut along their batch dimension by
+    the data axis `dp`. ZeRO is a sharding of state over `dp`: moments from stage 1, gradients from stage 2, parameters from
+    stage 3, each along its first dimension that divides; a tensor without one stays whole. Gradients whose sharding follows
+    from how they are computed are left open.
+
+    Input:  func.func @update(%w: tensor<8x4xf32> {train.role = "param"}, %m: tensor<8x4xf32> {train.role = "moment"}, ...), zero: 1
+    Output: %w {dist.sharding = #dist.sharding<[{ }, { } ]>}, %m {dist.sharding = #dist.sharding<[{dp}, { } ]>}
+  }];
+  let dependentDialects = ["::llmc::dist::DistDialect"];
+}
+
+def ShardingPropagate : Pass<"sharding-propagate", "::mlir::ModuleOp"> {
+  let summary = "gives every value a sharding by the factor rules of its op, and inserts explicit reshards";
+  let description = [{
+    Runs over each function in program order. A factor takes the axes that its largest operand has for it; results follow from
+    the factors, with a partial sum or maximum where a cut factor is reduced. Partial sums stay as they are through additions
+    of alike ones and changes of shape, and are made whole, or cut, where another op reads them. An operand in another sharding
+    than its op needs goes through a `dist.reshard`, shared by all readers that need the same.
+
+    Input:  %g = nn.contract %dy, %x {equation = "bn,bk->nk"}                        (%dy and %x cut over dp along b)
+    Output: %g = nn.contract %dy, %x {dist.shardings = [#dist.sharding<[{ }, { } ] sum {dp}>], ...}
+  }];
+  let dependentDialects = ["::llmc::dist::DistDialect"];
+}
+
+def ShardingPartition : Pass<"sharding-partition", "::mlir::ModuleOp"> {
+  let summary = "makes shapes local and reshards collectives";
+  let description = [{
+    Every type becomes that of a rank's part. A reshard becomes a reduce-scatter, an all-reduce, all-gathers or a part, in this
+    order, whichever it needs. Where an op's meaning depends on where its part lies, that is corrected: a mean becomes a sum
+    over the local part times one over the global count, and dropout counts samples from the rank's first.
+    Arguments and results keep `dist.sharding`: how a rank's state and inputs are parts of the whole.
+
+    Input:  %1 = dist.reshard %0 {from = #dist.sharding<[{ } ] sum {dp}>, to = #dist.sharding<[{dp} ]>} : tensor<8xf32>
+    Output: %1 = dist.reduce_scatter %0 {axes = ["dp"], dim = 0 : i64, kind = "sum"} : (tensor<8xf32>) -> tensor<4xf32>
+  }];
+  let dependentDialects = ["::llmc::dist::DistDialect", "::llmc::nn::NnDialect", "::mlir::arith::ArithDialect", "::mlir::tensor::TensorDialect"];
+}
+
+#endif // LLMC_PASSES_SHARDING

@@ -1,0 +1,327 @@
+//===- Propagate.cpp - sharding-propagate ---------------------------------------===//
+//
+// @accumulate goes first: how gradients are computed decides how their accumulators are held where ZeRO leaves that
+// open. In @update each gradient is made whole, or cut like its moments, once for all its readers.
+//
+//===----------------------------------------------------------------------===//
+#include "dialects/dist/Dist.h"
+#include "dialects/nn/Nn.h"
+#include "dialects/train/Train.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "passes/sharding/OpSharding.h"
+#include "passes/sharding/Passes.h"
+#include <map>
+
+namespace llmc::sharding {
+#define GEN_PASS_DEF_SHARDINGPROPAGATE
+#include "passes/sharding/Passes.h.inc"
+} // namespace llmc::sharding
+
+using namespace mlir;
+using namespace llmc;
+using dist::Sharding;
+using dist::ShardingAttr;
+
+namespace {
+
+int64_t rankOf(Value value) { return cast<RankedTensorType>(value.getType()).getRank(); }
+
+/// A constant of one value can be had in any sharding; as a partial sum only if it is zero.
+bool canBe(Value value, const Sharding &sharding) {
+  auto constant = value.getDefiningOp<arith::ConstantOp>();
+  auto elements = constant ? dyn_cast<DenseElementsAttr>(constant.getValue()) : DenseElementsAttr();
+  if (!elements || !elements.isSplat())
+    return false;
+  if (!sharding.isPartial())
+    return true;
+  auto number = dyn_cast<FloatAttr>(elements.getSplatValue<Attribute>());
+  return sharding.max.empty() && number && number.getValue().isZero();
+}
+
+class Propagator {
+public:
+  /// Role and name of state that functions share.
+  using StateName = std::pair<std::string, std::string>;
+
+  Propagator(dist::MeshAttr mesh, std::map<StateName, Sharding> &state)
+      : mesh(mesh), context(mesh.getContext()), state(state) {}
+
+  LogicalResult run(func::FuncOp f) {
+    function = f;
+    for (unsigned i = 0; i < f.getNumArguments(); ++i)
+      if (auto attribute = f.getArgAttrOfType<ShardingAttr>(i, dist::kSharding))
+        known[f.getArgument(i)] = Sharding::of(attribute);
+      else if (auto it = state.find(argumentName(i)); it != state.end())
+        known[f.getArgument(i)] = it->second;
+    if (f.getName() == train::kUpdate) {
+      splitSumsOfSquares();
+      reshardGradients();
+    } else {
+      gatherParameters();
+    }
+    Block &block = f.getBody().front();
+    for (Operation &op : llvm::make_early_inc_range(block.without_terminator()))
+      if (failed(visit(&op)))
+        return failure();
+    if (failed(finish(block.getTerminator())))
+      return failure();
+    for (Operation *op = block.getTerminator()->getPrevNode(), *before; op; op = before) {
+      before = op->getPrevNode();
+      if (isOpTriviallyDead(op))
+        op->erase(); // what was made again for a part
+    }
+    return success();
+  }
+
+private:
+  StateName argumentName(unsigned i) {
+    return {train::argumentString(function, i, train::kRole).str(),
+            train::argumentString(function, i, train::kName).str()};
+  }
+
+  Sharding shardingOf(Value value) {
+    auto it = known.find(value);
+    return it == known.end() ? Sharding::whole(rankOf(value)) : it->second;
+  }
+
+  bool isOpen(Value value) { return isa<BlockArgument>(value) && !known.contains(value); }
+
+  /// `value` in another sharding, in front of the builder's place; one reshard serves all later readers.
+  Value reshard(OpBuilder &b, Value value, const Sharding &to, const Twine &reason) {
+    Sharding from = shardingOf(value);
+    if (from == to)
+      return value;
+    ShardingAttr target = to.toAttribute(context);
+    Value cached = reshards.lookup({value, target});
+    if (cached)
+      return cached;
+    if (canBe(value, to)) {
+      Operation *copy = b.clone(*value.getDefiningOp());
+      cached = copy->getResult(0);
+    } else if (auto broadcast = value.getDefiningOp<nn::BroadcastOp>(); broadcast && !from.isPartial() && !to.isPartial()) {
+      // Repeated for the rank's part alone.
+      Sharding input = Sharding::whole(rankOf(broadcast.getInput()));
+      for (auto [i, d] : llvm::enumerate(broadcast.getDims()))
+        if (cast<RankedTensorType>(broadcast.getInput().getType()).getDimSize(i) != 1)
+          input.dims[i] = to.dims[d];
+      Value part = reshard(b, broadcast.getInput(), input, reason);
+      cached = nn::BroadcastOp::create(b, value.getLoc(), broadcast.getType(), part, broadcast.getDims());
+    } else {
+      cached =
+          dist::ReshardOp::create(b, value.getLoc(), value, from.toAttribute(context), target, b.getStringAttr(reason));
+    }
+    reshards[{value, target}] = cached;
+    annotate(cached.getDefiningOp(), {to});
+    return cached;
+  }
+
+  void annotate(Operation *op, ArrayRef<Sharding> shardings) {
+    SmallVector<Attribute> attributes;
+    for (auto [result, sharding] : llvm::zip_equal(op->getResults(), shardings)) {
+      known[result] = sharding;
+      attributes.push_back(sharding.toAttribute(context));
+    }
+    op->setAttr(dist::kShardings, ArrayAttr::get(context, attributes));
+  }
+
+  //===-- Before the walk -----------------------------------------------------===//
+
+  /// Where parameters are cut over data axes (ZeRO-3), their readers get them whole, from the first reader on.
+  void gatherParameters() {
+    for (unsigned i = 0; i < function.getNumArguments(); ++i) {
+      Value parameter = function.getArgument(i);
+      Sharding sharding = shardingOf(parameter), whole = sharding;
+      if (train::argumentString(function, i, train::kRole) != train::kParam || parameter.use_empty())
+        continue;
+      for (dist::Axes &axes : whole.dims)
+        llvm::erase_if(axes, [](StringAttr axis) { return axis == "dp"; });
+      if (whole == sharding)
+        continue;
+      Operation *first = *parameter.user_begin();
+      for (Operation *user : parameter.getUsers())
+        if (user->isBeforeInBlock(first))
+          first = user;
+      OpBuilder b(first);
+      Value gathered = reshard(b, parameter, whole, "parameter " + argumentName(i).second);
+      parameter.replaceAllUsesExcept(gathered, gathered.getDefiningOp());
+    }
+  }
+
+  /// Each gradient as its moments are, or whole.
+  void reshardGradients() {
+    std::map<std::string, Sharding> moments;
+    for (unsigned i = 0; i < function.getNumArguments(); ++i)
+      if (auto [role, name] = argumentName(i); role == train::kMoment)
+        moments[name.substr(name.find('.') + 1)] = shardingOf(function.getArgument(i));
+    for (unsigned i = 0; i < function.getNumArguments(); ++i) {
+      auto [role, name] = argumentName(i);
+      Value gradient = function.getArgument(i);
+      if ((role != train::kGradient && role != train::kAccumulator) || gradient.use_empty())
+        continue;
+      auto moment = moments.find(name);
+      Sharding target =
+          moment != moments.end() && role == train::kGradient ? moment->second : shardingOf(gradient).withoutPartial();
+      OpBuilder b = OpBuilder::atBlockBegin(&function.getBody().front());
+      Value resharded =
+          reshard(b, gradient, target, role == train::kGradient ? "gradient of " + name : name + " of all samples");
+      if (resharded != gradient)
+        gradient.replaceAllUsesExcept(resharded, resharded.getDefiningOp());
+    }
+    moveConstantsToFront();
+  }
+
+  void moveConstantsToFront() {
+    Block &block = function.getBody().front();
+    for (auto constant : llvm::make_early_inc_range(block.getOps<arith::ConstantOp>()))
+      constant->moveBefore(&block, block.begin());
+  }
+
+  /// A sum over tensors that are cut in different ways is the sum of one sum for each way.
+  void splitSumsOfSquares() {
+    for (auto sum : llvm::make_early_inc_range(function.getBody().front().getOps<nn::SumOfSquaresOp>())) {
+      std::map<std::string, SmallVector<Value>> groups; // by whether ZeRO cuts the tensor: moments tell
+      for (Value input : sum.getInputs())
+        groups[cutOfMoment(input)].push_back(input);
+      if (groups.size() < 2)
+        continue;
+      OpBuilder b(sum);
+      Value total;
+      for (auto &[cut, inputs] : groups) {
+        Value part = nn::SumOfSquaresOp::create(b, sum.getLoc(), sum.getType(), inputs);
+        total = total ? arith::AddFOp::create(b, sum.getLoc(), total, part).getResult() : part;
+      }
+      sum.getResult().replaceAllUsesWith(total);
+      sum.erase();
+    }
+  }
+
+  /// The axes that the moments of gradient `value` are cut over, as text.
+  std::string cutOfMoment(Value value) {
+    auto argument = dyn_cast<BlockArgument>(value);
+    if (!argument)
+      return "";
+    std::string name = argumentName(argument.getArgNumber()).second, axes;
+    for (unsigned i = 0; i < function.getNumArguments(); ++i)
+      if (auto [role, moment] = argumentName(i);
+          role == train::kMoment && moment.substr(moment.find('.') + 1) == name) {
+        for (const dist::Axes &dim : shardingOf(function.getArgument(i)).dims)
+          for (StringAttr axis : dim)
+            axes += axis.str() + ",";
+        return axes;
+      }
+    return axes;
+  }
+
+  //===-- The walk ----------------------------------------------------------------===//
+
+  LogicalResult visit(Operation *op) {
+    if (isa<arith::ConstantOp, dist::ReshardOp>(op))
+      return success();
+    auto shardable = dyn_cast<Shardable>(op);
+    if (!shardable)
+      return op->emitOpError("has no factor rule");
+    settleOpenOperands(op);
+    SmallVector<Sharding> present;
+    SmallVector<int64_t> bytes;
+    for (Value operand : op->getOperands()) {
+      present.push_back(shardingOf(operand));
+      bytes.push_back(tensorBytes(operand.getType()));
+    }
+    sharding::OpSharding chosen = sharding::shardByRule(shardable.getFactorRule(), present, bytes, mesh);
+    if (dist::Axes sum = commonPartialSum(op); !sum.empty()) {
+      for (Sharding &operand : chosen.operands)
+        operand.sum = sum;
+      for (Sharding &result : chosen.results)
+        llvm::append_range(result.sum, sum);
+    }
+    OpBuilder b(op);
+    for (auto [i, needed] : llvm::enumerate(chosen.operands))
+      op->setOperand(i, reshard(b, op->getOperand(i), needed, "operand of " + op->getName().getStringRef()));
+    annotate(op, chosen.results);
+    return success();
+  }
+
+  /// The partial sum that all operands are, if the op may keep it.
+  dist::Axes commonPartialSum(Operation *op) {
+    if (!sharding::keepsPartialSums(op))
+      return {};
+    std::optional<dist::Axes> sum;
+    for (Value operand : op->getOperands()) {
+      Sharding sharding = shardingOf(operand);
+      if (!sharding.max.empty() || (sum && *sum != sharding.sum))
+        return {};
+      sum = sharding.sum;
+    }
+    return sum.value_or(dist::Axes());
+  }
+
+  /// An accumulator is held as what is added to it; elsewhere whole.
+  void settleOpenOperands(Operation *op) {
+    for (Value operand : op->getOperands()) {
+      if (!isOpen(operand))
+        continue;
+      Sharding sharding = Sharding::whole(rankOf(operand));
+      if (isa<arith::AddFOp>(op)) {
+        Value other = op->getOperand(op->getOperand(0) == operand ? 1 : 0);
+        if (!isOpen(other))
+          sharding = shardingOf(other);
+      }
+      settle(cast<BlockArgument>(operand), sharding);
+    }
+  }
+
+  void settle(BlockArgument argument, const Sharding &sharding) {
+    known[argument] = sharding;
+    state[argumentName(argument.getArgNumber())] = sharding;
+  }
+
+  LogicalResult finish(Operation *terminator) {
+    for (BlockArgument argument : function.getArguments()) {
+      if (isOpen(argument))
+        settle(argument, Sharding::whole(rankOf(argument)));
+      function.setArgAttr(argument.getArgNumber(), dist::kSharding, shardingOf(argument).toAttribute(context));
+    }
+    OpBuilder b(terminator);
+    for (unsigned i = 0; i < function.getNumResults(); ++i) {
+      StateName name = {train::resultString(function, i, train::kRole).str(),
+                        train::resultString(function, i, train::kName).str()};
+      Value value = terminator->getOperand(i);
+      Sharding needed = shardingOf(value);
+      if (auto attribute = function.getResultAttrOfType<ShardingAttr>(i, dist::kSharding))
+        needed = Sharding::of(attribute);
+      else
+        needed = state.try_emplace(name, needed).first->second;
+      if (Sharding from = shardingOf(value); needed.isPartial() && from != needed && !canBe(value, needed))
+        return function.emitError() << "'" << name.second
+                                    << "' is a partial sum over ranks in one function and whole in another";
+      terminator->setOperand(i, reshard(b, value, needed, name.first + " " + name.second));
+      function.setResultAttr(i, dist::kSharding, needed.toAttribute(context));
+    }
+    return success();
+  }
+
+  dist::MeshAttr mesh;
+  MLIRContext *context;
+  func::FuncOp function;
+  std::map<StateName, Sharding> &state;
+  DenseMap<Value, Sharding> known;
+  DenseMap<std::pair<Value, Attribute>, Value> reshards;
+};
+
+struct Propagate : sharding::impl::ShardingPropagateBase<Propagate> {
+  void runOnOperation() override {
+    dist::MeshAttr mesh = dist::meshOf(getOperation());
+    if (!mesh)
+      return;
+    SmallVector<func::FuncOp> functions(getOperation().getOps<func::FuncOp>());
+    llvm::stable_sort(functions, [](func::FuncOp a, func::FuncOp b) {
+      return (a.getName() == train::kAccumulate) > (b.getName() == train::kAccumulate);
+    });
+    std::map<Propagator::StateName, Sharding> state;
+    for (func::FuncOp function : functions)
+      if (failed(Propagator(mesh, state).run(function)))
+        return signalPassFailure();
+  }
+};
+
+} // namespace

@@ -42,6 +42,10 @@ class Program:
         self.values.append(value)
         return value
 
+    def maker(self, name: str) -> str:
+        """The line that makes a value; empty for an argument."""
+        return next((line for line in self.lines if line.startswith(f"    {name} = ")), "")
+
     def pick(self, kind="f", where=lambda shape: True):
         fitting = [value for value in self.values if value[2] == kind and where(value[1])]
         # Recent values more often, so that programs are deep.
@@ -189,6 +193,8 @@ class Program:
 
     def softmax(self):
         name, shape, _ = self.pick(where=lambda s: len(s) > 0)
+        if "softmax" in self.maker(name):
+            return None  # the same again but for rounding, which a comparison would show
         return self.add(f"nn.{self.chance.choice(['softmax', 'log_softmax'])} {name} : ({self.type(shape)}) -> {self.type(shape)}", shape)
 
     def norm(self):

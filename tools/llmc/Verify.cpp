@@ -111,6 +111,7 @@ private:
   void makeUp(const fb::Input &input, const fb::Buffer &buffer, uint64_t step, uint64_t micro, uint8_t *to) const;
   HostTensor valueOf(uint32_t buffer) const;
   int compareForward(StringRef function);
+  std::map<std::string, HostTensor> movedOutputs(StringRef function, const reference::Trainer::Inputs &inputs);
   int compareStep(uint64_t step);
   int finish();
 
@@ -315,10 +316,41 @@ int Verifier::compareForward(StringRef function) {
   auto expected = trainer->evaluate(function, inputs);
   if (failed(expected))
     return kBadInput;
-  for (auto &[name, value] : *expected)
-    if (std::optional<uint32_t> buffer = executor->output(*segment, name))
-      ledger.add("@" + function.str(), "output '" + name + "' of @" + function.str(), byLargestEntry(valueOf(*buffer), value), kOutput);
+  std::optional<std::map<std::string, HostTensor>> moved;
+  for (auto &[name, value] : *expected) {
+    std::optional<uint32_t> buffer = executor->output(*segment, name);
+    if (!buffer)
+      continue;
+    std::string what = "output '" + name + "' of @" + function.str();
+    double difference = byLargestEntry(valueOf(*buffer), value), tolerance = kOutput;
+    if (!(difference <= tolerance)) {
+      if (!moved)
+        moved = movedOutputs(function, inputs);
+      double sensitivity = moved->count(name) ? byLargestEntry(moved->at(name), value) : 0.0;
+      tolerance = std::max(tolerance, std::isfinite(sensitivity) ? 4 * sensitivity : 0.0);
+      if (tolerance > kOutput)
+        llvm::outs() << llvm::formatv("{0} is ill-conditioned: rounding of the parameters alone moves it by {1:E1}\n", what, sensitivity);
+    }
+    ledger.add("@" + function.str(), what, difference, tolerance);
+  }
   return kDone;
+}
+
+/// Outputs where each parameter is moved by a few units of its last place: how far rounding may carry them.
+std::map<std::string, HostTensor> Verifier::movedOutputs(StringRef function, const reference::Trainer::Inputs &inputs) {
+  reference::Trainer other(*stepModule, reference::Arithmetic::AsTyped);
+  for (auto &[name, value] : start) {
+    HostTensor moved = value;
+    runtime::RandomStream random(executor->plan().seed(), "move " + name);
+    bool isDouble = llvm::any_of(value.reals, [](double x) { return x != static_cast<double>(static_cast<float>(x)); });
+    for (size_t i = 0; i < moved.reals.size(); ++i)
+      moved.reals[i] *= 1.0 + (random.uniform53(static_cast<int64_t>(i)) - 0.5) * (isDouble ? 0x1p-49 : 0x1p-20);
+    if (!isDouble)
+      roundTo(Float32Type::get(&context), moved);
+    other.set(name, std::move(moved));
+  }
+  auto outputs = other.evaluate(function, inputs);
+  return failed(outputs) ? std::map<std::string, HostTensor>() : *outputs;
 }
 
 int Verifier::compareStep(uint64_t step) {

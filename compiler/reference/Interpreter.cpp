@@ -60,8 +60,8 @@ static LogicalResult evaluate(Operation *op, ArrayRef<const HostTensor *> operan
   return evaluable.evaluate(operands, results);
 }
 
-FailureOr<std::vector<std::vector<HostTensor>>> Interpreter::runRanks(func::FuncOp function,
-                                                                      std::vector<std::vector<HostTensor>> arguments) const {
+FailureOr<std::vector<std::vector<HostTensor>>>
+Interpreter::runRanks(func::FuncOp function, std::vector<std::vector<HostTensor>> arguments) const {
   size_t ranks = arguments.size();
   std::vector<Frame> frames(ranks, Frame(function));
   for (size_t rank = 0; rank < ranks; ++rank)

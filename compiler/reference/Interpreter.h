@@ -16,12 +16,12 @@ class Interpreter {
 public:
   explicit Interpreter(Arithmetic arithmetic) : arithmetic(arithmetic) {}
 
-  /// The results of `function` for `arguments` (one per argument, of its shape). Fails with a diagnostic at an op that is
-  /// not Evaluable or whose evaluation fails (an index out of range).
+  /// The results of `function` for `arguments` (one per argument, of its shape). Fails with a diagnostic at an op that
+  /// is not Evaluable or whose evaluation fails (an index out of range).
   mlir::FailureOr<std::vector<HostTensor>> run(mlir::func::FuncOp function, std::vector<HostTensor> arguments) const;
 
-  /// The same at level `local` on the ranks of the module's mesh, in lockstep: arguments and results by rank. Collectives add in
-  /// the order of ranks.
+  /// The same at level `local` on the ranks of the module's mesh, in lockstep: arguments and results by rank.
+  /// Collectives add in the order of ranks.
   mlir::FailureOr<std::vector<std::vector<HostTensor>>> runRanks(mlir::func::FuncOp function,
                                                                  std::vector<std::vector<HostTensor>> arguments) const;
 

@@ -7,8 +7,8 @@
 
 namespace llmc::reference {
 
-/// Evaluates an op of the dist dialect on all ranks at once; `operands` and `results` by rank. Fails with a diagnostic at a
-/// reshard, which has no meaning on local shapes.
+/// Evaluates an op of the dist dialect on all ranks at once; `operands` and `results` by rank. Fails with a diagnostic
+/// at a reshard, which has no meaning on local shapes.
 mlir::LogicalResult evaluateCollective(mlir::Operation *op,
                                        llvm::ArrayRef<llvm::SmallVector<const HostTensor *>> operands,
                                        std::vector<std::vector<HostTensor>> &results);

@@ -45,7 +45,8 @@ const HostTensor &Trainer::wholeOf(Held &held) const {
 std::vector<HostTensor> Trainer::partsOf(const HostTensor &whole, func::FuncOp function, unsigned argument) const {
   if (!mesh)
     return {whole};
-  dist::Sharding sharding = dist::Sharding::of(function.getArgAttrOfType<dist::ShardingAttr>(argument, dist::kSharding));
+  dist::Sharding sharding =
+      dist::Sharding::of(function.getArgAttrOfType<dist::ShardingAttr>(argument, dist::kSharding));
   std::vector<HostTensor> parts;
   for (int64_t rank = 0; rank < mesh.ranks(); ++rank)
     parts.push_back(partOf(whole, sharding, mesh, rank));
@@ -80,7 +81,8 @@ LogicalResult Trainer::call(func::FuncOp function, const Inputs &inputs) {
     }
     for (auto [list, part] : llvm::zip_equal(arguments, parts)) {
       if (part.shape != cast<RankedTensorType>(function.getArgumentTypes()[i]).getShape())
-        return function.emitError() << "value of '" << name << "' has another shape than " << function.getArgumentTypes()[i];
+        return function.emitError() << "value of '" << name << "' has another shape than "
+                                    << function.getArgumentTypes()[i];
       list.push_back(std::move(part));
     }
   }
@@ -104,7 +106,8 @@ LogicalResult Trainer::call(func::FuncOp function, const Inputs &inputs) {
 }
 
 LogicalResult Trainer::step(ArrayRef<Inputs> microBatches) {
-  auto accumulate = module.lookupSymbol<func::FuncOp>(train::kAccumulate), update = module.lookupSymbol<func::FuncOp>(train::kUpdate);
+  auto accumulate = module.lookupSymbol<func::FuncOp>(train::kAccumulate),
+       update = module.lookupSymbol<func::FuncOp>(train::kUpdate);
   const HostTensor *count = get("step");
   int64_t samples = 0;
   for (const Inputs &batch : microBatches) {

@@ -9,9 +9,9 @@
 
 namespace llmc::reference {
 
-/// Runs the functions of a module at level `step` as the executor runs a plan: state by name, one call of @accumulate per
-/// micro-batch, then @update. State that was not set starts at zero. A module at level `local` runs on the ranks of its mesh;
-/// what goes in and out is whole all the same.
+/// Runs the functions of a module at level `step` as the executor runs a plan: state by name, one call of @accumulate
+/// per micro-batch, then @update. State that was not set starts at zero. A module at level `local` runs on the ranks of
+/// its mesh; what goes in and out is whole all the same.
 class Trainer {
 public:
   Trainer(mlir::ModuleOp module, Arithmetic arithmetic);
@@ -20,8 +20,8 @@ public:
   void set(llvm::StringRef name, HostTensor value);
   /// A parameter, moment ("exp_avg.NAME") or scalar by name; null if there is none.
   const HostTensor *get(llvm::StringRef name) const;
-  /// The gradient of parameter `name` of the last step: the average over its tokens or samples, before clipping; null if it
-  /// has none.
+  /// The gradient of parameter `name` of the last step: the average over its tokens or samples, before clipping; null
+  /// if it has none.
   const HostTensor *gradient(llvm::StringRef name) const;
 
   /// The inputs of one micro-batch by name.

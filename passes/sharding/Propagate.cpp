@@ -98,7 +98,8 @@ private:
     if (canBe(value, to)) {
       Operation *copy = b.clone(*value.getDefiningOp());
       cached = copy->getResult(0);
-    } else if (auto broadcast = value.getDefiningOp<nn::BroadcastOp>(); broadcast && !from.isPartial() && !to.isPartial()) {
+    } else if (auto broadcast = value.getDefiningOp<nn::BroadcastOp>();
+               broadcast && !from.isPartial() && !to.isPartial()) {
       // Repeated for the rank's part alone.
       Sharding input = Sharding::whole(rankOf(broadcast.getInput()));
       for (auto [i, d] : llvm::enumerate(broadcast.getDims()))

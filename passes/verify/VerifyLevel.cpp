@@ -7,6 +7,7 @@
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "passes/verify/Passes.h"
 #include "passes/verify/VerifyPlan.h"
+#include "passes/verify/VerifyShardings.h"
 #include <map>
 
 namespace llmc::verify {
@@ -20,7 +21,8 @@ using namespace llmc;
 namespace {
 
 bool isTensorLevelDialect(Operation *op) {
-  return isa_and_nonnull<nn::NnDialect, arith::ArithDialect, math::MathDialect, tensor::TensorDialect>(op->getDialect());
+  return isa_and_nonnull<nn::NnDialect, arith::ArithDialect, math::MathDialect, tensor::TensorDialect>(
+      op->getDialect());
 }
 
 struct VerifyLevel : verify::impl::VerifyLevelBase<VerifyLevel> {
@@ -36,6 +38,8 @@ struct VerifyLevel : verify::impl::VerifyLevelBase<VerifyLevel> {
       valid = verifyKernels();
     else if (level == "plan")
       valid = verify::verifyPlan(getOperation());
+    if (valid && (level == "sharded" || level == "scheduled"))
+      valid = verify::verifyShardings(getOperation());
     if (!valid)
       signalPassFailure();
   }
@@ -53,7 +57,8 @@ struct VerifyLevel : verify::impl::VerifyLevelBase<VerifyLevel> {
       auto type = dyn_cast<RankedTensorType>(function.getArgumentTypes()[i]);
       if (!type || !type.hasStaticShape())
         valid = (function.emitError() << "argument " << i << " has no static shape", false);
-      if (train::argumentString(function, i, train::kRole).empty() || train::argumentString(function, i, train::kName).empty())
+      if (train::argumentString(function, i, train::kRole).empty() ||
+          train::argumentString(function, i, train::kName).empty())
         valid = (function.emitError() << "argument " << i << " has no `train.role` or `train.name`", false);
     }
     for (unsigned i = 0; i < function.getNumResults(); ++i)
@@ -88,8 +93,9 @@ struct VerifyLevel : verify::impl::VerifyLevelBase<VerifyLevel> {
       for (Operation &op : function.getBody().front().without_terminator()) {
         if (isa<train::ValueAndGradOp>(op))
           valid = illegal(&op, "autodiff-expand");
-        else if (isa<dist::ReshardOp>(op) ? level == "step" || level == "local"
-                                          : !isTensorLevelDialect(&op) && !(level == "local" && isa<dist::DistDialect>(op.getDialect())))
+        else if (isa<dist::ReshardOp>(op)
+                     ? level == "step" || level == "local"
+                     : !isTensorLevelDialect(&op) && !(level == "local" && isa<dist::DistDialect>(op.getDialect())))
           valid = illegal(&op, isa<dist::ReshardOp>(op) && level == "local" ? "sharding-partition" : "");
       }
       valid &= verifyState(function);
@@ -105,14 +111,18 @@ struct VerifyLevel : verify::impl::VerifyLevelBase<VerifyLevel> {
       for (unsigned i = 0; i < function.getNumArguments() + function.getNumResults(); ++i) {
         bool isArgument = i < function.getNumArguments();
         unsigned at = isArgument ? i : i - function.getNumArguments();
-        StringRef role = isArgument ? train::argumentString(function, at, train::kRole) : train::resultString(function, at, train::kRole);
-        StringRef name = isArgument ? train::argumentString(function, at, train::kName) : train::resultString(function, at, train::kName);
+        StringRef role = isArgument ? train::argumentString(function, at, train::kRole)
+                                    : train::resultString(function, at, train::kRole);
+        StringRef name = isArgument ? train::argumentString(function, at, train::kName)
+                                    : train::resultString(function, at, train::kName);
         Type type = isArgument ? function.getArgumentTypes()[at] : function.getResultTypes()[at];
         if (role == train::kInput || role == train::kOutput || role == train::kPosition || role == train::kConstant)
           continue;
         Type known = types.try_emplace({role, name}, type).first->second;
         if (known != type)
-          valid = (function.emitError() << "state '" << name << "' is " << type << " here, and " << known << " in another function", false);
+          valid = (function.emitError() << "state '" << name << "' is " << type << " here, and " << known
+                                        << " in another function",
+                   false);
       }
     return valid;
   }
@@ -121,11 +131,14 @@ struct VerifyLevel : verify::impl::VerifyLevelBase<VerifyLevel> {
     bool valid = true;
     train::ArgumentTable arguments(function);
     for (unsigned i = 0; i < function.getNumResults(); ++i) {
-      StringRef name = train::resultString(function, i, train::kName), role = train::resultString(function, i, train::kRole);
+      StringRef name = train::resultString(function, i, train::kName),
+                role = train::resultString(function, i, train::kRole);
       int64_t argument = arguments.find(name, role);
       if (argument >= 0 && function.getArgumentTypes()[argument] != function.getResultTypes()[i])
-        valid = (function.emitError() << "state '" << name << "' changes its type from " << function.getArgumentTypes()[argument]
-                                     << " to " << function.getResultTypes()[i], false);
+        valid =
+            (function.emitError() << "state '" << name << "' changes its type from "
+                                  << function.getArgumentTypes()[argument] << " to " << function.getResultTypes()[i],
+             false);
     }
     return valid;
   }
@@ -137,7 +150,8 @@ struct VerifyLevel : verify::impl::VerifyLevelBase<VerifyLevel> {
       if (function.isPrivate())
         continue;
       for (Operation &op : function.getBody().front().without_terminator())
-        if (!isa<func::CallOp, arith::ConstantOp, tensor::CollapseShapeOp, tensor::ExpandShapeOp, tensor::ExtractSliceOp, tensor::ConcatOp>(op))
+        if (!isa<func::CallOp, arith::ConstantOp, tensor::CollapseShapeOp, tensor::ExpandShapeOp,
+                 tensor::ExtractSliceOp, tensor::ConcatOp>(op))
           valid = illegal(&op, "lowering-outline-kernels");
     }
     return valid;

@@ -56,7 +56,8 @@ private:
     if (begin < 0 || end > static_cast<int64_t>(arena.getBytes()))
       fail(op, "leaves its arena: bytes [" + Twine(begin) + ", " + Twine(end) + ") of " + Twine(arena.getBytes()));
     std::string segment = op.getSegment() ? op.getSegment()->str() : "";
-    buffers[op.getSymName()] = {op, begin, end, static_cast<int64_t>(op.getFirst()), static_cast<int64_t>(op.getLast()), segment};
+    buffers[op.getSymName()] = {
+        op, begin, end, static_cast<int64_t>(op.getFirst()), static_cast<int64_t>(op.getLast()), segment};
   }
 
   void checkAlias(plan::BufferOp op) {
@@ -80,9 +81,8 @@ private:
       if (!entry.second.op.getAliasOf() && arenas.lookup(entry.second.op.getArena()).getKind() != "constant")
         groups[{entry.second.op.getArena().str(), entry.second.segment}].push_back(&entry.second);
     for (auto &[key, group] : groups) {
-      llvm::sort(group, [](Placed *a, Placed *b) {
-        return a->first != b->first ? a->first < b->first : a->begin < b->begin;
-      });
+      llvm::sort(group,
+                 [](Placed *a, Placed *b) { return a->first != b->first ? a->first < b->first : a->begin < b->begin; });
       std::map<int64_t, Placed *> live;
       std::multimap<int64_t, Placed *> ends;
       for (Placed *buffer : group) {
@@ -117,7 +117,8 @@ private:
     }
   }
 
-  void checkOperand(plan::SegmentOp segment, Operation *op, plan::OperandAttr operand, int64_t position, bool writes, llvm::StringSet<> &written) {
+  void checkOperand(plan::SegmentOp segment, Operation *op, plan::OperandAttr operand, int64_t position, bool writes,
+                    llvm::StringSet<> &written) {
     auto found = buffers.find(operand.getBuffer().getValue());
     if (found == buffers.end())
       return writes ? void() : fail(op, "operand names no buffer");

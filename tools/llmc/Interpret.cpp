@@ -44,7 +44,8 @@ private:
 int Session::loadWeights() {
   for (auto function : loaded.module->getOps<func::FuncOp>())
     for (unsigned i = 0; i < function.getNumArguments(); ++i) {
-      StringRef role = train::argumentString(function, i, train::kRole), name = train::argumentString(function, i, train::kName);
+      StringRef role = train::argumentString(function, i, train::kRole),
+                name = train::argumentString(function, i, train::kName);
       auto source = function.getArgAttrOfType<DictionaryAttr>(i, train::kSource);
       if ((role != train::kParam && role != train::kBuffer) || trainer->get(name))
         continue;
@@ -56,10 +57,12 @@ int Session::loadWeights() {
       auto file = runtime::MappedFile::open(*path);
       if (!file.ok())
         return fail(kBadInput, file.status().message, file.status().hint);
-      uint64_t offset = source.getAs<IntegerAttr>("offset").getInt(), bytes = source.getAs<IntegerAttr>("bytes").getInt();
+      uint64_t offset = source.getAs<IntegerAttr>("offset").getInt(),
+               bytes = source.getAs<IntegerAttr>("bytes").getInt();
       if (offset > (*file)->bytes().size() || bytes > (*file)->bytes().size() - offset)
         return fail(kBadInput, "parameter '" + name + "' lies outside of " + *path);
-      auto value = fromBytes((*file)->bytes().subspan(offset, bytes), cast<RankedTensorType>(function.getArgumentTypes()[i]));
+      auto value =
+          fromBytes((*file)->bytes().subspan(offset, bytes), cast<RankedTensorType>(function.getArgumentTypes()[i]));
       if (!value)
         return fail(kBadInput, "parameter '" + name + "' has another size or type in " + *path);
       trainer->set(name, std::move(*value));
@@ -80,7 +83,8 @@ int Session::loadStep(int64_t step, std::vector<reference::Trainer::Inputs> &bat
     for (auto &[input, source] : recipe.data)
       if (input == name) {
         if (source.kind != train::DataSource::Array && source.kind != train::DataSource::ArrayNext)
-          return fail(kBadInput, "input '" + name + "': the interpreter reads arrays of a safetensors file only", "data: {" + name + ": ARRAY}");
+          return fail(kBadInput, "input '" + name + "': the interpreter reads arrays of a safetensors file only",
+                      "data: {" + name + ": ARRAY}");
         array = source.array;
         shifted = source.kind == train::DataSource::ArrayNext;
       }
@@ -133,7 +137,8 @@ int Session::save(const std::vector<std::string> &requests, int64_t step, bool g
         }
         return runtime::Bytes(scratch);
       };
-      tensors.push_back({name, runtime::fb::DataType::F32, runtime::Shape(value->shape.begin(), value->shape.end()), fetch});
+      tensors.push_back(
+          {name, runtime::fb::DataType::F32, runtime::Shape(value->shape.begin(), value->shape.end()), fetch});
     }
     runtime::Status status = runtime::writeSafetensors(path.str(), tensors);
     if (!status.ok())
@@ -168,7 +173,8 @@ int Session::run() {
   if (!opened.ok())
     return fail(kBadInput, opened.status().message, opened.status().hint);
   data = *opened;
-  trainer = std::make_unique<reference::Trainer>(*executed, options.f64 ? reference::Arithmetic::F64 : reference::Arithmetic::AsTyped);
+  trainer = std::make_unique<reference::Trainer>(*executed, options.f64 ? reference::Arithmetic::F64
+                                                                        : reference::Arithmetic::AsTyped);
   if (int code = loadWeights())
     return code;
   std::string lines;
@@ -181,8 +187,10 @@ int Session::run() {
     auto output = [&](const char *name) { return trainer->outputs.at(name).reals[0]; };
     llvm::raw_string_ostream stream(lines);
     stream << "{\"step\": " << step + 1 << llvm::format(", \"loss\": %.17g", output("loss"))
-           << llvm::format(", \"grad_norm\": %.17g", output("grad_norm")) << llvm::format(", \"lr\": %.17g}\n", output("lr"));
-    llvm::outs() << llvm::format("step: %2d", static_cast<int>(step + 1)) << llvm::format("  loss: %8.5f", output("loss"))
+           << llvm::format(", \"grad_norm\": %.17g", output("grad_norm"))
+           << llvm::format(", \"lr\": %.17g}\n", output("lr"));
+    llvm::outs() << llvm::format("step: %2d", static_cast<int>(step + 1))
+                 << llvm::format("  loss: %8.5f", output("loss"))
                  << llvm::format("  grad_norm: %7.4f\n", output("grad_norm"));
     llvm::outs().flush();
     if (int code = save(options.saveGradients, step + 1, true))

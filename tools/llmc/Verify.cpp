@@ -1,9 +1,11 @@
 //===- Verify.cpp - llmc verify: the compiled plan against the reference interpreter ---===//
 //
-//   1. the model is brought to level `step`; a copy of that is what the interpreter runs, the rest of the pipeline makes the
+//   1. the model is brought to level `step`; a copy of that is what the interpreter runs, the rest of the pipeline
+//   makes the
 //      plan that the executor runs;
 //   2. the executor makes the initial values and the interpreter takes them over;
-//   3. both run the same inputs, each step compared in the order in which a step computes: loss, gradients, gradient norm,
+//   3. both run the same inputs, each step compared in the order in which a step computes: loss, gradients, gradient
+//   norm,
 //      parameters. What is out of tolerance first names the culprit, since all that follows is off too.
 // Ids and reals are made up where no data is given, as a function of (recipe's seed, step, micro-batch, input).
 //
@@ -64,8 +66,8 @@ double byLargestEntry(const HostTensor &value, const HostTensor &expected) {
   return difference == 0 ? 0 : difference / std::max(largestEntry(expected), 1e-30);
 }
 
-/// norm(value - expected) / norm(expected - start). Of a change so small that the rounding of the values themselves is a part of
-/// it, a part of their norm is taken instead.
+/// norm(value - expected) / norm(expected - start). Of a change so small that the rounding of the values themselves is
+/// a part of it, a part of their norm is taken instead.
 double byChange(const HostTensor &value, const HostTensor &expected, const HostTensor &start) {
   constexpr double kSmallestChange = 2.5e-4;
   double difference = 0, change = 0, norm = 0;
@@ -74,7 +76,8 @@ double byChange(const HostTensor &value, const HostTensor &expected, const HostT
     change += (expected.reals[i] - start.reals[i]) * (expected.reals[i] - start.reals[i]);
     norm += expected.reals[i] * expected.reals[i];
   }
-  return difference == 0 ? 0 : std::sqrt(difference / std::max({change, kSmallestChange * kSmallestChange * norm, 1e-60}));
+  return difference == 0 ? 0
+                         : std::sqrt(difference / std::max({change, kSmallestChange * kSmallestChange * norm, 1e-60}));
 }
 
 /// Differences by name, and the first one out of tolerance.
@@ -102,7 +105,9 @@ public:
   int run();
 
 private:
-  int fail(const runtime::Status &status) { return tool::fail(static_cast<ExitCode>(status.code), status.message, status.hint); }
+  int fail(const runtime::Status &status) {
+    return tool::fail(static_cast<ExitCode>(status.code), status.message, status.hint);
+  }
   int prepare();
   int makePlan();
   std::vector<std::pair<std::string, HostTensor>> parameters() const;
@@ -149,16 +154,19 @@ int Verifier::prepare() {
   int64_t count = recipe.batch.micro ? recipe.batch.step / recipe.batch.micro : 1;
   double total = micro * static_cast<double>(count) * static_cast<double>(options.steps);
   if (total > kMostFlops)
-    return tool::fail(kDoesNotFit,
-                      llvm::formatv("{0} steps are {1:F1} GFLOP, too much for the reference interpreter, whose bound is {2:F0} GFLOP",
-                                    options.steps, total / 1e9, kMostFlops / 1e9)
-                          .str(),
-                      llvm::formatv("a micro-batch is {0:F1} GFLOP: verify a smaller batch, or a model with fewer layers or a shorter sequence; "
-                                    "the same operations are checked then",
-                                    micro / 1e9)
-                          .str());
-  llvm::outs() << llvm::formatv("{0} steps of {1} micro-batches, {2:F3} GFLOP each, {3}\n", options.steps, count, micro / 1e9,
-                                options.data.empty() ? "inputs made up from seed " + std::to_string(recipe.seed) : "inputs from " + options.data);
+    return tool::fail(
+        kDoesNotFit,
+        llvm::formatv("{0} steps are {1:F1} GFLOP, too much for the reference interpreter, whose bound is {2:F0} GFLOP",
+                      options.steps, total / 1e9, kMostFlops / 1e9)
+            .str(),
+        llvm::formatv("a micro-batch is {0:F1} GFLOP: verify a smaller batch, or a model with fewer layers or a "
+                      "shorter sequence; "
+                      "the same operations are checked then",
+                      micro / 1e9)
+            .str());
+  llvm::outs() << llvm::formatv(
+      "{0} steps of {1} micro-batches, {2:F3} GFLOP each, {3}\n", options.steps, count, micro / 1e9,
+      options.data.empty() ? "inputs made up from seed " + std::to_string(recipe.seed) : "inputs from " + options.data);
   stepModule = loaded.module->clone();
   pipeline.from = driver::Level::Step;
   pipeline.to = driver::Level::Plan;
@@ -186,15 +194,19 @@ int Verifier::makePlan() {
   executor = std::move(*created);
   if (!options.data.empty()) {
     auto opened = runtime::DataSet::open(runtime::DataOptions::of(executor->plan(), {options.data}),
-                                         *executor->program().segments()->Get(*executor->segment("accumulate")), executor->program());
+                                         *executor->program().segments()->Get(*executor->segment("accumulate")),
+                                         executor->program());
     if (!opened.ok())
       return fail(opened.status());
     data = std::move(*opened);
     if (static_cast<uint64_t>(options.steps) > data->steps())
-      return tool::fail(kBadInput, "the data lasts for " + llvm::Twine(data->steps()) + " steps, " + llvm::Twine(options.steps) + " are to run",
+      return tool::fail(kBadInput,
+                        "the data lasts for " + llvm::Twine(data->steps()) + " steps, " + llvm::Twine(options.steps) +
+                            " are to run",
                         "ask for fewer with --steps");
   }
-  runtime::Status status = runtime::ModelState(*executor).initialize(loaded.folder, "", [](const std::string &, double) {});
+  runtime::Status status =
+      runtime::ModelState(*executor).initialize(loaded.folder, "", [](const std::string &, double) {});
   if (!status.ok())
     return fail(status);
   trainer = std::make_unique<reference::Trainer>(*stepModule, reference::Arithmetic::AsTyped);
@@ -233,8 +245,9 @@ std::vector<std::pair<std::string, HostTensor>> Verifier::parameters() const {
   std::vector<std::pair<std::string, HostTensor>> values;
   std::vector<uint8_t> scratch;
   for (const runtime::TensorToWrite &tensor : runtime::ModelState(*executor).modelTensors())
-    values.emplace_back(tensor.name,
-                        *fromBytes(tensor.fetch(scratch), RankedTensorType::get(tensor.shape, elementTypeOf(tensor.type, &context))));
+    values.emplace_back(
+        tensor.name,
+        *fromBytes(tensor.fetch(scratch), RankedTensorType::get(tensor.shape, elementTypeOf(tensor.type, &context))));
   return values;
 }
 
@@ -249,16 +262,20 @@ std::optional<HostTensor> Verifier::gradientOf(const fb::Parameter &parameter) c
   return gradient;
 }
 
-/// Ids below the input's limit, an ignored one now and then; zeros and ones where there is no limit, as in masks, and ones in
-/// front, so that no row is masked whole; reals between -1 and 1.
-void Verifier::makeUp(const fb::Input &input, const fb::Buffer &buffer, uint64_t step, uint64_t micro, uint8_t *to) const {
-  runtime::RandomStream random(executor->plan().seed(), "verify " + input.name()->str() + " " + std::to_string(step) + " " + std::to_string(micro));
+/// Ids below the input's limit, an ignored one now and then; zeros and ones where there is no limit, as in masks, and
+/// ones in front, so that no row is masked whole; reals between -1 and 1.
+void Verifier::makeUp(const fb::Input &input, const fb::Buffer &buffer, uint64_t step, uint64_t micro,
+                      uint8_t *to) const {
+  runtime::RandomStream random(executor->plan().seed(), "verify " + input.name()->str() + " " + std::to_string(step) +
+                                                            " " + std::to_string(micro));
   runtime::Shape shape = runtime::shapeOf(buffer.shape());
   int64_t count = runtime::elementCount(shape), row = shape.empty() ? 1 : std::max<int64_t>(1, shape.back());
   uint64_t limit = input.limit() > 0 ? input.limit() : 2;
   for (int64_t i = 0; i < count; ++i) {
     double draw = random.uniform53(i);
-    int64_t id = input.limit() == 0 && i % row == 0 ? 1 : std::min<int64_t>(static_cast<int64_t>(draw * static_cast<double>(limit)), limit - 1);
+    int64_t id = input.limit() == 0 && i % row == 0
+                     ? 1
+                     : std::min<int64_t>(static_cast<int64_t>(draw * static_cast<double>(limit)), limit - 1);
     if (input.allow_ignored() && i % row != 0 && random.uniform53(count + i) < 0.125)
       id = input.ignored();
     auto store = [&](auto value) { std::memcpy(to + i * sizeof(value), &value, sizeof(value)); };
@@ -289,7 +306,8 @@ runtime::Status Verifier::fill(uint32_t segment, uint64_t step, uint64_t micro, 
     const fb::Buffer &buffer = executor->buffer(input.buffer());
     uint8_t *to = executor->data(input.buffer());
     if (input.source() == fb::Source::Position) {
-      int64_t position[2] = {static_cast<int64_t>(step), static_cast<int64_t>(micro * executor->plan().samples_per_micro_batch())};
+      int64_t position[2] = {static_cast<int64_t>(step),
+                             static_cast<int64_t>(micro * executor->plan().samples_per_micro_batch())};
       std::memcpy(to, position, sizeof(position));
     } else if (fromData) {
       if (runtime::Status status = data->fill(input, buffer, step, micro, to); !status.ok())
@@ -329,7 +347,8 @@ int Verifier::compareForward(StringRef function) {
       double sensitivity = moved->count(name) ? byLargestEntry(moved->at(name), value) : 0.0;
       tolerance = std::max(tolerance, std::isfinite(sensitivity) ? 4 * sensitivity : 0.0);
       if (tolerance > kOutput)
-        llvm::outs() << llvm::formatv("{0} is ill-conditioned: rounding of the parameters alone moves it by {1:E1}\n", what, sensitivity);
+        llvm::outs() << llvm::formatv("{0} is ill-conditioned: rounding of the parameters alone moves it by {1:E1}\n",
+                                      what, sensitivity);
     }
     ledger.add("@" + function.str(), what, difference, tolerance);
   }
@@ -372,7 +391,8 @@ int Verifier::compareStep(uint64_t step) {
   std::string when = "step " + std::to_string(step + 1);
   auto scalar = [&](const char *name, double tolerance) {
     double expected = trainer->outputs.at(name).reals[0], value = executor->scalar(*executor->output(update, name));
-    ledger.add(when, name, value == expected ? 0 : std::abs(value - expected) / std::max(std::abs(expected), 1e-30), tolerance);
+    ledger.add(when, name, value == expected ? 0 : std::abs(value - expected) / std::max(std::abs(expected), 1e-30),
+               tolerance);
   };
   scalar("loss", kLoss);
   double largest = 0;
@@ -388,7 +408,8 @@ int Verifier::compareStep(uint64_t step) {
       zeroGradients.insert(name);
     // Noise is compared with the largest gradient: it must stay noise.
     double scale = largestEntry(*expected) < kZeroGradient * largest ? largestEntry(*expected) / largest : 1.0;
-    ledger.add(when, "the gradient of '" + name + "'", byLargestEntry(*gradient, *expected) * scale, step == 0 ? kGradient : kLaterGradient);
+    ledger.add(when, "the gradient of '" + name + "'", byLargestEntry(*gradient, *expected) * scale,
+               step == 0 ? kGradient : kLaterGradient);
   }
   scalar("grad_norm", kNorm);
   scalar("lr", kLoss);
@@ -406,7 +427,8 @@ int Verifier::finish() {
   llvm::outs() << llvm::formatv("  {0,-50} {1,-10} {2}\n", "parameter", "gradient", "change");
   for (auto &[name, value] : start)
     llvm::outs() << llvm::formatv("  {0,-50} {1,-10} {2}\n", name, ledger.text("the gradient of '" + name + "'"),
-                                  zeroGradients.count(name) ? "- (its gradient is zero)" : ledger.text("parameter '" + name + "'"));
+                                  zeroGradients.count(name) ? "- (its gradient is zero)"
+                                                            : ledger.text("parameter '" + name + "'"));
   if (ledger.first.empty()) {
     llvm::outs() << "the plan agrees with the reference interpreter\n";
     return kDone;

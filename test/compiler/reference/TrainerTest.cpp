@@ -1,6 +1,6 @@
 //===- TrainerTest.cpp - whole steps in the interpreter --------------------------------===//
-#include "compiler/driver/Pipeline.h"
 #include "compiler/reference/Trainer.h"
+#include "compiler/driver/Pipeline.h"
 #include "dialects/train/Recipe.h"
 #include "dialects/train/Train.h"
 #include "mlir/IR/MLIRContext.h"
@@ -49,8 +49,9 @@ protected:
     std::vector<int64_t> labels = {2, -100, 4, 0};
     std::vector<reference::Trainer::Inputs> batches;
     for (int64_t p = 0; p < parts; ++p)
-      batches.push_back({{"x", {{micro, 3}, true, {x.begin() + p * micro * 3, x.begin() + (p + 1) * micro * 3}, {}}},
-                         {"labels", {{micro}, false, {}, {labels.begin() + p * micro, labels.begin() + (p + 1) * micro}}}});
+      batches.push_back(
+          {{"x", {{micro, 3}, true, {x.begin() + p * micro * 3, x.begin() + (p + 1) * micro * 3}, {}}},
+           {"labels", {{micro}, false, {}, {labels.begin() + p * micro, labels.begin() + (p + 1) * micro}}}});
     std::vector<double> losses;
     for (int i = 0; i < steps; ++i) {
       EXPECT_TRUE(succeeded(trainer.step(batches)));
@@ -116,7 +117,8 @@ TEST_F(TrainerTest, ScheduleFollowsItsFormula) {
   options.to = driver::Level::Step;
   ASSERT_TRUE(succeeded(driver::runPipeline(*module, options)));
   reference::Trainer trainer(*module, reference::Arithmetic::F64);
-  reference::Trainer::Inputs batch = {{"x", {{4, 3}, true, std::vector<double>(12, 0.5), {}}}, {"labels", {{4}, false, {}, {0, 1, 2, 3}}}};
+  reference::Trainer::Inputs batch = {{"x", {{4, 3}, true, std::vector<double>(12, 0.5), {}}},
+                                      {"labels", {{4}, false, {}, {0, 1, 2, 3}}}};
   for (int k = 0; k < 8; ++k) {
     ASSERT_TRUE(succeeded(trainer.step({batch})));
     double progress = std::min(1.0, std::max(0.0, (k - 2) / 4.0));

@@ -1,0 +1,44 @@
+// RUN: llmc-opt %s --sharding-partition --split-input-file | FileCheck %s
+
+// CHECK-LABEL: func.func @f
+//  CHECK-SAME:   (%arg0: tensor<8x6xf32> {{.*}}, %arg1: tensor<4x6xf32>
+//       CHECK:   %[[R:.+]] = dist.reduce_scatter %arg0 {axes = ["dp"], dim = 0 : i64, kind = "sum", reason = "g"} : (tensor<8x6xf32>) -> tensor<4x6xf32>
+//       CHECK:   dist.all_reduce %arg0 {axes = ["dp"], kind = "sum", reason = "h"} : (tensor<8x6xf32>) -> tensor<8x6xf32>
+//       CHECK:   dist.all_gather %arg1 {axes = ["dp"], dim = 0 : i64, reason = "i"} : (tensor<4x6xf32>) -> tensor<8x6xf32>
+//       CHECK:   %[[A:.+]] = dist.all_gather %arg1 {axes = ["dp"], dim = 0
+//       CHECK:   dist.part %[[A]] {axes = ["dp"], dim = 1 : i64} : (tensor<8x6xf32>) -> tensor<8x3xf32>
+//       CHECK:   return %[[R]] : tensor<4x6xf32>
+module attributes {dist.mesh = #dist.mesh<dp = 2>} {
+  func.func @f(%x: tensor<8x6xf32> {dist.sharding = #dist.sharding<[{}, {}] sum {dp}>}, %y: tensor<8x6xf32> {dist.sharding = #dist.sharding<[{dp}, {}]>})
+      -> (tensor<8x6xf32> {dist.sharding = #dist.sharding<[{dp}, {}]>}) {
+    %0 = dist.reshard %x {from = #dist.sharding<[{}, {}] sum {dp}>, to = #dist.sharding<[{dp}, {}]>, reason = "g", dist.shardings = [#dist.sharding<[{dp}, {}]>]} : tensor<8x6xf32>
+    %1 = dist.reshard %x {from = #dist.sharding<[{}, {}] sum {dp}>, to = #dist.sharding<[{}, {}]>, reason = "h", dist.shardings = [#dist.sharding<[{}, {}]>]} : tensor<8x6xf32>
+    %2 = dist.reshard %y {from = #dist.sharding<[{dp}, {}]>, to = #dist.sharding<[{}, {}]>, reason = "i", dist.shardings = [#dist.sharding<[{}, {}]>]} : tensor<8x6xf32>
+    %3 = dist.reshard %y {from = #dist.sharding<[{dp}, {}]>, to = #dist.sharding<[{}, {dp}]>, reason = "j", dist.shardings = [#dist.sharding<[{}, {dp}]>]} : tensor<8x6xf32>
+    return %0 : tensor<8x6xf32>
+  }
+}
+
+// -----
+
+// A local mean is made a part of the global one; slices, reshapes and constants get local sizes; dropout counts samples from the
+// rank's first.
+// CHECK-LABEL: func.func @g
+//       CHECK:   tensor.extract_slice %arg0[0, 2] [4, 3] [1, 1] : tensor<4x6xf32> to tensor<4x3xf32>
+//       CHECK:   tensor.expand_shape {{.*}} output_shape [4, 2, 3] : tensor<4x6xf32> into tensor<4x2x3xf32>
+//       CHECK:   arith.constant dense<1.000000e+00> : tensor<4x6xf32>
+//       CHECK:   %[[M:.+]] = nn.reduce %arg0
+//       CHECK:   arith.mulf %[[M]], %{{.+}} : tensor<6xf32>
+//       CHECK:   %[[I:.+]] = dist.index {axes = ["dp"]} : tensor<i64>
+//       CHECK:   %[[P:.+]] = arith.addi %arg1
+//       CHECK:   nn.dropout %arg0, %[[P]]
+module attributes {dist.mesh = #dist.mesh<dp = 2>} {
+  func.func @g(%x: tensor<8x6xf32> {dist.sharding = #dist.sharding<[{dp}, {}]>}, %p: tensor<2xi64> {dist.sharding = #dist.sharding<[{}]>}) {
+    %0 = tensor.extract_slice %x[0, 2] [8, 3] [1, 1] {dist.shardings = [#dist.sharding<[{dp}, {}]>]} : tensor<8x6xf32> to tensor<8x3xf32>
+    %1 = tensor.expand_shape %x [[0], [1, 2]] output_shape [8, 2, 3] {dist.shardings = [#dist.sharding<[{dp}, {}, {}]>]} : tensor<8x6xf32> into tensor<8x2x3xf32>
+    %2 = arith.constant {dist.shardings = [#dist.sharding<[{dp}, {}]>]} dense<1.0> : tensor<8x6xf32>
+    %3 = nn.reduce %x {kind = 1 : i32, dims = array<i64: 0>, dist.shardings = [#dist.sharding<[{}] sum {dp}>]} : (tensor<8x6xf32>) -> tensor<6xf32>
+    %4 = nn.dropout %x, %p {ratio = 0.5 : f64, seed = 1 : i64, id = 2 : i64, dist.shardings = [#dist.sharding<[{dp}, {}]>]} : (tensor<8x6xf32>, tensor<2xi64>) -> tensor<8x6xf32>
+    return
+  }
+}

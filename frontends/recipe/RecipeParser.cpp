@@ -320,8 +320,8 @@ Problems recipe::checkSupported(const ParsedRecipe &parsed) {
   if (r.precision != "fp32")
     refuse("precision", r.precision, "use `precision: fp32`");
   for (auto &[axis, size] : r.mesh)
-    if (size > 1 && axis != "dp")
-      refuse("mesh." + axis, std::to_string(size), "use the axis dp");
+    if (size > 1 && axis != "dp" && axis != "tp")
+      refuse("mesh." + axis, std::to_string(size), "use the axes dp and tp");
   if (r.offload != "none")
     refuse("memory.offload", r.offload, "use `offload: none`");
   if (r.recompute != "auto" && r.recompute != "none")

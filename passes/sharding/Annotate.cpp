@@ -3,6 +3,7 @@
 #include "dialects/train/Recipe.h"
 #include "dialects/train/Train.h"
 #include "passes/sharding/Passes.h"
+#include "passes/sharding/TensorParallel.h"
 
 namespace llmc::sharding {
 #define GEN_PASS_DEF_SHARDINGANNOTATE
@@ -31,14 +32,17 @@ struct Annotate : sharding::impl::ShardingAnnotateBase<Annotate> {
     if (names.empty())
       return;
     for (StringAttr name : names)
-      if (name != "dp") {
-        module.emitError() << "mesh axis '" << name.getValue() << "' is not supported: this compiler shards over dp";
+      if (name != "dp" && name != "tp") {
+        module.emitError() << "mesh axis '" << name.getValue() << "' is not supported: this compiler shards over dp and tp";
         return signalPassFailure();
       }
     mesh = dist::MeshAttr::get(&getContext(), names, sizes);
     data = StringAttr::get(&getContext(), "dp");
     zero = recipe.zero;
     module->setAttr(dist::kMesh, mesh);
+    auto tensor = StringAttr::get(&getContext(), "tp");
+    if (auto forward = module.lookupSymbol<func::FuncOp>(train::kEvaluate); forward && mesh.size(tensor) > 1)
+      parameters = sharding::findTensorParallel(forward, mesh, tensor);
     bool valid = true;
     for (auto function : module.getOps<func::FuncOp>())
       valid &= annotate(function);
@@ -50,7 +54,7 @@ private:
   bool annotate(func::FuncOp function) {
     for (unsigned i = 0; i < function.getNumResults(); ++i) {
       auto type = cast<RankedTensorType>(function.getResultTypes()[i]);
-      if (auto sharding = stateSharding(train::resultString(function, i, train::kRole), type))
+      if (auto sharding = stateSharding(train::resultString(function, i, train::kRole), train::resultString(function, i, train::kName), type))
         function.setResultAttr(i, dist::kSharding, sharding->toAttribute(&getContext()));
     }
     bool valid = true;
@@ -58,7 +62,7 @@ private:
       auto type = cast<RankedTensorType>(function.getArgumentTypes()[i]);
       StringRef role = train::argumentString(function, i, train::kRole);
       std::optional<Sharding> sharding =
-          role == train::kInput ? inputSharding(function, i, valid) : stateSharding(role, type);
+          role == train::kInput ? inputSharding(function, i, valid) : stateSharding(role, train::argumentString(function, i, train::kName), type);
       if (sharding)
         function.setArgAttr(i, dist::kSharding, sharding->toAttribute(&getContext()));
     }
@@ -69,7 +73,7 @@ private:
     auto type = cast<RankedTensorType>(function.getArgumentTypes()[i]);
     Sharding sharding = Sharding::whole(type.getRank());
     int64_t samples = train::recipeOf(getOperation()).batch.micro;
-    if (type.getRank() == 0 || function.getName() == train::kPredict || (samples > 0 && type.getDimSize(0) != samples))
+    if (mesh.size(data) == 0 || type.getRank() == 0 || function.getName() == train::kPredict || (samples > 0 && type.getDimSize(0) != samples))
       return sharding;
     if (type.getDimSize(0) % mesh.size(data) != 0) {
       valid = false;
@@ -82,32 +86,36 @@ private:
     return sharding;
   }
 
-  /// The sharding of an argument or result of this role; nothing where it follows from the computation.
-  std::optional<Sharding> stateSharding(StringRef role, RankedTensorType type) {
-    bool cut = (role == train::kMoment && zero >= 1) || (role == train::kGradient && zero >= 2) ||
-               (role == train::kParam && zero >= 3);
-    if (cut)
-      if (std::optional<Sharding> sharding = zeroSharding(type))
-        return sharding;
+  /// The sharding of an argument or result; nothing where it follows from the computation. State of a parameter is cut as the
+  /// parameter is, and by ZeRO besides.
+  std::optional<Sharding> stateSharding(StringRef role, StringRef name, RankedTensorType type) {
+    bool ofParameter = role == train::kParam || role == train::kMoment || role == train::kGradient;
+    StringRef parameter = role == train::kMoment ? name.split('.').second : name;
+    Sharding sharding = Sharding::whole(type.getRank());
+    if (auto it = parameters.find(parameter.str()); ofParameter && it != parameters.end())
+      sharding = it->second;
+    bool cut = (role == train::kMoment && zero >= 1) || (role == train::kGradient && zero >= 2) || (role == train::kParam && zero >= 3);
+    if (cut && mesh.size(data) > 1 && addZero(sharding, type))
+      return sharding;
     if (role == train::kGradient || role == train::kAccumulator)
       return std::nullopt;
-    return Sharding::whole(type.getRank());
+    return sharding;
   }
 
-  /// ZeRO's part of a tensor: along the first dimension that divides.
-  std::optional<Sharding> zeroSharding(RankedTensorType type) {
-    for (auto [d, size] : llvm::enumerate(type.getShape()))
-      if (size % mesh.size(data) == 0) {
-        Sharding sharding = Sharding::whole(type.getRank());
-        sharding.dims[d] = {data};
-        return sharding;
+  /// Cuts a tensor over data ranks along the first dimension that divides.
+  bool addZero(Sharding &sharding, RankedTensorType type) {
+    for (auto [axes, size] : llvm::zip_equal(sharding.dims, type.getShape()))
+      if (size % (mesh.size(axes) * mesh.size(data)) == 0) {
+        axes.push_back(data);
+        return true;
       }
-    return std::nullopt;
+    return false;
   }
 
   dist::MeshAttr mesh;
   StringAttr data;
   int64_t zero = 0;
+  std::map<std::string, Sharding> parameters; // that tensor parallelism cuts
 };
 
 } // namespace

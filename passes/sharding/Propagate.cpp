@@ -10,6 +10,7 @@
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "passes/sharding/OpSharding.h"
 #include "passes/sharding/Passes.h"
+#include "llvm/ADT/StringExtras.h"
 #include <map>
 
 namespace llmc::sharding {
@@ -54,8 +55,8 @@ public:
       else if (auto it = state.find(argumentName(i)); it != state.end())
         known[f.getArgument(i)] = it->second;
     if (f.getName() == train::kUpdate) {
-      splitSumsOfSquares();
       reshardGradients();
+      splitSumsOfSquares();
     } else {
       gatherParameters();
     }
@@ -180,9 +181,15 @@ private:
   /// A sum over tensors that are cut in different ways is the sum of one sum for each way.
   void splitSumsOfSquares() {
     for (auto sum : llvm::make_early_inc_range(function.getBody().front().getOps<nn::SumOfSquaresOp>())) {
-      std::map<std::string, SmallVector<Value>> groups; // by whether ZeRO cuts the tensor: moments tell
-      for (Value input : sum.getInputs())
-        groups[cutOfMoment(input)].push_back(input);
+      std::map<std::string, SmallVector<Value>> groups; // by the axes that cut the tensor
+      for (Value input : sum.getInputs()) {
+        SmallVector<std::string> axes;
+        for (const dist::Axes &dim : shardingOf(input).dims)
+          for (StringAttr axis : dim)
+            axes.push_back(axis.str());
+        llvm::sort(axes);
+        groups[llvm::join(axes, ",")].push_back(input);
+      }
       if (groups.size() < 2)
         continue;
       OpBuilder b(sum);
@@ -194,23 +201,6 @@ private:
       sum.getResult().replaceAllUsesWith(total);
       sum.erase();
     }
-  }
-
-  /// The axes that the moments of gradient `value` are cut over, as text.
-  std::string cutOfMoment(Value value) {
-    auto argument = dyn_cast<BlockArgument>(value);
-    if (!argument)
-      return "";
-    std::string name = argumentName(argument.getArgNumber()).second, axes;
-    for (unsigned i = 0; i < function.getNumArguments(); ++i)
-      if (auto [role, moment] = argumentName(i);
-          role == train::kMoment && moment.substr(moment.find('.') + 1) == name) {
-        for (const dist::Axes &dim : shardingOf(function.getArgument(i)).dims)
-          for (StringAttr axis : dim)
-            axes += axis.str() + ",";
-        return axes;
-      }
-    return axes;
   }
 
   //===-- The walk ----------------------------------------------------------------===//

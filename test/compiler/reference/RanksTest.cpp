@@ -37,6 +37,52 @@ func.func @forward(%ids: tensor<8x4xi64> {train.name = "ids", train.role = "inpu
   return %loss : tensor<f32>
 })";
 
+/// A Llama layer: grouped heads with rotary embedding, a gated MLP; a head of its own.
+constexpr const char *kLayer = R"(
+func.func @forward(%ids: tensor<8x4xi64> {train.name = "ids", train.role = "input", train.limit = 12 : i64},
+                   %labels: tensor<8x4xi64> {train.name = "labels", train.role = "input", train.limit = 12 : i64, train.ignored = -100 : i64},
+                   %table: tensor<12x16xf32> {train.name = "table", train.role = "param"},
+                   %n: tensor<16xf32> {train.name = "norm", train.role = "param"},
+                   %q: tensor<16x16xf32> {train.name = "q", train.role = "param"},
+                   %k: tensor<8x16xf32> {train.name = "k", train.role = "param"},
+                   %v: tensor<8x16xf32> {train.name = "v", train.role = "param"},
+                   %qb: tensor<16xf32> {train.name = "q.bias", train.role = "param"},
+                   %o: tensor<16x16xf32> {train.name = "o", train.role = "param"},
+                   %g: tensor<8x16xf32> {train.name = "gate", train.role = "param"},
+                   %u: tensor<8x16xf32> {train.name = "up", train.role = "param"},
+                   %d: tensor<16x8xf32> {train.name = "down", train.role = "param"},
+                   %head: tensor<12x16xf32> {train.name = "head", train.role = "param"},
+                   %cos: tensor<4x4xf32> {train.name = "cos", train.role = "buffer"},
+                   %sin: tensor<4x4xf32> {train.name = "sin", train.role = "buffer"})
+    -> (tensor<f32> {train.name = "loss"}) {
+  %x = nn.gather %table, %ids : (tensor<12x16xf32>, tensor<8x4xi64>) -> tensor<8x4x16xf32>
+  %y, %r = nn.rms_norm %x, %n {epsilon = 1.0e-5 : f64} : (tensor<8x4x16xf32>, tensor<16xf32>) -> (tensor<8x4x16xf32>, tensor<8x4xf32>)
+  %q0 = nn.contract %y, %q {equation = "btc,nc->btn"} : (tensor<8x4x16xf32>, tensor<16x16xf32>) -> tensor<8x4x16xf32>
+  %qc = nn.broadcast %qb {dims = array<i64: 2>} : (tensor<16xf32>) -> tensor<8x4x16xf32>
+  %q1 = arith.addf %q0, %qc : tensor<8x4x16xf32>
+  %q2 = tensor.expand_shape %q1 [[0], [1], [2, 3]] output_shape [8, 4, 4, 4] : tensor<8x4x16xf32> into tensor<8x4x4x4xf32>
+  %q3 = nn.rope %q2, %cos, %sin : (tensor<8x4x4x4xf32>, tensor<4x4xf32>, tensor<4x4xf32>) -> tensor<8x4x4x4xf32>
+  %k0 = nn.contract %y, %k {equation = "btc,nc->btn"} : (tensor<8x4x16xf32>, tensor<8x16xf32>) -> tensor<8x4x8xf32>
+  %k1 = tensor.expand_shape %k0 [[0], [1], [2, 3]] output_shape [8, 4, 2, 4] : tensor<8x4x8xf32> into tensor<8x4x2x4xf32>
+  %v0 = nn.contract %y, %v {equation = "btc,nc->btn"} : (tensor<8x4x16xf32>, tensor<8x16xf32>) -> tensor<8x4x8xf32>
+  %v1 = tensor.expand_shape %v0 [[0], [1], [2, 3]] output_shape [8, 4, 2, 4] : tensor<8x4x8xf32> into tensor<8x4x2x4xf32>
+  %a, %lse = nn.attention %q3, %k1, %v1 {causal = true, scale = 0.5 : f64} : (tensor<8x4x4x4xf32>, tensor<8x4x2x4xf32>, tensor<8x4x2x4xf32>) -> (tensor<8x4x4x4xf32>, tensor<8x4x4xf32>)
+  %a1 = tensor.collapse_shape %a [[0], [1], [2, 3]] : tensor<8x4x4x4xf32> into tensor<8x4x16xf32>
+  %a2 = nn.contract %a1, %o {equation = "btc,nc->btn"} : (tensor<8x4x16xf32>, tensor<16x16xf32>) -> tensor<8x4x16xf32>
+  %s = arith.addf %x, %a2 : tensor<8x4x16xf32>
+  %z, %t = nn.rms_norm %s, %n {epsilon = 1.0e-5 : f64} : (tensor<8x4x16xf32>, tensor<16xf32>) -> (tensor<8x4x16xf32>, tensor<8x4xf32>)
+  %g0 = nn.contract %z, %g {equation = "btc,nc->btn"} : (tensor<8x4x16xf32>, tensor<8x16xf32>) -> tensor<8x4x8xf32>
+  %u0 = nn.contract %z, %u {equation = "btc,nc->btn"} : (tensor<8x4x16xf32>, tensor<8x16xf32>) -> tensor<8x4x8xf32>
+  %m = nn.swiglu %g0, %u0 : (tensor<8x4x8xf32>, tensor<8x4x8xf32>) -> tensor<8x4x8xf32>
+  %d0 = nn.contract %m, %d {equation = "btc,nc->btn"} : (tensor<8x4x8xf32>, tensor<16x8xf32>) -> tensor<8x4x16xf32>
+  %w = arith.addf %s, %d0 : tensor<8x4x16xf32>
+  %sum, %count, %l = nn.linear_cross_entropy %w, %head, %labels {ignore_index = -100 : i64} : (tensor<8x4x16xf32>, tensor<12x16xf32>, tensor<8x4xi64>) -> (tensor<f32>, tensor<f32>, tensor<8x4xf32>)
+  %loss = arith.divf %sum, %count : tensor<f32>
+  return %loss : tensor<f32>
+})";
+
+using Mesh = std::vector<std::pair<std::string, int64_t>>;
+
 class RanksTest : public testing::Test {
 protected:
   RanksTest() {
@@ -61,21 +107,34 @@ protected:
     return tensor;
   }
 
-  /// Outputs, parameters and moments after three steps.
-  std::map<std::string, HostTensor> train(int64_t dp, int64_t zero) {
-    OwningOpRef<ModuleOp> module = parseSourceString<ModuleOp>(kModel, &context);
-    recipe.mesh = {{"dp", dp}};
+  OwningOpRef<ModuleOp> compile(const char *model, const Mesh &mesh, int64_t zero) {
+    OwningOpRef<ModuleOp> module = parseSourceString<ModuleOp>(model, &context);
+    recipe.mesh = mesh;
     recipe.zero = zero;
     (*module)->setAttr(train::kRecipe, train::toAttribute(&context, recipe));
     driver::PipelineOptions options;
     options.to = driver::Level::Local;
     EXPECT_TRUE(succeeded(driver::runPipeline(*module, options)));
+    return module;
+  }
+
+  /// Outputs, parameters and moments after three steps.
+  std::map<std::string, HostTensor> train(const char *model, const Mesh &mesh, int64_t zero) {
+    OwningOpRef<ModuleOp> module = compile(model, mesh, zero);
     reference::Trainer trainer(*module, reference::Arithmetic::F64);
-    trainer.set("table", random({12, 6}, 1));
-    trainer.set("norm.weight", random({6}, 2));
-    trainer.set("norm.bias", random({6}, 3));
-    trainer.set("w", random({5, 6}, 4));
-    trainer.set("b", random({5}, 5));
+    std::vector<std::string> names;
+    OwningOpRef<ModuleOp> whole = parseSourceString<ModuleOp>(model, &context);
+    auto forward = whole->lookupSymbol<func::FuncOp>(train::kForward);
+    for (unsigned i = 0; i < forward.getNumArguments(); ++i) {
+      StringRef role = train::argumentString(forward, i, train::kRole);
+      if (role == train::kInput)
+        continue;
+      std::string name = train::argumentString(forward, i, train::kName).str();
+      trainer.set(name, random(cast<RankedTensorType>(forward.getArgumentTypes()[i]).getShape(), i));
+      names.push_back(name);
+      if (role == train::kParam)
+        names.insert(names.end(), {"exp_avg." + name, "exp_avg_sq." + name});
+    }
     int64_t micro = recipe.batch.micro;
     std::mt19937 engine(6);
     for (int step = 0; step < 3; ++step) {
@@ -90,7 +149,7 @@ protected:
       EXPECT_TRUE(succeeded(trainer.step(batches)));
     }
     std::map<std::string, HostTensor> results(trainer.outputs.begin(), trainer.outputs.end());
-    for (const char *name : {"table", "norm.weight", "norm.bias", "w", "b", "exp_avg.table", "exp_avg_sq.w", "exp_avg.b"})
+    for (const std::string &name : names)
       results[name] = *trainer.get(name);
     return results;
   }
@@ -100,20 +159,40 @@ protected:
 };
 
 TEST_F(RanksTest, ComputeWhatOneComputes) {
-  for (int64_t micro : {8, 4}) {
-    recipe.batch.micro = micro;
-    auto one = train(1, 0);
-    for (int64_t dp : {2, 4})
-      for (int64_t zero : {0, 1, 2, 3}) {
-        auto ranks = train(dp, zero);
-        for (auto &[name, expected] : one) {
-          ASSERT_EQ(ranks.at(name).shape, expected.shape);
-          for (int64_t i = 0; i < expected.size(); ++i)
-            EXPECT_NEAR(ranks.at(name).real(i), expected.real(i), 1e-12 * std::max(1.0, std::abs(expected.real(i))))
-                << name << "[" << i << "], dp " << dp << ", zero " << zero << ", micro " << micro;
+  std::vector<Mesh> meshes = {{{"dp", 2}}, {{"dp", 4}}, {{"tp", 2}}, {{"tp", 4}}, {{"dp", 2}, {"tp", 2}}, {{"tp", 2}, {"dp", 4}}};
+  for (const char *model : {kModel, kLayer})
+    for (int64_t micro : {8, 4}) {
+      recipe.batch.micro = micro;
+      auto one = train(model, {}, 0);
+      for (const Mesh &mesh : meshes)
+        for (int64_t zero : {0, 1, 2, 3}) {
+          auto ranks = train(model, mesh, zero);
+          std::string where;
+          for (auto &[axis, size] : mesh)
+            where += axis + std::to_string(size) + " ";
+          for (auto &[name, expected] : one) {
+            ASSERT_EQ(ranks.at(name).shape, expected.shape);
+            double difference = 0;
+            for (int64_t i = 0; i < expected.size(); ++i)
+              difference = std::max(difference, std::abs(ranks.at(name).real(i) - expected.real(i)) / std::max(1.0, std::abs(expected.real(i))));
+            EXPECT_LT(difference, 1e-12) << name << ", " << where << "zero " << zero << ", micro " << micro;
+          }
         }
-      }
-  }
+    }
+}
+
+/// Shoeybi et al. 2019: per layer two sums over tensor ranks forward and two backward, and no other message in a micro-batch.
+TEST_F(RanksTest, TensorParallelLayerHasTwoSumsForwardAndTwoBackward) {
+  OwningOpRef<ModuleOp> module = compile(kLayer, {{"tp", 2}}, 0);
+  auto sums = [&](StringRef function) {
+    int64_t count = 0, other = 0;
+    for (Operation &op : module->lookupSymbol<func::FuncOp>(function).getBody().front())
+      if (isa_and_nonnull<dist::DistDialect>(op.getDialect()))
+        ++(isa<dist::AllReduceOp>(op) ? count : other);
+    return std::pair(count, other);
+  };
+  EXPECT_EQ(sums(train::kEvaluate), std::pair(int64_t(2), int64_t(0)));
+  EXPECT_EQ(sums(train::kAccumulate), std::pair(int64_t(4), int64_t(0)));
 }
 
 TEST_F(RanksTest, PartsAssembleToTheWhole) {

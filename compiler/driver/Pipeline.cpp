@@ -47,8 +47,8 @@ std::optional<Level> levelNamed(StringRef name) {
 std::string allLevelNames() { return llvm::join(ArrayRef<llvm::StringLiteral>(kNames), ", "); }
 
 void registerAllDialects(DialectRegistry &registry) {
-  registry.insert<arith::ArithDialect, func::FuncDialect, math::MathDialect, tensor::TensorDialect, dist::DistDialect, nn::NnDialect, train::TrainDialect,
-                  plan::PlanDialect>();
+  registry.insert<arith::ArithDialect, func::FuncDialect, math::MathDialect, tensor::TensorDialect, dist::DistDialect,
+                  nn::NnDialect, train::TrainDialect, plan::PlanDialect>();
   registerExternalModels(registry);
 }
 
@@ -70,9 +70,9 @@ static void cleanUp(OpPassManager &pm) {
   pm.addPass(createCSEPass());
 }
 
-// Transposes first, so that scores, values and rotations stand as [B, T, H, D] where they can; recomposition puts in what it
-// needs, and the second time these cancel. Attention before its simplification, which is for imported attention too. The
-// loss last: its hidden states come out of all that.
+// Transposes first, so that scores, values and rotations stand as [B, T, H, D] where they can; recomposition puts in
+// what it needs, and the second time these cancel. Attention before its simplification, which is for imported attention
+// too. The loss last: its hidden states come out of all that.
 static void recompose(OpPassManager &pm) {
   pm.addPass(importing::createImportSinkTransposes());
   pm.addPass(importing::createImportRecomposeNorms());
@@ -86,9 +86,9 @@ static void recompose(OpPassManager &pm) {
   pm.addPass(importing::createImportDropConstants());
 }
 
-// Outputs first, so that nothing is traced or recomposed that the loss does not need. Reshapes that merge the batch go while
-// it still has the size it was exported with: a batch of one cannot be told from other dimensions of size 1. The batch is
-// resized before recomposition, whose patterns fold constants of the final size.
+// Outputs first, so that nothing is traced or recomposed that the loss does not need. Reshapes that merge the batch go
+// while it still has the size it was exported with: a batch of one cannot be told from other dimensions of size 1. The
+// batch is resized before recomposition, whose patterns fold constants of the final size.
 static void buildModel(OpPassManager &pm) {
   pm.addPass(training::createTrainingSelectOutputs());
   cleanUp(pm);
@@ -97,6 +97,7 @@ static void buildModel(OpPassManager &pm) {
   pm.addPass(importing::createImportResizeBatch());
   recompose(pm);
   pm.addPass(importing::createImportBoundInputs());
+  pm.addPass(sharding::createShardingGroupFusedWeights());
 }
 
 // The loss is split into sum and weight before differentiation: gradients are summed over micro-batches, then divided.

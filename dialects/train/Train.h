@@ -24,6 +24,8 @@ inline constexpr llvm::StringLiteral kRole = "train.role";       // StringAttr, 
 inline constexpr llvm::StringLiteral kSource = "train.source";   // {path, offset, bytes}: initial value in a file
 inline constexpr llvm::StringLiteral kValue = "train.value";     // ElementsAttr: value of a constant
 inline constexpr llvm::StringLiteral kAliases = "train.aliases"; // ArrayAttr of other names of a tied parameter
+inline constexpr llvm::StringLiteral kShape =
+    "train.shape"; // DenseI64ArrayAttr on a param: its logical shape, if another
 inline constexpr llvm::StringLiteral kDecay = "train.decay";     // UnitAttr on params that get weight decay
 inline constexpr llvm::StringLiteral kLimit = "train.limit";     // IntegerAttr on an input: ids are below it
 inline constexpr llvm::StringLiteral kIgnored = "train.ignored"; // IntegerAttr on an input: the one other value allowed

@@ -92,13 +92,9 @@ private:
       auto elements = cast<DenseElementsAttr>(constant.getValue());
       constant.setValueAttr(elements.resizeSplat(typeOf(constant.getResult())));
     } else if (auto slice = dyn_cast<tensor::ExtractSliceOp>(op)) {
-      if (slice.getType().getRank() != slice.getSourceType().getRank() && before[0] != slice.getType())
-        return op->emitOpError("drops dimensions of a tensor that is cut");
-      if (before[0] != slice.getType())
-        slice.setStaticSizes(slice.getType().getShape());
+      slice.setStaticSizes(localSizes(slice, slice.getType().getShape()));
     } else if (auto insert = dyn_cast<tensor::InsertSliceOp>(op)) {
-      if (before[0] != insert.getType())
-        insert.setStaticSizes(typeOf(insert.getSource()).getShape());
+      insert.setStaticSizes(localSizes(insert, insert.getSourceType().getShape()));
     } else if (auto expand = dyn_cast<tensor::ExpandShapeOp>(op)) {
       expand.setStaticOutputShape(expand.getResultType().getShape());
     } else if (auto reduce = dyn_cast<nn::ReduceOp>(op); reduce && reduce.getKind() == nn::ReduceKind::Mean) {
@@ -107,6 +103,18 @@ private:
       return adaptDropout(b, dropout, before[0]);
     }
     return success();
+  }
+
+  /// Sizes of a slice of this local shape; dimensions that it drops keep their size of 1.
+  template <typename Op> SmallVector<int64_t> localSizes(Op op, ArrayRef<int64_t> shape) {
+    SmallVector<int64_t> sizes(op.getStaticSizes());
+    const llvm::SmallBitVector &dropped = droppedDims[op];
+    for (auto [d, size] : llvm::enumerate(sizes))
+      if (!dropped.test(d)) {
+        size = shape.front();
+        shape = shape.drop_front();
+      }
+    return sizes;
   }
 
   /// The global mean is the sum over ranks of local sums over the global count; operands have their local types
@@ -151,6 +159,10 @@ public:
       auto shardings = op.getAttrOfType<ArrayAttr>(dist::kShardings);
       if (!shardings)
         continue;
+      if (auto slice = dyn_cast<tensor::ExtractSliceOp>(op))
+        droppedDims[&op] = slice.getDroppedDims();
+      if (auto insert = dyn_cast<tensor::InsertSliceOp>(op))
+        droppedDims[&op] = insert.getDroppedDims();
       if (auto reduce = dyn_cast<nn::ReduceOp>(op))
         spanOfMean[&op] = mesh.size(Sharding::of(cast<ShardingAttr>(shardings[0])).sum);
       if (isa<nn::DropoutOp>(op) && typeOf(op.getResult(0)).getRank() > 0)
@@ -234,6 +246,7 @@ private:
   MLIRContext *context;
   RankedTensorType type; // of the value that a reshard has come to
   StringAttr reason;
+  DenseMap<Operation *, llvm::SmallBitVector> droppedDims;
   DenseMap<Operation *, int64_t> spanOfMean;
   DenseMap<Operation *, Axes> samplesAxes;
 };

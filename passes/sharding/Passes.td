@@ -4,6 +4,19 @@
 
 include "mlir/Pass/PassBase.td"
 
+def ShardingGroupFusedWeights : Pass<"sharding-group-fused-weights", "::mlir::ModuleOp"> {
+  let summary = "gives weights that are several in one a dimension for which one";
+  let description = [{
+    Where the recipe's mesh has tensor ranks: a parameter whose contraction is read by slices of equal parts alone, such as GPT-2's
+    weight of queries, keys and values, gets its dimension as (parts, size of one), and its bias too. So each part can be cut
+    over ranks, and none across a border between parts. It is a view of the same bytes: `train.shape` keeps the logical shape.
+
+    Input:  %y = nn.contract %x, %w {equation = "tk,kn->tn"} (%w: tensor<4x12xf32>)   %q = tensor.extract_slice %y[0, 0] [8, 4] [1, 1]
+    Output: %y = nn.contract %x, %w {equation = "tk,kan->tan"} (%w: tensor<4x3x4xf32>)   %q = tensor.extract_slice %y[0, 0, 0] [8, 1, 4] [1, 1, 1]
+  }];
+  let dependentDialects = ["::llmc::nn::NnDialect", "::mlir::tensor::TensorDialect", "::mlir::arith::ArithDialect"];
+}
+
 def ShardingAnnotate : Pass<"sharding-annotate", "::mlir::ModuleOp"> {
   let summary = "writes the recipe's mesh and the shardings that it decides onto the module";
   let description = [{

@@ -137,8 +137,10 @@ int Session::save(const std::vector<std::string> &requests, int64_t step, bool g
         }
         return runtime::Bytes(scratch);
       };
-      tensors.push_back(
-          {name, runtime::fb::DataType::F32, runtime::Shape(value->shape.begin(), value->shape.end()), fetch});
+      runtime::Shape shape(value->shape.begin(), value->shape.end());
+      if (auto logical = accumulate.getArgAttrOfType<DenseI64ArrayAttr>(i, train::kShape))
+        shape.assign(logical.asArrayRef().begin(), logical.asArrayRef().end());
+      tensors.push_back({name, runtime::fb::DataType::F32, shape, fetch});
     }
     runtime::Status status = runtime::writeSafetensors(path.str(), tensors);
     if (!status.ok())

@@ -1,6 +1,6 @@
 //===- LocalTest.cpp - ranks that are threads -----------------------------===//
 #include "runtime/comm/local/LocalWorld.h"
-#include "test/runtime/comm/Conformance.h"
+#include <atomic>
 #include <functional>
 #include <gtest/gtest.h>
 #include <thread>
@@ -19,14 +19,6 @@ void onRanks(unsigned size, const std::function<void(World &)> &body) {
   for (std::thread &thread : threads)
     thread.join();
 }
-
-class LocalSizes : public testing::TestWithParam<unsigned> {};
-
-TEST_P(LocalSizes, Conform) {
-  onRanks(GetParam(), [](World &world) { EXPECT_EQ(llmc::test::checkConformance(world).problems, ""); });
-}
-
-INSTANTIATE_TEST_SUITE_P(Local, LocalSizes, testing::Values(1, 2, 3, 4, 5));
 
 /// Everyone is told who is missing, and told the same again.
 TEST(Local, DeadlineNamesTheMissingRank) {

@@ -122,6 +122,24 @@ TEST(Mpi, ARankThatLeavesIsNamed) {
   expectRankTwoNamed(runRanks(Backend::Mpi, 4, "leaves"), kDied, 5000);
 }
 
+/// mpiexec ends the job of a rank that is killed; where it is told not to, the others notice by their deadline.
+TEST(Mpi, AKilledRankEndsTheJob) {
+  if (std::string why = whyAbsent(Backend::Mpi); !why.empty())
+    GTEST_SKIP() << why;
+  auto start = std::chrono::steady_clock::now();
+  for (const std::string &result : runRanks(Backend::Mpi, 4, "killed"))
+    EXPECT_EQ(result, "");
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(10));
+}
+
+TEST(Mpi, AKilledRankIsNamedWhereOthersLiveOn) {
+  if (std::string why = whyAbsent(Backend::Mpi); !why.empty())
+    GTEST_SKIP() << why;
+  if (!std::string(LLMC_MPIEXEC_KIND).starts_with("Open MPI"))
+    GTEST_SKIP() << "only Open MPI's mpiexec can leave the others alone";
+  expectRankTwoNamed(runRanks(Backend::Mpi, 4, "killed", true), kLate, 5000);
+}
+
 TEST(Worlds, AMissingPluginNamesItsPackage) {
   WorldOptions options;
   options.size = 2;

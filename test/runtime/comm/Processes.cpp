@@ -68,13 +68,15 @@ static void awaitAll(const std::vector<pid_t> &children) {
   }
 }
 
-std::vector<std::string> runRanks(Backend backend, unsigned size, const std::string &scenario) {
+std::vector<std::string> runRanks(Backend backend, unsigned size, const std::string &scenario, bool recovery) {
   std::string folder = std::filesystem::temp_directory_path() / "llmc-comm-XXXXXX";
   if (!::mkdtemp(folder.data()))
     return {};
   std::vector<pid_t> children;
   if (backend == Backend::Mpi) {
     std::vector<std::string> command = {LLMC_MPIEXEC, LLMC_MPIEXEC_FLAGS};
+    if (recovery)
+      command.push_back("--enable-recovery");
     command.insert(command.end(), {"-n", std::to_string(size), LLMC_COMM_WORKER, "mpi", scenario, folder});
     children.push_back(spawn(command));
   } else {

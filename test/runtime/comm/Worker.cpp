@@ -31,9 +31,10 @@ Status misbehave(World &world, const std::string &scenario, bool odd) {
   if (scenario == "absent") {
     world.setDeadline(300ms);
     if (odd)
-      std::this_thread::sleep_for(1500ms);
+      std::this_thread::sleep_for(900ms);
     return odd ? Status::success() : sumRepeatedly(world.all(), 1);
   }
+  world.setDeadline(2000ms);
   if (odd) { // the others are in the middle of something
     (void)sumRepeatedly(world.all(), 20);
     if (scenario == "killed")

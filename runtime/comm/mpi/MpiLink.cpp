@@ -7,6 +7,7 @@
 #define OMPI_SKIP_MPICXX
 #include "runtime/comm/Plugin.h"
 #include "runtime/comm/network/NetworkWorld.h"
+#include <chrono>
 #include <mpi.h>
 #include <string>
 #include <thread>
@@ -63,15 +64,16 @@ public:
   }
 
   Progress wait(size_t number) override {
-    for (int round = 0; round < kRounds; ++round) {
-      if (Progress progress = test(requests[number]); progress != Progress::Pending)
+    auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(10);
+    for (int round = 0;; ++round) {
+      Progress progress = test(requests[number]);
+      if (progress != Progress::Pending || std::chrono::steady_clock::now() >= end)
         return progress;
       if (round < kYields)
         std::this_thread::yield();
       else
         std::this_thread::sleep_for(std::chrono::microseconds(20));
     }
-    return Progress::Pending;
   }
 
   /// MPI moves bytes only inside its calls, and receives that are dropped are followed by none but MPI_Finalize.
@@ -97,7 +99,7 @@ private:
     bool send;
     int bytes;
   };
-  static constexpr int kYields = 200, kRounds = 300; // about 10 ms
+  static constexpr int kYields = 200;
 
   static Progress test(Request &request) {
     int done = 0, bytes = 0;

@@ -6,9 +6,8 @@
 #include "runtime/comm/Worlds.h"
 #include "test/runtime/comm/Conformance.h"
 #include <csignal>
-#include <cstring>
+#include <filesystem>
 #include <fstream>
-#include <iostream>
 #include <thread>
 
 using namespace llmc::runtime;
@@ -77,8 +76,21 @@ int main(int argc, char **argv) {
     auto taken = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - start);
     result = std::to_string(static_cast<int>(status.code)) + " " + std::to_string(taken.count()) + " " + status.message;
   }
-  std::ofstream(folder + "/" + std::to_string(rank)) << result;
-  if (backend == "mpi" && scenario != "conform") // mpirun ends the others when the first ends
-    std::this_thread::sleep_for(600ms);
+  std::string file = folder + "/" + std::to_string(rank);
+  std::ofstream(file + ".part") << result;
+  std::filesystem::rename(file + ".part", file);
+  // mpiexec ends the others when the first ends.
+  bool waits = world.ok() && backend == "mpi" && scenario != "conform";
+  unsigned ranks = waits ? (*world)->size() : 0, expected = scenario == "killed" && ranks > 0 ? ranks - 1 : ranks;
+  if (world.ok())
+    (*world).reset(); // rank 2 leaves
+  auto written = [&] {
+    unsigned count = 0;
+    for (unsigned each = 0; each < ranks; ++each)
+      count += std::filesystem::exists(folder + "/" + std::to_string(each)) ? 1 : 0;
+    return count;
+  };
+  for (int i = 0; i < 1000 && written() < expected; ++i)
+    std::this_thread::sleep_for(5ms);
   return 0;
 }

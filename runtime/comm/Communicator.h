@@ -39,7 +39,7 @@ struct Operand {
 };
 
 /// A message to or from `peer` (a rank of the communicator). Messages with equal sender, receiver and tag arrive in the
-/// order they were sent; sender and receiver agree on `bytes`.
+/// order they were sent; sender and receiver agree on `bytes`. A message of 0 bytes need not be sent at all.
 struct Transfer {
   enum Kind { Send, Receive } kind;
   unsigned peer;
@@ -137,7 +137,7 @@ public:
   virtual Status finish() = 0;
 };
 
-/// What the calls of a world need to start with.
+/// What World::setDeadline starts with.
 inline constexpr std::chrono::milliseconds kDefaultDeadline = std::chrono::minutes(5);
 
 } // namespace llmc::runtime

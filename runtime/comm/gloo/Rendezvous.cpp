@@ -127,31 +127,44 @@ Status Rendezvous::noteAddress(int socket) {
       ::getnameinfo(reinterpret_cast<sockaddr *>(&own), bytes, text, sizeof(text), nullptr, 0, NI_NUMERICHOST) != 0)
     return Status::internal("a connected socket has no address");
   address = text;
+  if (std::string mapped = "::ffff:"; address.starts_with(mapped)) // IPv4, on a socket for both
+    address.erase(0, mapped.size());
   return Status::success();
 }
 
-/// Listens at all of this machine's addresses: the name of the machine may mean another one here than elsewhere.
+/// A socket that listens at the port, at all of this machine's addresses (its name may mean another one here than
+/// elsewhere); -1 and errno if there is none.
+static int openListener(const addrinfo *addresses, unsigned ranks) {
+  int reason = 0;
+  for (const addrinfo *each = addresses; each; each = each->ai_next) {
+    sockaddr_storage any{};
+    std::memcpy(&any, each->ai_addr, each->ai_addrlen);
+    if (any.ss_family == AF_INET)
+      reinterpret_cast<sockaddr_in &>(any).sin_addr.s_addr = INADDR_ANY;
+    else
+      reinterpret_cast<sockaddr_in6 &>(any).sin6_addr = in6addr_any;
+    int listener = ::socket(each->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1;
+    if (listener >= 0 && ::setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) == 0 &&
+        ::bind(listener, reinterpret_cast<sockaddr *>(&any), each->ai_addrlen) == 0 &&
+        ::listen(listener, static_cast<int>(ranks)) == 0)
+      return listener;
+    reason = errno;
+    if (listener >= 0)
+      ::close(listener);
+  }
+  errno = reason;
+  return -1;
+}
+
 Status Rendezvous::listen() {
   Addresses addresses;
   if (Status status = addresses.resolve(options); !status.ok())
     return status;
-  int listener = ::socket(addresses.first->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1;
-  sockaddr_storage any{};
-  std::memcpy(&any, addresses.first->ai_addr, addresses.first->ai_addrlen);
-  if (any.ss_family == AF_INET)
-    reinterpret_cast<sockaddr_in &>(any).sin_addr.s_addr = INADDR_ANY;
-  else
-    reinterpret_cast<sockaddr_in6 &>(any).sin6_addr = in6addr_any;
-  if (listener < 0 || ::setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) != 0 ||
-      ::bind(listener, reinterpret_cast<sockaddr *>(&any), addresses.first->ai_addrlen) != 0 ||
-      ::listen(listener, static_cast<int>(options.size)) != 0) {
-    Status status =
-        Status::wrongUse("rank 0 cannot listen at port " + std::to_string(options.port) + ": " + std::strerror(errno),
-                         "give all ranks another port; some launchers keep theirs for themselves");
-    if (listener >= 0)
-      ::close(listener);
-    return status;
-  }
+  int listener = openListener(addresses.first, options.size);
+  if (listener < 0)
+    return Status::wrongUse("rank 0 cannot listen at port " + std::to_string(options.port) + ": " +
+                                std::strerror(errno),
+                            "give all ranks another port; some launchers keep theirs for themselves");
   Status status = acceptAll(listener);
   ::close(listener);
   for (int socket : sockets)

@@ -21,6 +21,8 @@ enum class StatusCode {
   BadInput = 3,
   DoesNotFit = 5,
   PlanRefused = 6,
+  RankDied = 10,
+  DeadlinePassed = 11,
   NumbersBadOnce = 16,      // the same step gave other numbers when it was run again
   NumbersBadRepeatably = 17
 };

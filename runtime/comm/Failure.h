@@ -1,0 +1,19 @@
+//===- Failure.h - how backends word what went wrong ------------*- C++ -*-===//
+#ifndef LLMC_RUNTIME_COMM_FAILURE_H
+#define LLMC_RUNTIME_COMM_FAILURE_H
+
+#include "runtime/support/Status.h"
+#include <chrono>
+#include <vector>
+
+namespace llmc::runtime {
+
+/// `missing`: ranks of the world, at least one; sorted and made unique here.
+Status deadlinePassed(std::vector<unsigned> missing, std::chrono::milliseconds deadline);
+Status rankDied(unsigned rank);
+/// Whether `ranks` may form a group that `rank` is in: distinct, below `size`.
+Status checkGroup(const std::vector<unsigned> &ranks, unsigned rank, unsigned size);
+
+} // namespace llmc::runtime
+
+#endif // LLMC_RUNTIME_COMM_FAILURE_H

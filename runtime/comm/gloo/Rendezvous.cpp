@@ -1,0 +1,287 @@
+//===- Rendezvous.cpp - how processes find each other over TCP ------------===//
+//
+// A connection begins with a greeting; then frames go both ways: a code, a length, and bytes. A frame from rank 0 with
+// a code other than 0 holds the message of an error, which all ranks then return. Numbers are in the machine's byte
+// order: a greeting of another order is not recognized.
+//
+//===----------------------------------------------------------------------===//
+#include "runtime/comm/gloo/Rendezvous.h"
+#include "runtime/comm/Failure.h"
+#include <cerrno>
+#include <cstring>
+#include <netdb.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <thread>
+#include <unistd.h>
+
+namespace llmc::runtime {
+
+using Clock = std::chrono::steady_clock;
+using namespace std::chrono_literals;
+
+namespace {
+
+struct Greeting {
+  uint64_t mark = 0x31756D6D6F634C4Cull;
+  uint32_t rank = 0, size = 0;
+};
+
+struct Frame {
+  uint32_t code = 0, bytes = 0;
+};
+
+constexpr uint32_t kFrameBytes = 64u << 20;
+
+int millisecondsUntil(Clock::time_point end) {
+  auto left = std::chrono::duration_cast<std::chrono::milliseconds>(end - Clock::now()).count();
+  return static_cast<int>(std::clamp<int64_t>(left + 1, 0, 1 << 30));
+}
+
+bool ready(int socket, short events, Clock::time_point end) {
+  pollfd waiting{socket, events, 0};
+  int count;
+  do
+    count = Clock::now() < end ? ::poll(&waiting, 1, millisecondsUntil(end)) : 0;
+  while (count < 0 && errno == EINTR);
+  return count > 0;
+}
+
+enum class Outcome { Done, Late, Gone };
+
+Outcome readAll(int socket, void *memory, size_t bytes, Clock::time_point end) {
+  for (char *place = static_cast<char *>(memory); bytes > 0;) {
+    if (!ready(socket, POLLIN, end))
+      return Outcome::Late;
+    ssize_t count = ::recv(socket, place, bytes, 0);
+    if (count == 0 || (count < 0 && errno != EINTR && errno != EAGAIN))
+      return Outcome::Gone;
+    place += std::max<ssize_t>(count, 0);
+    bytes -= static_cast<size_t>(std::max<ssize_t>(count, 0));
+  }
+  return Outcome::Done;
+}
+
+Outcome writeAll(int socket, const void *memory, size_t bytes, Clock::time_point end) {
+  for (const char *place = static_cast<const char *>(memory); bytes > 0;) {
+    if (!ready(socket, POLLOUT, end))
+      return Outcome::Late;
+    ssize_t count = ::send(socket, place, bytes, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (count < 0 && errno != EINTR && errno != EAGAIN)
+      return Outcome::Gone;
+    place += std::max<ssize_t>(count, 0);
+    bytes -= static_cast<size_t>(std::max<ssize_t>(count, 0));
+  }
+  return Outcome::Done;
+}
+
+Outcome writeFrame(int socket, StatusCode code, const std::string &text, Clock::time_point end) {
+  Frame frame{static_cast<uint32_t>(code), static_cast<uint32_t>(text.size())};
+  Outcome outcome = writeAll(socket, &frame, sizeof(frame), end);
+  return outcome == Outcome::Done ? writeAll(socket, text.data(), text.size(), end) : outcome;
+}
+
+Outcome readFrame(int socket, Frame &frame, std::string &text, Clock::time_point end) {
+  if (Outcome outcome = readAll(socket, &frame, sizeof(frame), end); outcome != Outcome::Done)
+    return outcome;
+  if (frame.bytes > kFrameBytes)
+    return Outcome::Gone;
+  text.resize(frame.bytes);
+  return readAll(socket, text.data(), text.size(), end);
+}
+
+Status describe(Outcome outcome, unsigned rank, std::chrono::milliseconds deadline) {
+  return outcome == Outcome::Late ? deadlinePassed({rank}, deadline) : rankDied(rank);
+}
+
+struct Addresses {
+  addrinfo *first = nullptr;
+  ~Addresses() {
+    if (first)
+      ::freeaddrinfo(first);
+  }
+  Status resolve(const WorldOptions &options) {
+    addrinfo hints{};
+    hints.ai_socktype = SOCK_STREAM;
+    std::string port = std::to_string(options.port);
+    if (int error = ::getaddrinfo(options.address.c_str(), port.c_str(), &hints, &first))
+      return Status::wrongUse("'" + options.address + "' is no address: " + ::gai_strerror(error));
+    return Status::success();
+  }
+};
+
+} // namespace
+
+Rendezvous::~Rendezvous() {
+  for (int socket : sockets)
+    if (socket >= 0)
+      ::close(socket);
+}
+
+Status Rendezvous::noteAddress(int socket) {
+  sockaddr_storage own{};
+  socklen_t bytes = sizeof(own);
+  char text[NI_MAXHOST] = "";
+  if (::getsockname(socket, reinterpret_cast<sockaddr *>(&own), &bytes) != 0 ||
+      ::getnameinfo(reinterpret_cast<sockaddr *>(&own), bytes, text, sizeof(text), nullptr, 0, NI_NUMERICHOST) != 0)
+    return Status::internal("a connected socket has no address");
+  address = text;
+  if (std::string mapped = "::ffff:"; address.starts_with(mapped)) // IPv4, on a socket for both
+    address.erase(0, mapped.size());
+  return Status::success();
+}
+
+/// A socket that listens at the port, at all of this machine's addresses (its name may mean another one here than
+/// elsewhere); -1 and errno if there is none.
+static int openListener(const addrinfo *addresses, unsigned ranks) {
+  int reason = 0;
+  for (const addrinfo *each = addresses; each; each = each->ai_next) {
+    sockaddr_storage any{};
+    std::memcpy(&any, each->ai_addr, each->ai_addrlen);
+    if (any.ss_family == AF_INET)
+      reinterpret_cast<sockaddr_in &>(any).sin_addr.s_addr = INADDR_ANY;
+    else
+      reinterpret_cast<sockaddr_in6 &>(any).sin6_addr = in6addr_any;
+    int listener = ::socket(each->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1;
+    if (listener >= 0 && ::setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) == 0 &&
+        ::bind(listener, reinterpret_cast<sockaddr *>(&any), each->ai_addrlen) == 0 &&
+        ::listen(listener, static_cast<int>(ranks)) == 0)
+      return listener;
+    reason = errno;
+    if (listener >= 0)
+      ::close(listener);
+  }
+  errno = reason;
+  return -1;
+}
+
+Status Rendezvous::listen() {
+  Addresses addresses;
+  if (Status status = addresses.resolve(options); !status.ok())
+    return status;
+  int listener = openListener(addresses.first, options.size);
+  if (listener < 0)
+    return Status::wrongUse("rank 0 cannot listen at port " + std::to_string(options.port) + ": " +
+                                std::strerror(errno),
+                            "give all ranks another port; some launchers keep theirs for themselves");
+  Status status = acceptAll(listener);
+  ::close(listener);
+  for (int socket : sockets)
+    if (socket >= 0 && !status.ok())
+      (void)writeFrame(socket, status.code, status.message, Clock::now() + 200ms);
+  return status;
+}
+
+Status Rendezvous::acceptAll(int listener) {
+  sockets.assign(options.size, -1);
+  for (unsigned missing = options.size - 1; missing > 0;) {
+    int socket = ready(listener, POLLIN, end) ? ::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC) : -1;
+    if (socket < 0 && Clock::now() < end)
+      continue;
+    if (socket < 0) {
+      std::vector<unsigned> absent;
+      for (unsigned rank = 1; rank < options.size; ++rank)
+        if (sockets[rank] < 0)
+          absent.push_back(rank);
+      return deadlinePassed(absent, options.deadline);
+    }
+    Greeting greeting;
+    if (readAll(socket, &greeting, sizeof(greeting), std::min(end, Clock::now() + 2s)) != Outcome::Done ||
+        greeting.mark != Greeting().mark) {
+      ::close(socket); // a stranger
+      continue;
+    }
+    bool fits = greeting.size == options.size && greeting.rank > 0 && greeting.rank < options.size;
+    if (!fits || sockets[greeting.rank] >= 0) {
+      Status status = Status::wrongUse(fits ? "two processes are rank " + std::to_string(greeting.rank)
+                                            : "rank " + std::to_string(greeting.rank) + " takes the world for one of " +
+                                                  std::to_string(greeting.size) + " ranks, rank 0 for one of " +
+                                                  std::to_string(options.size));
+      (void)writeFrame(socket, status.code, status.message, Clock::now() + 200ms);
+      ::close(socket);
+      return status;
+    }
+    sockets[greeting.rank] = socket;
+    --missing;
+    if (Status status = noteAddress(socket); !status.ok())
+      return status;
+  }
+  return Status::success();
+}
+
+Status Rendezvous::connect() {
+  Greeting greeting;
+  greeting.rank = options.rank;
+  greeting.size = options.size;
+  do {
+    Addresses addresses;
+    if (Status status = addresses.resolve(options); !status.ok())
+      return status;
+    for (addrinfo *each = addresses.first; each; each = each->ai_next) {
+      int socket = ::socket(each->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+      int error = 0;
+      socklen_t bytes = sizeof(error);
+      if (socket < 0)
+        continue;
+      bool open = ::connect(socket, each->ai_addr, each->ai_addrlen) == 0 ||
+                  (errno == EINPROGRESS && ready(socket, POLLOUT, std::min(end, Clock::now() + 5s)) &&
+                   ::getsockopt(socket, SOL_SOCKET, SO_ERROR, &error, &bytes) == 0 && error == 0);
+      if (open && writeAll(socket, &greeting, sizeof(greeting), end) == Outcome::Done) {
+        sockets.push_back(socket);
+        return noteAddress(socket);
+      }
+      ::close(socket);
+    }
+    std::this_thread::sleep_for(20ms); // rank 0 may start later
+  } while (Clock::now() < end);
+  return deadlinePassed({0}, options.deadline);
+}
+
+Result<std::unique_ptr<Rendezvous>> Rendezvous::meet(const WorldOptions &options) {
+  std::unique_ptr<Rendezvous> rendezvous(new Rendezvous(options));
+  if (Status status = options.rank == 0 ? rendezvous->listen() : rendezvous->connect(); !status.ok())
+    return status;
+  return rendezvous;
+}
+
+Result<std::vector<std::string>> Rendezvous::gatherAtRoot(const std::string &own) {
+  std::vector<std::string> texts(options.size);
+  texts[0] = own;
+  for (unsigned rank = 1; rank < options.size; ++rank) {
+    Frame frame;
+    if (Outcome outcome = readFrame(sockets[rank], frame, texts[rank], end); outcome != Outcome::Done)
+      return describe(outcome, rank, options.deadline);
+  }
+  return texts;
+}
+
+Result<std::vector<std::string>> Rendezvous::gather(const std::string &own) {
+  if (options.rank == 0) {
+    Result<std::vector<std::string>> texts = gatherAtRoot(own);
+    for (unsigned rank = 1; rank < options.size; ++rank) {
+      Outcome outcome = Outcome::Done;
+      if (!texts.ok())
+        (void)writeFrame(sockets[rank], texts.status().code, texts.status().message, Clock::now() + 200ms);
+      for (unsigned each = 0; texts.ok() && outcome == Outcome::Done && each < options.size; ++each)
+        outcome = writeFrame(sockets[rank], StatusCode::Ok, (*texts)[each], end);
+      if (outcome != Outcome::Done)
+        return describe(outcome, rank, options.deadline);
+    }
+    return texts;
+  }
+  std::vector<std::string> texts(options.size);
+  Outcome outcome = writeFrame(sockets[0], StatusCode::Ok, own, end);
+  for (unsigned each = 0; outcome != Outcome::Gone && each < options.size; ++each) {
+    Frame frame;
+    // Rank 0 says who is missing when its own wait ends, which may have begun a little later.
+    outcome = readFrame(sockets[0], frame, texts[each], end + 500ms);
+    if (outcome == Outcome::Done && frame.code != 0)
+      return Status{static_cast<StatusCode>(frame.code), texts[each], ""};
+  }
+  if (outcome != Outcome::Done)
+    return describe(outcome, 0, options.deadline);
+  return texts;
+}
+
+} // namespace llmc::runtime

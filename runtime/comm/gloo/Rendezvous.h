@@ -1,0 +1,42 @@
+//===- Rendezvous.h - how processes find each other over TCP ----*- C++ -*-===//
+#ifndef LLMC_RUNTIME_COMM_GLOO_RENDEZVOUS_H
+#define LLMC_RUNTIME_COMM_GLOO_RENDEZVOUS_H
+
+#include "runtime/comm/Worlds.h"
+#include <string>
+#include <vector>
+
+namespace llmc::runtime {
+
+/// Rank 0 listens at the address and port of the options; the others connect to it, retrying until it is there. All
+/// connections last as long as this object.
+class Rendezvous {
+public:
+  /// Returns when all ranks have come. Errors: WrongUse (the address; two processes of one rank; another world size),
+  /// DeadlinePassed, which names the ranks that did not come.
+  static Result<std::unique_ptr<Rendezvous>> meet(const WorldOptions &options);
+  ~Rendezvous();
+
+  /// The numeric address under which other ranks reach this process.
+  const std::string &ownAddress() const { return address; }
+  /// Gives every rank the texts of all ranks, by rank.
+  Result<std::vector<std::string>> gather(const std::string &own);
+
+private:
+  using Clock = std::chrono::steady_clock;
+  Rendezvous(const WorldOptions &options) : options(options), end(Clock::now() + options.deadline) {}
+  Status listen();
+  Status acceptAll(int listener);
+  Status connect();
+  Result<std::vector<std::string>> gatherAtRoot(const std::string &own);
+  Status noteAddress(int socket);
+
+  const WorldOptions options;
+  const Clock::time_point end;
+  std::vector<int> sockets; // rank 0: per rank, -1 at first; others: one, to rank 0
+  std::string address;
+};
+
+} // namespace llmc::runtime
+
+#endif // LLMC_RUNTIME_COMM_GLOO_RENDEZVOUS_H

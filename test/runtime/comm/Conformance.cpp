@@ -1,0 +1,294 @@
+//===- Conformance.cpp - what every communicator must do ------------------===//
+//
+// Every rank can compute every other rank's operands, and so what each collective must give, serially and in rank
+// order.
+//
+//===----------------------------------------------------------------------===//
+#include "test/runtime/comm/Conformance.h"
+#include "runtime/plan/View.h"
+#include <cstring>
+#include <functional>
+#include <numeric>
+
+using namespace llmc::runtime;
+
+namespace llmc::test {
+namespace {
+
+using Bytes = std::vector<char>;
+using Counts = std::vector<size_t>;
+
+/// Values of magnitudes so different that the order of additions shows in the bits.
+template <typename T> T value(uint64_t key) {
+  key = (key + 1) * 0x9E3779B97F4A7C15ull;
+  key = (key ^ key >> 29) * 0xBF58476D1CE4E5B9ull;
+  key ^= key >> 32;
+  if constexpr (std::is_floating_point_v<T>)
+    return static_cast<T>((static_cast<double>(key % 20001) - 10000) / (key >> 60 & 7 ? 7.0 : 0.007));
+  else
+    return static_cast<T>(key);
+}
+
+template <typename T> Bytes valuesOf(unsigned rank, size_t operand, size_t count) {
+  Bytes bytes(count * sizeof(T));
+  for (size_t i = 0; i < count; ++i) {
+    T each = value<T>((rank * 131ull + operand) * 1000003ull + i);
+    std::memcpy(bytes.data() + i * sizeof(T), &each, sizeof(T));
+  }
+  return bytes;
+}
+
+template <typename T> Bytes serial(const std::vector<Bytes> &sources, Reduction reduction) {
+  Bytes result = sources[0];
+  T *sums = reinterpret_cast<T *>(result.data());
+  for (size_t r = 1; r < sources.size(); ++r)
+    for (size_t i = 0; i < result.size() / sizeof(T); ++i) {
+      T next = reinterpret_cast<const T *>(sources[r].data())[i];
+      if (reduction == Reduction::Max)
+        sums[i] = std::max(sums[i], next);
+      else if constexpr (std::is_integral_v<T>)
+        sums[i] = static_cast<T>(static_cast<uint64_t>(sums[i]) + static_cast<uint64_t>(next));
+      else
+        sums[i] += next;
+    }
+  return result;
+}
+
+class Checker {
+public:
+  explicit Checker(World &world) : world(world) {}
+
+  Outcome run() {
+    world.setDeadline(std::chrono::seconds(20));
+    group(world.all(), "world");
+    subgroups();
+    wrongUse(world.all());
+    status(world.finish(), "finish");
+    return outcome;
+  }
+
+private:
+  void problem(const std::string &text) {
+    outcome.problems += "rank " + std::to_string(world.rank()) + ", " + text + "\n";
+  }
+  bool status(const Status &got, const std::string &what) {
+    if (!got.ok())
+      problem(what + ": " + got.message);
+    return got.ok();
+  }
+  void same(const Bytes &got, const Bytes &expected, const std::string &what) {
+    if (got.size() != expected.size() || (!got.empty() && std::memcmp(got.data(), expected.data(), got.size()) != 0))
+      problem(what + ": wrong bits");
+    for (char byte : got)
+      outcome.digest = (outcome.digest ^ static_cast<unsigned char>(byte)) * 0x100000001B3ull;
+  }
+
+  /// One call: operand k has fromParts * counts[k] elements to send and toParts * counts[k] to get; `expect` gives what
+  /// operand k must get. In place, the smaller side lies at this rank's part of the larger one.
+  template <typename T>
+  void collective(Communicator &comm, const std::string &what, const Counts &counts, size_t fromParts, size_t toParts,
+                  bool inPlace, uint64_t bytesSent, const std::function<Status(std::span<const Operand>)> &call,
+                  const std::function<Bytes(size_t)> &expect) {
+    std::vector<Bytes> from(counts.size()), to(counts.size());
+    std::vector<Operand> operands(counts.size());
+    for (size_t k = 0; k < counts.size(); ++k) {
+      size_t part = comm.rank() * counts[k] * sizeof(T);
+      from[k] = valuesOf<T>(comm.ranks()[comm.rank()], k, fromParts * counts[k]);
+      to[k].assign(toParts * counts[k] * sizeof(T), 99);
+      operands[k] = {from[k].data(), to[k].data(), counts[k]};
+      if (inPlace && fromParts < toParts) {
+        std::copy(from[k].begin(), from[k].end(), to[k].begin() + static_cast<ptrdiff_t>(part));
+        operands[k].from = to[k].data() + part;
+      } else if (inPlace) {
+        operands[k].to = from[k].data() + (fromParts > toParts ? part : 0);
+      }
+    }
+    uint64_t before = comm.traffic().bytesSent;
+    if (!status(call(operands), what))
+      return;
+    if (comm.traffic().bytesSent - before != bytesSent)
+      problem(what + ": sent " + std::to_string(comm.traffic().bytesSent - before) + " bytes, not " +
+              std::to_string(bytesSent));
+    for (size_t k = 0; k < counts.size(); ++k) {
+      const char *got = static_cast<const char *>(operands[k].to);
+      same(Bytes(got, got + to[k].size()), expect(k), what + ", operand " + std::to_string(k));
+    }
+  }
+
+  template <typename T> void reductions(Communicator &comm, fb::DataType type, const Counts &counts, std::string what) {
+    unsigned n = comm.size(), me = comm.rank();
+    size_t total = std::accumulate(counts.begin(), counts.end(), size_t(0));
+    size_t part = total / n + (me < total % n ? 1 : 0);
+    what += std::string(", ") + fb::EnumNameDataType(type) + ", " + std::to_string(counts.size()) + " operands";
+    auto reduced = [&](size_t k, size_t parts, Reduction reduction) {
+      std::vector<Bytes> sources;
+      for (unsigned rank : comm.ranks())
+        sources.push_back(valuesOf<T>(rank, k, parts * counts[k]));
+      return serial<T>(sources, reduction);
+    };
+    for (bool inPlace : {false, true})
+      for (Reduction reduction : {Reduction::Sum, Reduction::Max}) {
+        // 2P(n-1)/n, to the element: all parts but the own to be reduced, the own part to be spread.
+        collective<T>(
+            comm, what + ", allReduce", counts, 1, 1, inPlace, (total - part + (n - 1) * part) * sizeof(T),
+            [&](auto operands) { return comm.allReduce(operands, type, reduction); },
+            [&](size_t k) { return reduced(k, 1, reduction); });
+        collective<T>(
+            comm, what + ", reduceScatter", counts, n, 1, inPlace, (n - 1) * total * sizeof(T),
+            [&](auto operands) { return comm.reduceScatter(operands, type, reduction); },
+            [&](size_t k) {
+              Bytes all = reduced(k, n, reduction);
+              size_t size = counts[k] * sizeof(T);
+              return Bytes(all.data() + me * size, all.data() + (me + 1) * size);
+            });
+      }
+  }
+
+  template <typename T> void movements(Communicator &comm, fb::DataType type, const Counts &counts, std::string what) {
+    unsigned n = comm.size(), me = comm.rank();
+    size_t total = std::accumulate(counts.begin(), counts.end(), size_t(0));
+    what += std::string(", ") + fb::EnumNameDataType(type) + ", " + std::to_string(counts.size()) + " operands";
+    for (bool inPlace : {false, true}) {
+      collective<T>(
+          comm, what + ", allGather", counts, 1, n, inPlace, (n - 1) * total * sizeof(T),
+          [&](auto operands) { return comm.allGather(operands, type); },
+          [&](size_t k) {
+            Bytes all;
+            for (unsigned rank : comm.ranks()) {
+              Bytes each = valuesOf<T>(rank, k, counts[k]);
+              all.insert(all.end(), each.begin(), each.end());
+            }
+            return all;
+          });
+      for (unsigned root = 0; root < n; ++root) {
+        uint64_t sent = me == root && n > 1 ? total : 0;
+        if (me != root && n > 1) {
+          size_t place = (me + n - root) % n - 1;
+          sent = (total / (n - 1) + (place < total % (n - 1) ? 1 : 0)) * (n - 2);
+        }
+        collective<T>(
+            comm, what + ", broadcast", counts, 1, 1, inPlace, sent * sizeof(T),
+            [&](auto operands) { return comm.broadcast(operands, type, root); },
+            [&](size_t k) { return valuesOf<T>(comm.ranks()[root], k, counts[k]); });
+      }
+    }
+    collective<T>(
+        comm, what + ", allToAll", counts, n, n, false, (n - 1) * total * sizeof(T),
+        [&](auto operands) { return comm.allToAll(operands, type); },
+        [&](size_t k) {
+          Bytes all;
+          size_t size = counts[k] * sizeof(T);
+          for (unsigned rank : comm.ranks()) {
+            Bytes each = valuesOf<T>(rank, k, n * counts[k]);
+            all.insert(all.end(), each.begin() + static_cast<ptrdiff_t>(me * size),
+                       each.begin() + static_cast<ptrdiff_t>((me + 1) * size));
+          }
+          return all;
+        });
+  }
+
+  /// To both neighbours at once, and in pairs with tags that arrive in another order than they are received.
+  void messages(Communicator &comm, const std::string &what) {
+    unsigned n = comm.size(), me = comm.rank(), next = (me + 1) % n, last = (me + n - 1) % n;
+    if (n == 1)
+      return;
+    for (size_t count : {size_t(0), size_t(3), size_t(200000)}) {
+      Bytes forward = valuesOf<float>(me, 1, count), back = valuesOf<float>(me, 2, count);
+      Bytes fromLast(forward.size()), fromNext(back.size());
+      Transfer transfers[] = {{Transfer::Send, next, 5, forward.data(), forward.size()},
+                              {Transfer::Receive, next, 6, fromNext.data(), fromNext.size()},
+                              {Transfer::Send, last, 6, back.data(), back.size()},
+                              {Transfer::Receive, last, 5, fromLast.data(), fromLast.size()}};
+      status(comm.exchange(transfers), what + ", ring");
+      same(fromLast, valuesOf<float>(last, 1, count), what + ", from the last");
+      same(fromNext, valuesOf<float>(next, 2, count), what + ", from the next");
+    }
+    Bytes first = valuesOf<float>(0, 3, 50), second = valuesOf<float>(0, 4, 50), got(first.size()), later(first.size());
+    if (me == 0) {
+      Transfer both[] = {{Transfer::Send, 1, 1, first.data(), first.size()},
+                         {Transfer::Send, 1, 2, second.data(), second.size()}};
+      status(comm.exchange(both), what + ", two sends");
+      status(comm.send(1, 3, std::as_bytes(std::span(first))), what + ", send");
+    } else if (me == 1) {
+      status(comm.recv(0, 2, std::as_writable_bytes(std::span(later))), what + ", recv");
+      status(comm.recv(0, 1, std::as_writable_bytes(std::span(got))), what + ", recv");
+      same(got, first, what + ", tag 1");
+      same(later, second, what + ", tag 2");
+      status(comm.recv(0, 3, std::as_writable_bytes(std::span(got))), what + ", recv");
+      same(got, first, what + ", tag 3");
+    }
+  }
+
+  void group(Communicator &comm, const std::string &what) {
+    for (const Counts &counts : {Counts{}, {1}, {7}, {0, 5}}) {
+      reductions<float>(comm, fb::DataType::F32, counts, what);
+      movements<uint8_t>(comm, fb::DataType::U8, counts, what);
+    }
+    Counts bucket = {1000, 3, 0, 17};
+    reductions<float>(comm, fb::DataType::F32, bucket, what);
+    reductions<double>(comm, fb::DataType::F64, bucket, what);
+    reductions<int32_t>(comm, fb::DataType::I32, bucket, what);
+    reductions<int64_t>(comm, fb::DataType::I64, bucket, what);
+    movements<uint16_t>(comm, fb::DataType::BF16, bucket, what);
+    movements<int64_t>(comm, fb::DataType::I64, bucket, what);
+    reductions<float>(comm, fb::DataType::F32, {150000, 150001, 5}, what);
+    movements<float>(comm, fb::DataType::F32, {150001}, what);
+    messages(comm, what);
+    status(comm.barrier(), what + ", barrier");
+  }
+
+  /// Rows and columns of a mesh, groups that overlap, a group in another order, the same group twice.
+  void subgroups() {
+    std::vector<std::vector<unsigned>> lists;
+    std::vector<unsigned> reversed(world.size());
+    std::iota(reversed.rbegin(), reversed.rend(), 0u);
+    lists.push_back(reversed);
+    lists.push_back(reversed);
+    if (world.size() == 4)
+      lists.insert(lists.end(), {{0, 1}, {2, 3}, {0, 2}, {1, 3}, {2, 0, 3}, {3}});
+    std::vector<std::unique_ptr<Communicator>> groups;
+    for (const std::vector<unsigned> &ranks : lists) {
+      if (std::find(ranks.begin(), ranks.end(), world.rank()) == ranks.end())
+        continue;
+      auto made = world.group(ranks);
+      if (!status(made.status(), "group"))
+        return;
+      if ((*made)->ranks() != ranks)
+        problem("a group has other ranks than asked for");
+      groups.push_back(std::move(*made));
+    }
+    for (size_t i = 0; i < groups.size(); ++i) {
+      reductions<float>(*groups[i], fb::DataType::F32, {33, 4}, "group " + std::to_string(i));
+      movements<float>(*groups[i], fb::DataType::F32, {33, 4}, "group " + std::to_string(i));
+      messages(*groups[i], "group " + std::to_string(i));
+    }
+  }
+
+  /// Wrong arguments are refused before anything is sent: the communicator stays usable.
+  void wrongUse(Communicator &comm) {
+    float number = 0;
+    Operand operand{&number, &number, 1}, none{nullptr, nullptr, 1};
+    auto refused = [&](const Status &status, const std::string &what) {
+      if (status.code != StatusCode::WrongUse)
+        problem(what + " was not refused");
+    };
+    refused(comm.allReduce({&operand, 1}, fb::DataType::BF16, Reduction::Sum), "a sum of bf16");
+    refused(comm.allReduce({&none, 1}, fb::DataType::F32, Reduction::Sum), "a null operand");
+    refused(comm.broadcast({&operand, 1}, fb::DataType::F32, comm.size()), "a root outside");
+    refused(comm.send(comm.rank(), 0, {}), "a message to oneself");
+    refused(comm.send(comm.size(), 0, {}), "a message to nobody");
+    refused(world.group({world.rank(), world.rank()}).status(), "a group with a rank twice");
+    refused(world.group({world.rank(), world.size()}).status(), "a group with a rank outside");
+    refused(world.group({}).status(), "a group without this rank");
+    status(comm.barrier(), "barrier after wrong use");
+  }
+
+  World &world;
+  Outcome outcome;
+};
+
+} // namespace
+
+Outcome checkConformance(World &world) { return Checker(world).run(); }
+
+} // namespace llmc::test

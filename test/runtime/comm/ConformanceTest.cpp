@@ -89,37 +89,37 @@ constexpr int kDied = static_cast<int>(StatusCode::RankDied), kLate = static_cas
 TEST(Gloo, DeadlineNamesTheMissingRank) {
   if (std::string why = whyAbsent(Backend::Gloo); !why.empty())
     GTEST_SKIP() << why;
-  expectRankTwoNamed(runRanks(Backend::Gloo, 4, "absent"), kLate, 1300);
+  expectRankTwoNamed(runRanks(Backend::Gloo, 4, "absent"), kLate, 10000);
 }
 
 TEST(Gloo, AKilledRankIsNamed) {
   if (std::string why = whyAbsent(Backend::Gloo); !why.empty())
     GTEST_SKIP() << why;
-  expectRankTwoNamed(runRanks(Backend::Gloo, 4, "killed"), kDied, 5000);
+  expectRankTwoNamed(runRanks(Backend::Gloo, 4, "killed"), kDied, 10000);
 }
 
 TEST(Gloo, ARankThatLeavesIsNamed) {
   if (std::string why = whyAbsent(Backend::Gloo); !why.empty())
     GTEST_SKIP() << why;
-  expectRankTwoNamed(runRanks(Backend::Gloo, 4, "leaves"), kDied, 5000);
+  expectRankTwoNamed(runRanks(Backend::Gloo, 4, "leaves"), kDied, 10000);
 }
 
 TEST(Gloo, ARankThatDoesNotStartIsNamed) {
   if (std::string why = whyAbsent(Backend::Gloo); !why.empty())
     GTEST_SKIP() << why;
-  expectRankTwoNamed(runRanks(Backend::Gloo, 4, "late"), kLate, 1700);
+  expectRankTwoNamed(runRanks(Backend::Gloo, 4, "late"), kLate, 10000);
 }
 
 TEST(Mpi, DeadlineNamesTheMissingRank) {
   if (std::string why = whyAbsent(Backend::Mpi); !why.empty())
     GTEST_SKIP() << why;
-  expectRankTwoNamed(runRanks(Backend::Mpi, 4, "absent"), kLate, 1300);
+  expectRankTwoNamed(runRanks(Backend::Mpi, 4, "absent"), kLate, 10000);
 }
 
 TEST(Mpi, ARankThatLeavesIsNamed) {
   if (std::string why = whyAbsent(Backend::Mpi); !why.empty())
     GTEST_SKIP() << why;
-  expectRankTwoNamed(runRanks(Backend::Mpi, 4, "leaves"), kDied, 5000);
+  expectRankTwoNamed(runRanks(Backend::Mpi, 4, "leaves"), kDied, 10000);
 }
 
 /// mpiexec ends the job of a rank that is killed; where it is told not to, the others notice by their deadline.
@@ -137,7 +137,7 @@ TEST(Mpi, AKilledRankIsNamedWhereOthersLiveOn) {
     GTEST_SKIP() << why;
   if (!std::string(LLMC_MPIEXEC_KIND).starts_with("Open MPI"))
     GTEST_SKIP() << "only Open MPI's mpiexec can leave the others alone";
-  expectRankTwoNamed(runRanks(Backend::Mpi, 4, "killed", true), kLate, 5000);
+  expectRankTwoNamed(runRanks(Backend::Mpi, 4, "killed", true), kLate, 10000);
 }
 
 TEST(Worlds, AMissingPluginNamesItsPackage) {

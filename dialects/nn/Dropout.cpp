@@ -15,10 +15,12 @@ LogicalResult DropoutOp::verify() {
 }
 
 // y = x mask / (1 - ratio)   dx = dy mask / (1 - ratio), the same mask     saves: nothing but the position
-LogicalResult DropoutOp::emitVjp(OpBuilder &b, ValueRange cotangents, ArrayRef<bool>, SmallVectorImpl<Value> &gradients) {
+LogicalResult DropoutOp::emitVjp(OpBuilder &b, ValueRange cotangents, ArrayRef<bool>,
+                                 SmallVectorImpl<Value> &gradients) {
   if (!cotangents[0])
     return noGradients(getNumOperands(), gradients);
-  gradients.push_back(DropoutOp::create(b, getLoc(), getType(), cotangents[0], getPosition(), getRatioAttr(), getSeedAttr(), getIdAttr()));
+  gradients.push_back(DropoutOp::create(b, getLoc(), getType(), cotangents[0], getPosition(), getRatioAttr(),
+                                        getSeedAttr(), getIdAttr()));
   if (getPosition())
     gradients.push_back(Value());
   return success();
@@ -26,8 +28,12 @@ LogicalResult DropoutOp::emitVjp(OpBuilder &b, ValueRange cotangents, ArrayRef<b
 
 FactorRule DropoutOp::getFactorRule() {
   FactorRule rule = elementwiseFactorRule(*this);
-  if (getPosition())
-    rule.operands[1] = {{}};
+  if (!getPosition())
+    return rule;
+  rule.operands[1] = {{}};
+  // Entries are numbered within a sample: only samples can be told apart when the tensor is cut.
+  for (Factor &factor : MutableArrayRef(rule.factors).drop_front(std::min<size_t>(1, rule.factors.size())))
+    factor.kind = FactorKind::NeedWhole;
   return rule;
 }
 int64_t DropoutOp::getFlops() { return 12 * elements(getResult()); }
@@ -41,7 +47,8 @@ LogicalResult DropoutOp::evaluate(Operands in, Results out) {
   int64_t samples = in[0]->shape.empty() ? 1 : in[0]->shape[0], perSample = samples == 0 ? 0 : in[0]->size() / samples;
   for (int64_t s = 0; s < samples; ++s)
     for (int64_t e = 0; e < perSample; ++e) {
-      float u = dropoutUniform(getSeed(), in[1]->integers[0], static_cast<uint32_t>(getId()), in[1]->integers[1] + s, e);
+      float u =
+          dropoutUniform(getSeed(), in[1]->integers[0], static_cast<uint32_t>(getId()), in[1]->integers[1] + s, e);
       bool kept = u >= static_cast<float>(ratio);
       out[0].reals[s * perSample + e] = kept ? in[0]->reals[s * perSample + e] * (1.0 / (1.0 - ratio)) : 0.0;
     }

@@ -273,6 +273,21 @@ def _(folder):
     return compiling(folder, recipe=RECIPE + "precision: fp9\n")
 
 
+@case("mesh axes that are not built yet", 3, "mesh.pp", "mesh.cp", "dp and tp")
+def _(folder):
+    return compiling(folder, recipe=RECIPE + "mesh: {pp: 2, cp: 2}\n")
+
+
+@case("a plan for several ranks", 4, "2 ranks", "level `local`")
+def _(folder):
+    return compiling(folder, recipe=RECIPE + "mesh: {dp: 2}\n")
+
+
+@case("data ranks that do not divide the batch", 3, "batch.micro", "mesh.dp")
+def _(folder):
+    return compiling(folder, recipe=RECIPE + "mesh: {dp: 3}\n")
+
+
 @case("nothing is trainable", 3, "`trainable`", "recipe.yaml:6", "embed, head")
 def _(folder):
     return compiling(folder, recipe=RECIPE + 'trainable: ["nothing.*"]\n')

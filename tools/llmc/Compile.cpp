@@ -1,6 +1,6 @@
 //===- Compile.cpp - llmc compile ------------------------------------------------------===//
-#include "compiler/driver/Budget.h"
 #include "compiler/driver/Compile.h"
+#include "compiler/driver/Budget.h"
 #include "mlir/Parser/Parser.h"
 #include "mlir/Support/FileUtilities.h"
 #include "tools/llmc/Tool.h"
@@ -53,7 +53,8 @@ int compile(const CompileOptions &options, MLIRContext &context) {
     module = parseSourceFile<ModuleOp>(options.model, &context);
     if (!module)
       return kBadInput;
-    plan.file.folder = options.modelFolder.empty() ? llvm::sys::path::parent_path(options.model).str() : options.modelFolder;
+    plan.file.folder =
+        options.modelFolder.empty() ? llvm::sys::path::parent_path(options.model).str() : options.modelFolder;
   }
   // Smaller micro-batches are tried from here if the plan does not fit.
   OwningOpRef<ModuleOp> imported;

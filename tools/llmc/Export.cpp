@@ -1,7 +1,8 @@
 //===- Export.cpp - llmc export: trained values of a checkpoint -----------------------===//
 //
 //   1. read the model, and the checkpoint by its manifest's digests;
-//   2. match the checkpoint's tensors with the model's parameters and buffers by name and shape, converting to the model's
+//   2. match the checkpoint's tensors with the model's parameters and buffers by name and shape, converting to the
+//   model's
 //      element type; everything that does not fit is reported at once;
 //   3. write the model with these values, or a safetensors file.
 // A data file is in place before the model that refers to it; an older model of that name is removed before both.
@@ -54,10 +55,14 @@ private:
   std::vector<std::unique_ptr<std::vector<uint8_t>>> converted;
 };
 
-int failWith(const runtime::Status &status) { return fail(static_cast<ExitCode>(status.code), status.message, status.hint); }
+int failWith(const runtime::Status &status) {
+  return fail(static_cast<ExitCode>(status.code), status.message, status.hint);
+}
 
 std::string describeShape(ArrayRef<int64_t> shape) {
-  return (Twine("[") + llvm::join(llvm::map_range(shape, [](int64_t size) { return std::to_string(size); }), ", ") + "]").str();
+  return (Twine("[") + llvm::join(llvm::map_range(shape, [](int64_t size) { return std::to_string(size); }), ", ") +
+          "]")
+      .str();
 }
 
 /// The runtime's name of an element type; nothing for types that no checkpoint holds.
@@ -86,7 +91,8 @@ std::optional<runtime::fb::DataType> runtimeType(onnx::DType type) {
 /// `checkpoint` names one checkpoint, or the folder that holds them: then the newest complete one.
 int Exporter::openCheckpoint() {
   if (!llvm::sys::fs::is_directory(options.checkpoint))
-    return fail(kBadInput, "'" + options.checkpoint + "' is no folder", "name the folder that llmc-run --checkpoint wrote");
+    return fail(kBadInput, "'" + options.checkpoint + "' is no folder",
+                "name the folder that llmc-run --checkpoint wrote");
   if (llvm::sys::fs::exists(options.checkpoint + "/manifest.json")) {
     auto opened = runtime::openCheckpoint(options.checkpoint);
     if (!opened.ok())
@@ -110,7 +116,8 @@ int Exporter::openCheckpoint() {
 /// Returns the problem, empty if there is none.
 std::string Exporter::matchTensor(const onnx::Tensor &initializer, const runtime::TensorInfo &info) {
   if (!llvm::equal(info.shape, initializer.dims))
-    return "has shape " + describeShape(info.shape) + " in the checkpoint, " + describeShape(initializer.dims) + " in the model";
+    return "has shape " + describeShape(info.shape) + " in the checkpoint, " + describeShape(initializer.dims) +
+           " in the model";
   std::optional<runtime::fb::DataType> type = runtimeType(initializer.type);
   runtime::Bytes bytes = checkpoint.model->data(info);
   if (type && info.supported && info.type != *type) {
@@ -182,7 +189,8 @@ int Exporter::writeModel() {
     for (const onnx::WrittenModel::Part &part : written.model->data) {
       if (auto status = (*data)->alignTo(onnx::WrittenModel::kAlignment); !status.ok())
         return failWith(status);
-      if (auto status = (*data)->write({reinterpret_cast<const uint8_t *>(part.bytes.data()), part.bytes.size()}); !status.ok())
+      if (auto status = (*data)->write({reinterpret_cast<const uint8_t *>(part.bytes.data()), part.bytes.size()});
+          !status.ok())
         return failWith(status);
     }
     if (auto status = (*data)->commit(); !status.ok())

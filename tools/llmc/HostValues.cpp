@@ -6,8 +6,7 @@ using namespace mlir;
 
 namespace llmc::tool {
 
-template <typename T>
-static HostTensor convert(runtime::Bytes bytes, HostTensor tensor) {
+template <typename T> static HostTensor convert(runtime::Bytes bytes, HostTensor tensor) {
   for (int64_t i = 0, e = tensor.size(); i < e; ++i) {
     T value;
     std::memcpy(&value, bytes.data() + i * sizeof(T), sizeof(T));

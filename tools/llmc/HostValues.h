@@ -8,8 +8,8 @@
 
 namespace llmc::tool {
 
-/// The elements of a stored tensor of `type`; nothing if the number of bytes is another, or for element types that no model
-/// here holds.
+/// The elements of a stored tensor of `type`; nothing if the number of bytes is another, or for element types that no
+/// model here holds.
 std::optional<HostTensor> fromBytes(runtime::Bytes bytes, mlir::RankedTensorType type);
 
 } // namespace llmc::tool

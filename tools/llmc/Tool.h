@@ -44,18 +44,25 @@ struct ExportOptions {
 };
 
 struct VerifyOptions {
-  std::string model, recipe, data; // without a recipe, the model is IR of level `from`; without data, inputs are made up
+  std::string model, recipe,
+      data; // without a recipe, the model is IR of level `from`; without data, inputs are made up
   driver::Level from = driver::Level::Imported;
   int64_t steps = 2;
 };
 
-/// `llmc check`, `llmc compile`, `llmc explain`, `llmc export`, `llmc interpret`, `llmc verify`; each returns the exit code.
+/// `llmc check`, `llmc compile`, `llmc explain`, `llmc export`, `llmc interpret`, `llmc verify`; each returns the exit
+/// code.
 int check(llvm::StringRef model, llvm::StringRef recipe, mlir::MLIRContext &context);
 int compile(const CompileOptions &options, mlir::MLIRContext &context);
 int explain(llvm::StringRef plan, llvm::StringRef profile);
 int exportCheckpoint(const ExportOptions &options);
 int interpret(const InterpretOptions &options, mlir::MLIRContext &context);
 int verify(const VerifyOptions &options, mlir::MLIRContext &context);
+
+/// What `llmc verify` does where the recipe has a mesh: trains `step` (a module of level `step`, which stays as it is)
+/// for `steps` steps on one rank and on the simulated ranks of the mesh, in f64, on made-up inputs, and compares.
+/// `folder` holds the files of its parameters. Returns the exit code.
+int verifyRanks(mlir::ModuleOp step, llvm::StringRef folder, int64_t steps);
 
 } // namespace llmc::tool
 

@@ -18,6 +18,7 @@
 #include "runtime/executor/ModelState.h"
 #include "runtime/io/Data.h"
 #include "runtime/io/Random.h"
+#include "tools/llmc/Differences.h"
 #include "tools/llmc/HostValues.h"
 #include "tools/llmc/Tool.h"
 #include "llvm/ADT/ScopeExit.h"
@@ -51,21 +52,6 @@ int64_t flopsOf(func::FuncOp function) {
   return flops;
 }
 
-double largestEntry(const HostTensor &tensor) {
-  double largest = 0;
-  for (double value : tensor.reals)
-    largest = std::isfinite(value) ? std::max(largest, std::abs(value)) : INFINITY;
-  return largest;
-}
-
-/// Largest difference of an entry, by the largest entry of `expected`.
-double byLargestEntry(const HostTensor &value, const HostTensor &expected) {
-  double difference = 0;
-  for (auto [x, y] : llvm::zip_equal(value.reals, expected.reals))
-    difference = std::isfinite(x - y) ? std::max(difference, std::abs(x - y)) : INFINITY;
-  return difference == 0 ? 0 : difference / std::max(largestEntry(expected), 1e-30);
-}
-
 /// norm(value - expected) / norm(expected - start). Of a change so small that the rounding of the values themselves is
 /// a part of it, a part of their norm is taken instead.
 double byChange(const HostTensor &value, const HostTensor &expected, const HostTensor &start) {
@@ -79,25 +65,6 @@ double byChange(const HostTensor &value, const HostTensor &expected, const HostT
   return difference == 0 ? 0
                          : std::sqrt(difference / std::max({change, kSmallestChange * kSmallestChange * norm, 1e-60}));
 }
-
-/// Differences by name, and the first one out of tolerance.
-class Ledger {
-public:
-  /// A difference that is not a number is out of tolerance, too.
-  void add(const std::string &when, const std::string &what, double difference, double tolerance) {
-    double &known = largest.try_emplace(what, 0.0).first->second;
-    known = std::isnan(difference) ? INFINITY : std::max(known, difference);
-    if (!(difference <= tolerance) && first.empty())
-      first = llvm::formatv("{0}: {1} differs by {2:E1}, tolerance {3:E1}", when, what, difference, tolerance).str();
-  }
-  std::string text(const std::string &what) const {
-    auto it = largest.find(what);
-    return it == largest.end() ? "-" : llvm::formatv("{0:E1}", it->second).str();
-  }
-
-  std::map<std::string, double> largest;
-  std::string first;
-};
 
 class Verifier {
 public:
@@ -167,6 +134,11 @@ int Verifier::prepare() {
   llvm::outs() << llvm::formatv(
       "{0} steps of {1} micro-batches, {2:F3} GFLOP each, {3}\n", options.steps, count, micro / 1e9,
       options.data.empty() ? "inputs made up from seed " + std::to_string(recipe.seed) : "inputs from " + options.data);
+  if (llvm::any_of(recipe.mesh, [](const auto &axis) { return axis.second > 1; })) {
+    if (!options.data.empty())
+      return tool::fail(kWrongUse, "ranks are verified on inputs that are made up", "leave --data out");
+    return verifyRanks(*loaded.module, loaded.folder, options.steps);
+  }
   stepModule = loaded.module->clone();
   pipeline.from = driver::Level::Step;
   pipeline.to = driver::Level::Plan;
@@ -439,7 +411,7 @@ int Verifier::finish() {
 }
 
 int Verifier::run() {
-  if (int code = prepare())
+  if (int code = prepare(); code || !executor)
     return code;
   for (StringRef function : {train::kEvaluate, train::kPredict})
     if (int code = compareForward(function))

@@ -1,7 +1,7 @@
 //===- main.cpp - llmc: the compiler's command line -------------------------------===//
-#include "tools/llmc/Tool.h"
 #include "mlir/IR/Diagnostics.h"
 #include "mlir/IR/MLIRContext.h"
+#include "tools/llmc/Tool.h"
 #include "llvm/Support/CommandLine.h"
 #include "llvm/Support/InitLLVM.h"
 
@@ -14,29 +14,38 @@ cl::SubCommand checkCommand("check", "what is trainable, what is unsupported, si
 cl::SubCommand compileCommand("compile", "model and recipe to a level of the compiler");
 cl::SubCommand explainCommand("explain", "what a plan does: memory at the peak, kernels, forecast and measured times");
 cl::SubCommand exportCommand("export", "the trained values of a checkpoint, as ONNX or safetensors");
-cl::SubCommand interpretCommand("interpret", "trains with the reference interpreter: slow, exact, the judge of every target");
-cl::SubCommand verifyCommand("verify", "runs a few steps of the compiled plan and of the reference interpreter, and compares");
+cl::SubCommand interpretCommand("interpret",
+                                "trains with the reference interpreter: slow, exact, the judge of every target");
+cl::SubCommand verifyCommand("verify",
+                             "runs a few steps of the compiled plan and of the reference interpreter, and compares");
 
-cl::opt<std::string> model(cl::Positional, cl::desc("model.onnx"), cl::Required, cl::sub(checkCommand), cl::sub(compileCommand),
-                           cl::sub(interpretCommand), cl::sub(verifyCommand));
+cl::opt<std::string> model(cl::Positional, cl::desc("model.onnx"), cl::Required, cl::sub(checkCommand),
+                           cl::sub(compileCommand), cl::sub(interpretCommand), cl::sub(verifyCommand));
 cl::opt<std::string> planFile(cl::Positional, cl::desc("m.plan"), cl::Required, cl::sub(explainCommand));
-cl::opt<std::string> profile("profile", cl::desc("what llmc-run --profile wrote"), cl::value_desc("file"), cl::sub(explainCommand));
+cl::opt<std::string> profile("profile", cl::desc("what llmc-run --profile wrote"), cl::value_desc("file"),
+                             cl::sub(explainCommand));
 cl::opt<std::string> checkpointFolder(cl::Positional, cl::desc("CHECKPOINT"), cl::Required, cl::sub(exportCommand));
-cl::opt<std::string> exportedModel("model", cl::desc("the model that was trained"), cl::value_desc("model.onnx"), cl::Required,
-                                   cl::sub(exportCommand));
-cl::opt<std::string> exportOutput("o", cl::desc("file to write"), cl::value_desc("trained.onnx | trained.safetensors"), cl::Required,
-                                  cl::sub(exportCommand));
-cl::opt<std::string> recipeFile("r", cl::desc("recipe (YAML, or DeepSpeed JSON)"), cl::value_desc("file"), cl::sub(checkCommand),
-                                cl::sub(compileCommand), cl::sub(interpretCommand), cl::sub(verifyCommand));
-cl::opt<std::string> output("o", cl::desc("plan file, or with --stop-after the IR, by default on stdout"), cl::sub(compileCommand));
-cl::opt<std::string> stopAfter("stop-after", cl::desc("prints IR of this level instead of writing a plan"), cl::sub(compileCommand));
-cl::opt<std::string> startFrom("start-from", cl::desc("the model is IR of this level, as --stop-after prints it"), cl::sub(compileCommand),
-                               cl::sub(verifyCommand));
-cl::opt<std::string> modelFolder("model-folder", cl::desc("with --start-from: where the files of parameters lie (default: beside the IR)"),
-                                 cl::sub(compileCommand));
+cl::opt<std::string> exportedModel("model", cl::desc("the model that was trained"), cl::value_desc("model.onnx"),
+                                   cl::Required, cl::sub(exportCommand));
+cl::opt<std::string> exportOutput("o", cl::desc("file to write"), cl::value_desc("trained.onnx | trained.safetensors"),
+                                  cl::Required, cl::sub(exportCommand));
+cl::opt<std::string> recipeFile("r", cl::desc("recipe (YAML, or DeepSpeed JSON)"), cl::value_desc("file"),
+                                cl::sub(checkCommand), cl::sub(compileCommand), cl::sub(interpretCommand),
+                                cl::sub(verifyCommand));
+cl::opt<std::string> output("o", cl::desc("plan file, or with --stop-after the IR, by default on stdout"),
+                            cl::sub(compileCommand));
+cl::opt<std::string> stopAfter("stop-after", cl::desc("prints IR of this level instead of writing a plan"),
+                               cl::sub(compileCommand));
+cl::opt<std::string> startFrom("start-from", cl::desc("the model is IR of this level, as --stop-after prints it"),
+                               cl::sub(compileCommand), cl::sub(verifyCommand));
+cl::opt<std::string>
+    modelFolder("model-folder",
+                cl::desc("with --start-from: where the files of parameters lie (default: beside the IR)"),
+                cl::sub(compileCommand));
 cl::opt<std::string> dumpLevels("dump-levels", cl::desc("writes each level into this folder"), cl::sub(compileCommand));
 cl::opt<std::string> data("data", cl::desc("safetensors file with NAME.0, NAME.1, ..."), cl::sub(interpretCommand));
-cl::opt<std::string> verifyData("data", cl::desc("tokens, text or a safetensors file; without it inputs are made up"), cl::sub(verifyCommand));
+cl::opt<std::string> verifyData("data", cl::desc("tokens, text or a safetensors file; without it inputs are made up"),
+                                cl::sub(verifyCommand));
 cl::opt<std::string> metrics("metrics", cl::desc("JSONL file"), cl::sub(interpretCommand));
 cl::opt<int64_t> steps("steps", cl::desc("number of steps"), cl::init(1), cl::sub(interpretCommand));
 cl::opt<int64_t> verifySteps("steps", cl::desc("number of steps"), cl::init(2), cl::sub(verifyCommand));
@@ -49,7 +58,8 @@ void printDiagnostic(mlir::Diagnostic &diagnostic) {
   static constexpr const char *kinds[] = {"note", "warning", "error", "note"};
   auto print = [](mlir::Diagnostic &d) {
     std::string where = driver::describe(d.getLocation());
-    llvm::errs() << kinds[static_cast<int>(d.getSeverity())] << ": " << d.str() << (where.empty() ? "" : " [" + where + "]") << "\n";
+    llvm::errs() << kinds[static_cast<int>(d.getSeverity())] << ": " << d.str()
+                 << (where.empty() ? "" : " [" + where + "]") << "\n";
   };
   print(diagnostic);
   for (mlir::Diagnostic &note : diagnostic.getNotes())
@@ -63,10 +73,12 @@ int runCompile(mlir::MLIRContext &context) {
   options.modelFolder = modelFolder;
   options.pipeline.dumpDirectory = dumpLevels;
   options.writePlan = stopAfter.empty();
-  std::string last = stopAfter.empty() ? "plan" : stopAfter.getValue(), first = startFrom.empty() ? "imported" : startFrom.getValue();
+  std::string last = stopAfter.empty() ? "plan" : stopAfter.getValue(),
+              first = startFrom.empty() ? "imported" : startFrom.getValue();
   std::optional<driver::Level> to = driver::levelNamed(last), from = driver::levelNamed(first);
   if (!to || !from)
-    return tool::fail(tool::kWrongUse, "no level '" + (to ? first : last) + "'", "the levels are: " + driver::allLevelNames());
+    return tool::fail(tool::kWrongUse, "no level '" + (to ? first : last) + "'",
+                      "the levels are: " + driver::allLevelNames());
   if (*from > *to)
     return tool::fail(tool::kWrongUse, "level '" + first + "' comes after '" + last + "'");
   options.pipeline.from = *from;
@@ -74,7 +86,8 @@ int runCompile(mlir::MLIRContext &context) {
   if (recipeFile.empty() && startFrom.empty())
     return tool::fail(tool::kWrongUse, "compile needs a recipe", "give one with -r recipe.yaml");
   if (options.writePlan && output.empty())
-    return tool::fail(tool::kWrongUse, "compile needs a place for the plan", "give one with -o m.plan, or --stop-after LEVEL for IR");
+    return tool::fail(tool::kWrongUse, "compile needs a place for the plan",
+                      "give one with -o m.plan, or --stop-after LEVEL for IR");
   if (startFrom.empty())
     options.recipe = recipeFile;
   return tool::compile(options, context);
@@ -101,7 +114,8 @@ int main(int argc, char **argv) {
   std::string mistakes;
   llvm::raw_string_ostream stream(mistakes);
   if (!cl::ParseCommandLineOptions(argc, argv, "llmc: compiles the training of a model\n", &stream))
-    return tool::fail(tool::kWrongUse, llvm::StringRef(mistakes).trim(), "llmc --help and llmc COMMAND --help list the options");
+    return tool::fail(tool::kWrongUse, llvm::StringRef(mistakes).trim(),
+                      "llmc --help and llmc COMMAND --help list the options");
   mlir::DialectRegistry registry;
   driver::registerAllDialects(registry);
   mlir::MLIRContext context(registry);
@@ -122,5 +136,6 @@ int main(int argc, char **argv) {
     return tool::interpret({model, recipeFile, data, metrics, steps, f64, saveGradients, saveWeights}, context);
   if (verifyCommand)
     return runVerify(context);
-  return tool::fail(tool::kWrongUse, "no command", "llmc check | compile | explain | export | interpret | verify; llmc --help");
+  return tool::fail(tool::kWrongUse, "no command",
+                    "llmc check | compile | explain | export | interpret | verify; llmc --help");
 }

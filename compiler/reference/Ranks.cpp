@@ -10,13 +10,6 @@ using dist::Sharding;
 
 namespace {
 
-Axes axesOf(ArrayAttr names) {
-  Axes axes;
-  for (Attribute name : names)
-    axes.push_back(cast<StringAttr>(name));
-  return axes;
-}
-
 HostTensor emptyLike(const HostTensor &tensor, ArrayRef<int64_t> shape) {
   HostTensor result;
   result.shape.assign(shape.begin(), shape.end());
@@ -82,7 +75,7 @@ LogicalResult evaluateCollective(Operation *op, ArrayRef<SmallVector<const HostT
   auto names = op->getAttrOfType<ArrayAttr>("axes");
   if (!names || !mesh || mesh.ranks() != static_cast<int64_t>(results.size()))
     return op->emitOpError("cannot be evaluated by the reference interpreter on ") << results.size() << " ranks";
-  Axes axes = axesOf(names);
+  Axes axes = dist::axesOf(names);
   auto dim = op->getAttrOfType<IntegerAttr>("dim");
   for (int64_t rank = 0; rank < mesh.ranks(); ++rank) {
     SmallVector<int64_t> group = mesh.group(rank, axes);

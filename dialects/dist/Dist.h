@@ -30,6 +30,10 @@ MeshAttr meshOf(mlir::ModuleOp module);
 /// Axes of a mesh, the first major.
 using Axes = llvm::SmallVector<mlir::StringAttr, 2>;
 
+/// Axes from and to the attributes of ops.
+Axes axesOf(mlir::ArrayAttr names);
+mlir::ArrayAttr namesOf(mlir::MLIRContext *context, llvm::ArrayRef<mlir::StringAttr> axes);
+
 /// A ShardingAttr's content, to compute with.
 struct Sharding {
   llvm::SmallVector<Axes, 4> dims;

@@ -7,14 +7,14 @@ using namespace mlir;
 
 namespace llmc::dist {
 
-static Axes axesOf(ArrayAttr names) {
+Axes axesOf(ArrayAttr names) {
   Axes axes;
   for (Attribute name : names)
     axes.push_back(cast<StringAttr>(name));
   return axes;
 }
 
-static ArrayAttr arrayOf(MLIRContext *context, ArrayRef<StringAttr> axes) {
+ArrayAttr namesOf(MLIRContext *context, ArrayRef<StringAttr> axes) {
   return ArrayAttr::get(context, SmallVector<Attribute>(axes.begin(), axes.end()));
 }
 
@@ -30,8 +30,8 @@ Sharding Sharding::of(ShardingAttr attribute) {
 ShardingAttr Sharding::toAttribute(MLIRContext *context) const {
   SmallVector<Attribute> lists;
   for (const Axes &axes : dims)
-    lists.push_back(arrayOf(context, axes));
-  return ShardingAttr::get(context, ArrayAttr::get(context, lists), arrayOf(context, sum), arrayOf(context, max));
+    lists.push_back(namesOf(context, axes));
+  return ShardingAttr::get(context, ArrayAttr::get(context, lists), namesOf(context, sum), namesOf(context, max));
 }
 
 FailureOr<RankedTensorType> Sharding::localType(RankedTensorType type, MeshAttr mesh) const {

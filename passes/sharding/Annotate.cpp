@@ -33,12 +33,14 @@ struct Annotate : sharding::impl::ShardingAnnotateBase<Annotate> {
       return;
     for (StringAttr name : names)
       if (name != "dp" && name != "tp") {
-        module.emitError() << "mesh axis '" << name.getValue() << "' is not supported: this compiler shards over dp and tp";
+        module.emitError() << "mesh axis '" << name.getValue()
+                           << "' is not supported: this compiler shards over dp and tp";
         return signalPassFailure();
       }
     mesh = dist::MeshAttr::get(&getContext(), names, sizes);
     data = StringAttr::get(&getContext(), "dp");
     zero = recipe.zero;
+    samples = recipe.batch.micro;
     module->setAttr(dist::kMesh, mesh);
     auto tensor = StringAttr::get(&getContext(), "tp");
     if (auto forward = module.lookupSymbol<func::FuncOp>(train::kEvaluate); forward && mesh.size(tensor) > 1)
@@ -54,7 +56,8 @@ private:
   bool annotate(func::FuncOp function) {
     for (unsigned i = 0; i < function.getNumResults(); ++i) {
       auto type = cast<RankedTensorType>(function.getResultTypes()[i]);
-      if (auto sharding = stateSharding(train::resultString(function, i, train::kRole), train::resultString(function, i, train::kName), type))
+      if (auto sharding = stateSharding(train::resultString(function, i, train::kRole),
+                                        train::resultString(function, i, train::kName), type))
         function.setResultAttr(i, dist::kSharding, sharding->toAttribute(&getContext()));
     }
     bool valid = true;
@@ -62,7 +65,8 @@ private:
       auto type = cast<RankedTensorType>(function.getArgumentTypes()[i]);
       StringRef role = train::argumentString(function, i, train::kRole);
       std::optional<Sharding> sharding =
-          role == train::kInput ? inputSharding(function, i, valid) : stateSharding(role, train::argumentString(function, i, train::kName), type);
+          role == train::kInput ? inputSharding(function, i, valid)
+                                : stateSharding(role, train::argumentString(function, i, train::kName), type);
       if (sharding)
         function.setArgAttr(i, dist::kSharding, sharding->toAttribute(&getContext()));
     }
@@ -72,8 +76,8 @@ private:
   std::optional<Sharding> inputSharding(func::FuncOp function, unsigned i, bool &valid) {
     auto type = cast<RankedTensorType>(function.getArgumentTypes()[i]);
     Sharding sharding = Sharding::whole(type.getRank());
-    int64_t samples = train::recipeOf(getOperation()).batch.micro;
-    if (mesh.size(data) == 0 || type.getRank() == 0 || function.getName() == train::kPredict || (samples > 0 && type.getDimSize(0) != samples))
+    if (mesh.size(data) == 0 || type.getRank() == 0 || function.getName() == train::kPredict ||
+        (samples > 0 && type.getDimSize(0) != samples))
       return sharding;
     if (type.getDimSize(0) % mesh.size(data) != 0) {
       valid = false;
@@ -86,15 +90,16 @@ private:
     return sharding;
   }
 
-  /// The sharding of an argument or result; nothing where it follows from the computation. State of a parameter is cut as the
-  /// parameter is, and by ZeRO besides.
+  /// The sharding of an argument or result; nothing where it follows from the computation. State of a parameter is cut
+  /// as the parameter is, and by ZeRO besides.
   std::optional<Sharding> stateSharding(StringRef role, StringRef name, RankedTensorType type) {
     bool ofParameter = role == train::kParam || role == train::kMoment || role == train::kGradient;
     StringRef parameter = role == train::kMoment ? name.split('.').second : name;
     Sharding sharding = Sharding::whole(type.getRank());
     if (auto it = parameters.find(parameter.str()); ofParameter && it != parameters.end())
       sharding = it->second;
-    bool cut = (role == train::kMoment && zero >= 1) || (role == train::kGradient && zero >= 2) || (role == train::kParam && zero >= 3);
+    bool cut = (role == train::kMoment && zero >= 1) || (role == train::kGradient && zero >= 2) ||
+               (role == train::kParam && zero >= 3);
     if (cut && mesh.size(data) > 1 && addZero(sharding, type))
       return sharding;
     if (role == train::kGradient || role == train::kAccumulator)
@@ -114,7 +119,7 @@ private:
 
   dist::MeshAttr mesh;
   StringAttr data;
-  int64_t zero = 0;
+  int64_t zero = 0, samples = 0;              // of a micro-batch; 0: as exported
   std::map<std::string, Sharding> parameters; // that tensor parallelism cuts
 };
 

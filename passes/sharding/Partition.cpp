@@ -16,6 +16,7 @@ namespace llmc::sharding {
 using namespace mlir;
 using namespace llmc;
 using dist::Axes;
+using dist::namesOf;
 using dist::Sharding;
 using dist::ShardingAttr;
 
@@ -61,10 +62,6 @@ private:
     if (failed(local))
       return at->emitOpError("has a value that does not divide: ") << type << " as " << sharding, failure();
     return local;
-  }
-
-  ArrayAttr names(ArrayRef<StringAttr> axes) {
-    return ArrayAttr::get(context, SmallVector<Attribute>(axes.begin(), axes.end()));
   }
 
   LogicalResult visit(Operation *op) {
@@ -141,7 +138,7 @@ private:
       return success();
     Location loc = dropout.getLoc();
     auto scalar = RankedTensorType::get({}, b.getI64Type()), one = RankedTensorType::get({1}, b.getI64Type());
-    Value index = dist::IndexOp::create(b, loc, scalar, names(samplesAxes.lookup(dropout)));
+    Value index = dist::IndexOp::create(b, loc, scalar, namesOf(context, samplesAxes.lookup(dropout)));
     Value samples =
         arith::ConstantOp::create(b, loc, DenseElementsAttr::get(scalar, b.getI64IntegerAttr(local.getDimSize(0))));
     Value first =
@@ -211,15 +208,15 @@ private:
           continue;
         Type scattered = scaled(d, 1, mesh.size(added));
         value =
-            dist::ReduceScatterOp::create(b, loc, scattered, value, names(added),
+            dist::ReduceScatterOp::create(b, loc, scattered, value, namesOf(context, added),
                                           b.getI64IntegerAttr(static_cast<int64_t>(d)), b.getStringAttr(kind), reason)
                 ->getResult(0);
         llvm::append_range(from.dims[d], added);
         llvm::erase_if(gone, [&](StringAttr axis) { return llvm::is_contained(added, axis); });
       }
       if (!gone.empty())
-        value =
-            dist::AllReduceOp::create(b, loc, type, value, names(gone), b.getStringAttr(kind), reason)->getResult(0);
+        value = dist::AllReduceOp::create(b, loc, type, value, namesOf(context, gone), b.getStringAttr(kind), reason)
+                    ->getResult(0);
       *partial = *kept;
     }
     return value;
@@ -233,11 +230,11 @@ private:
     auto dim = b.getI64IntegerAttr(static_cast<int64_t>(d));
     if (Axes gone(from.begin() + static_cast<ptrdiff_t>(common), from.end()); !gone.empty()) {
       Type gathered = scaled(d, mesh.size(gone), 1);
-      value = dist::AllGatherOp::create(b, loc, gathered, value, names(gone), dim, reason)->getResult(0);
+      value = dist::AllGatherOp::create(b, loc, gathered, value, namesOf(context, gone), dim, reason)->getResult(0);
     }
     if (Axes added(to.begin() + static_cast<ptrdiff_t>(common), to.end()); !added.empty()) {
       Type part = scaled(d, 1, mesh.size(added));
-      value = dist::PartOp::create(b, loc, part, value, names(added), dim);
+      value = dist::PartOp::create(b, loc, part, value, namesOf(context, added), dim);
     }
     return value;
   }

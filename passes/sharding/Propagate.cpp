@@ -169,13 +169,6 @@ private:
       if (resharded != gradient)
         gradient.replaceAllUsesExcept(resharded, resharded.getDefiningOp());
     }
-    moveConstantsToFront();
-  }
-
-  void moveConstantsToFront() {
-    Block &block = function.getBody().front();
-    for (auto constant : llvm::make_early_inc_range(block.getOps<arith::ConstantOp>()))
-      constant->moveBefore(&block, block.begin());
   }
 
   /// A sum over tensors that are cut in different ways is the sum of one sum for each way.

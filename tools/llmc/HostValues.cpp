@@ -1,6 +1,7 @@
 //===- HostValues.cpp - stored bytes as values of the interpreter -----------------===//
 #include "tools/llmc/HostValues.h"
 #include "dialects/interfaces/Interfaces.h"
+#include "dialects/train/Train.h"
 
 using namespace mlir;
 
@@ -34,6 +35,27 @@ std::optional<HostTensor> fromBytes(runtime::Bytes bytes, RankedTensorType type)
   if (element.isInteger(8) || element.isInteger(1))
     return convert<int8_t>(bytes, std::move(tensor));
   return std::nullopt;
+}
+
+runtime::Result<HostTensor> readParameter(func::FuncOp function, unsigned index, StringRef folder) {
+  std::string name = train::argumentString(function, index, train::kName).str();
+  auto source = function.getArgAttrOfType<DictionaryAttr>(index, train::kSource);
+  if (!source)
+    return runtime::Status::badInput("parameter '" + name + "' has no value in the model");
+  auto path = runtime::resolveInside(folder.str(), source.getAs<StringAttr>("path").str());
+  if (!path.ok())
+    return path.status();
+  auto file = runtime::MappedFile::open(*path);
+  if (!file.ok())
+    return file.status();
+  uint64_t offset = source.getAs<IntegerAttr>("offset").getInt(), bytes = source.getAs<IntegerAttr>("bytes").getInt();
+  if (offset > (*file)->bytes().size() || bytes > (*file)->bytes().size() - offset)
+    return runtime::Status::badInput("parameter '" + name + "' lies outside of " + *path);
+  auto value =
+      fromBytes((*file)->bytes().subspan(offset, bytes), cast<RankedTensorType>(function.getArgumentTypes()[index]));
+  if (!value)
+    return runtime::Status::badInput("parameter '" + name + "' has another size or type in " + *path);
+  return std::move(*value);
 }
 
 } // namespace llmc::tool

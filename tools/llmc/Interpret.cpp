@@ -46,25 +46,11 @@ int Session::loadWeights() {
     for (unsigned i = 0; i < function.getNumArguments(); ++i) {
       StringRef role = train::argumentString(function, i, train::kRole),
                 name = train::argumentString(function, i, train::kName);
-      auto source = function.getArgAttrOfType<DictionaryAttr>(i, train::kSource);
       if ((role != train::kParam && role != train::kBuffer) || trainer->get(name))
         continue;
-      if (!source)
-        return fail(kBadInput, "parameter '" + name + "' has no value in the model");
-      auto path = runtime::resolveInside(loaded.folder, source.getAs<StringAttr>("path").str());
-      if (!path.ok())
-        return fail(kBadInput, path.status().message, path.status().hint);
-      auto file = runtime::MappedFile::open(*path);
-      if (!file.ok())
-        return fail(kBadInput, file.status().message, file.status().hint);
-      uint64_t offset = source.getAs<IntegerAttr>("offset").getInt(),
-               bytes = source.getAs<IntegerAttr>("bytes").getInt();
-      if (offset > (*file)->bytes().size() || bytes > (*file)->bytes().size() - offset)
-        return fail(kBadInput, "parameter '" + name + "' lies outside of " + *path);
-      auto value =
-          fromBytes((*file)->bytes().subspan(offset, bytes), cast<RankedTensorType>(function.getArgumentTypes()[i]));
-      if (!value)
-        return fail(kBadInput, "parameter '" + name + "' has another size or type in " + *path);
+      auto value = readParameter(function, i, loaded.folder);
+      if (!value.ok())
+        return fail(kBadInput, value.status().message, value.status().hint);
       trainer->set(name, std::move(*value));
     }
   return kDone;

@@ -14,7 +14,6 @@
 #include "dialects/train/Recipe.h"
 #include "dialects/train/Train.h"
 #include "runtime/io/Random.h"
-#include "runtime/support/File.h"
 #include "tools/llmc/Differences.h"
 #include "tools/llmc/HostValues.h"
 #include "tools/llmc/Tool.h"
@@ -61,30 +60,20 @@ private:
               name = train::argumentString(function, i, train::kName);
     if ((role != train::kParam && role != train::kBuffer) || one->get(name))
       return kDone;
-    auto type = cast<RankedTensorType>(function.getArgumentTypes()[i]);
-    std::optional<HostTensor> value;
-    if (auto source = function.getArgAttrOfType<DictionaryAttr>(i, train::kSource)) {
-      auto path = runtime::resolveInside(folder.str(), source.getAs<StringAttr>("path").str());
-      if (!path.ok())
-        return fail(kBadInput, path.status().message, path.status().hint);
-      auto file = runtime::MappedFile::open(*path);
-      if (!file.ok())
-        return fail(kBadInput, file.status().message, file.status().hint);
-      uint64_t offset = source.getAs<IntegerAttr>("offset").getInt(),
-               bytes = source.getAs<IntegerAttr>("bytes").getInt();
-      if (offset > (*file)->bytes().size() || bytes > (*file)->bytes().size() - offset)
-        return fail(kBadInput, "parameter '" + name + "' lies outside of " + *path);
-      value = fromBytes((*file)->bytes().subspan(offset, bytes), type);
-      if (!value)
-        return fail(kBadInput, "parameter '" + name + "' has another size or type in " + *path);
+    HostTensor value;
+    if (function.getArgAttr(i, train::kSource)) {
+      auto read = readParameter(function, i, folder);
+      if (!read.ok())
+        return fail(kBadInput, read.status().message, read.status().hint);
+      value = std::move(*read);
     } else {
-      value = HostTensor::zeros(type);
+      value = HostTensor::zeros(function.getArgumentTypes()[i]);
       runtime::RandomStream random(recipe.seed, name.str());
-      for (auto [k, x] : llvm::enumerate(value->reals))
+      for (auto [k, x] : llvm::enumerate(value.reals))
         x = 0.1 * (random.uniform53(k) - 0.5);
     }
-    one->set(name, *value);
-    ranks->set(name, std::move(*value));
+    one->set(name, value);
+    ranks->set(name, std::move(value));
     names.push_back(name.str());
     return kDone;
   }

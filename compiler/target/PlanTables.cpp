@@ -320,14 +320,16 @@ llvm::Error PlanTables::addParameter(plan::ParameterOp op) {
   parameter->type = buffer.type;
   parameter->trainable = op.getTrainable();
   parameter->decay = op.getDecay();
-  if (auto gradient = op.getGradientAttr())
-    parameter->gradient = bufferOf(gradient);
-  for (NamedAttribute state : op.getStates()) {
+  auto stateBuffer = [&](StringRef name, FlatSymbolRefAttr buffer) {
     auto entry = std::make_unique<fb::StateBufferT>();
-    entry->name = state.getName().str();
-    entry->buffer = bufferOf(cast<FlatSymbolRefAttr>(state.getValue()));
-    parameter->states.push_back(std::move(entry));
-  }
+    entry->name = name.str();
+    entry->buffer = bufferOf(buffer);
+    return entry;
+  };
+  if (auto gradient = op.getGradientAttr())
+    parameter->gradient = stateBuffer("", gradient);
+  for (NamedAttribute state : op.getStates())
+    parameter->states.push_back(stateBuffer(state.getName(), cast<FlatSymbolRefAttr>(state.getValue())));
   for (auto alias : op.getAliases().getAsRange<StringAttr>())
     parameter->aliases.push_back(alias.str());
   parameter->init = initOf(op, *parameter);

@@ -25,8 +25,8 @@ std::vector<ModelState::Extra> ModelState::extraBuffers() const {
   for (uint32_t i = 0; i < sizeOf(program().parameters()); ++i) {
     const fb::Parameter &parameter = *program().parameters()->Get(i);
     covered.insert(rootOf(parameter.buffer()));
-    if (parameter.gradient() >= 0)
-      covered.insert(rootOf(static_cast<uint32_t>(parameter.gradient())));
+    if (parameter.gradient())
+      covered.insert(rootOf(parameter.gradient()->buffer()));
     for (uint32_t j = 0; j < sizeOf(parameter.states()); ++j)
       covered.insert(rootOf(parameter.states()->Get(j)->buffer()));
   }
@@ -174,8 +174,8 @@ Status ModelState::saveGradients(const std::string &path) const {
   std::vector<TensorToWrite> tensors;
   for (uint32_t i = 0; i < sizeOf(program().parameters()); ++i) {
     const fb::Parameter &parameter = *program().parameters()->Get(i);
-    if (parameter.gradient() >= 0)
-      tensors.push_back(average(logicalTensor(parameter.name()->str(), parameter, static_cast<uint32_t>(parameter.gradient())),
+    if (parameter.gradient())
+      tensors.push_back(average(logicalTensor(parameter.name()->str(), parameter, parameter.gradient()->buffer()),
                                 weight > 0 ? weight : 1.0));
   }
   return writeSafetensors(path, tensors);

@@ -225,10 +225,8 @@ public:
     if (context.isSound(parameter.buffer()))
       problems.require(context.buffer(parameter.buffer()).type() == parameter.type(), where,
                        "its type differs from its buffer's");
-    if (parameter.gradient() >= 0)
+    if (parameter.gradient())
       gradient(parameter, count, where);
-    else
-      problems.require(parameter.gradient() == -1, where, "gradient out of range");
     std::set<std::string> stateNames;
     for (uint32_t i = 0; i < sizeOf(parameter.states()); ++i) {
       const fb::StateBuffer &state = *parameter.states()->Get(i);
@@ -267,9 +265,10 @@ private:
                      "shares its buffer with another state");
   }
   void gradient(const fb::Parameter &parameter, int64_t count, const std::string &where) {
-    if (!problems.require(context.isSound(parameter.gradient()), where, "gradient out of range or unsound"))
+    uint32_t index = parameter.gradient()->buffer();
+    if (!problems.require(context.isSound(index), where, "gradient out of range or unsound"))
       return;
-    const fb::Buffer &buffer = context.buffer(parameter.gradient());
+    const fb::Buffer &buffer = context.buffer(index);
     problems.require(parameter.trainable(), where, "is frozen, but has a gradient");
     problems.require(elementCount(shapeOf(buffer.shape())) == count, where, "gradient and parameter differ in size");
     problems.require(buffer.segment() == -1, where, "gradient does not live from accumulate to update");
@@ -343,10 +342,8 @@ std::vector<std::string> validatePlan(const fb::Plan &plan, PlanSizes sizes) {
   Problems problems;
   problems.require(plan.samples_per_micro_batch() >= 1, "plan", "no samples per micro-batch");
   problems.require(plan.micro_batches() >= 1, "plan", "no micro-batches");
-  problems.require((Checked(plan.samples_per_micro_batch()) * plan.micro_batches() * sizeOf(plan.ranks()))
-                           .equals(plan.samples_per_step()) ||
-                       sizeOf(plan.ranks()) != 1,
-                   "plan", "samples per step are not micro-batches times samples per micro-batch");
+  problems.require((Checked(plan.samples_per_micro_batch()) * plan.micro_batches()).equals(plan.samples_per_step()), "plan",
+                   "samples per step are not micro-batches times samples per micro-batch");
   problems.require(sizeOf(plan.programs()) >= 1, "plan", "no program");
   problems.require(sizeOf(plan.ranks()) >= 1, "plan", "no ranks");
   for (uint32_t i = 0; i < sizeOf(plan.ranks()); ++i)

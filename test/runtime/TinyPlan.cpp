@@ -221,7 +221,8 @@ static void addState(fb::RankProgramT &program) {
   parameter->shape = {kVocabulary, kVocabulary};
   parameter->buffer = Weight;
   parameter->trainable = true;
-  parameter->gradient = Gradient;
+  parameter->gradient = std::make_unique<fb::StateBufferT>();
+  parameter->gradient->buffer = Gradient;
   parameter->aliases = {"head.weight"};
   parameter->view.push_back(std::make_unique<fb::ViewT>());
   parameter->view.back()->kind = fb::ViewKind::Permute;

@@ -225,9 +225,9 @@ std::vector<std::pair<std::string, HostTensor>> Verifier::parameters() const {
 
 /// The average gradient, before clipping; nothing for what is not trained.
 std::optional<HostTensor> Verifier::gradientOf(const fb::Parameter &parameter) const {
-  if (parameter.gradient() < 0)
+  if (!parameter.gradient())
     return std::nullopt;
-  HostTensor gradient = valueOf(parameter.gradient());
+  HostTensor gradient = valueOf(parameter.gradient()->buffer());
   double weight = executor->program().weight() >= 0 ? executor->scalar(executor->program().weight()) : 1.0;
   for (double &value : gradient.reals)
     value /= weight;

@@ -6,12 +6,14 @@
 namespace llmc::runtime {
 
 Result<std::unique_ptr<Executor>> Executor::create(std::shared_ptr<PlanFile> plan, uint32_t rank, ThreadPool &pool,
-                                                   bool matrixUnits) {
+                                                   bool matrixUnits, World *world) {
   const fb::Plan &root = plan->plan();
   if (rank >= root.ranks()->size())
     return Status::wrongUse("the plan has " + std::to_string(root.ranks()->size()) + " ranks, there is no rank " +
                             std::to_string(rank));
   std::unique_ptr<Executor> executor(new Executor(std::move(plan), pool));
+  executor->ownRank = rank;
+  executor->ranks = world;
   executor->rankProgram = root.programs()->Get(root.ranks()->Get(rank)->program());
   auto gemms = GemmLibrary::create(pool.threads(), matrixUnits);
   if (!gemms.ok())

@@ -2,6 +2,7 @@
 #ifndef LLMC_RUNTIME_EXECUTOR_EXECUTOR_H
 #define LLMC_RUNTIME_EXECUTOR_EXECUTOR_H
 
+#include "runtime/comm/Communicator.h"
 #include "runtime/executor/Arena.h"
 #include "runtime/executor/KernelImage.h"
 #include "runtime/executor/ThreadPool.h"
@@ -30,14 +31,18 @@ struct InstructionTime {
 class Executor {
 public:
   /// The pool must have been made with GemmLibrary::initializeThread as its start function, and must outlive the executor.
+  /// `world`: how the rank reaches the others of its job, outliving the executor; null for a plan of one rank.
   /// `matrixUnits`: see GemmLibrary. Errors: PlanRefused (kernels), DoesNotFit.
   static Result<std::unique_ptr<Executor>> create(std::shared_ptr<PlanFile> plan, uint32_t rank, ThreadPool &pool,
-                                                  bool matrixUnits = true);
+                                                  bool matrixUnits = true, World *world = nullptr);
 
   const PlanFile &file() const { return *planFile; }
   const fb::Plan &plan() const { return planFile->plan(); }
   const fb::RankProgram &program() const { return *rankProgram; }
   ThreadPool &threads() { return pool; }
+  uint32_t rank() const { return ownRank; }
+  /// Null for a plan of one rank.
+  World *world() const { return ranks; }
 
   /// The segment of this name; nothing if the plan has none.
   std::optional<uint32_t> segment(const std::string &name) const;
@@ -90,6 +95,8 @@ private:
 
   std::shared_ptr<PlanFile> planFile;
   const fb::RankProgram *rankProgram = nullptr;
+  uint32_t ownRank = 0;
+  World *ranks = nullptr;
   ThreadPool &pool;
   std::unique_ptr<GemmLibrary> gemms;
   std::unique_ptr<KernelImage> image;

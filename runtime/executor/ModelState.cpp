@@ -71,22 +71,24 @@ Status ModelState::loadWeights(ParameterInitializer &initializer, const std::str
                                              "it must hold every parameter by the name that the model gives it");
 }
 
-/// The tensors in logical form, of a plan of one rank.
 std::vector<TensorToWrite> ModelState::wholeTensors(const std::vector<StateTensor> &tensors) const {
   std::vector<TensorToWrite> list;
   for (const StateTensor &tensor : tensors) {
-    uint64_t bytes = static_cast<uint64_t>(elementCount(tensor.shape)) * elementBytes(tensor.type);
+    uint64_t width = elementBytes(tensor.type), bytes = static_cast<uint64_t>(elementCount(tensor.shape)) * width;
     const uint8_t *data = executor.data(tensor.parts[0].holders[0].buffer);
-    list.push_back({tensor.name, tensor.type, tensor.shape, [&tensor, bytes, data](std::vector<uint8_t> &scratch) -> Bytes {
-                      if (keepsBytes(tensor.view))
-                        return {data, bytes};
-                      scratch.resize(bytes);
-                      toLogical(tensor.view, tensor.shape, elementBytes(tensor.type), data, scratch.data());
-                      return {scratch.data(), bytes};
-                    }});
+    auto fetch = [view = tensor.view, shape = tensor.shape, width, bytes, data](std::vector<uint8_t> &scratch) -> Bytes {
+      if (keepsBytes(view))
+        return {data, bytes};
+      scratch.resize(bytes);
+      toLogical(view, shape, width, data, scratch.data());
+      return {scratch.data(), bytes};
+    };
+    list.push_back({tensor.name, tensor.type, tensor.shape, fetch});
   }
   return list;
 }
+
+std::vector<TensorToWrite> ModelState::modelTensors() const { return wholeTensors(layout.model); }
 
 namespace {
 /// Which rank writes which part of each tensor, under which name.

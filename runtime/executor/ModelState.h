@@ -29,6 +29,8 @@ public:
   /// state is then unusable.
   Status restore(CheckpointReader &checkpoint);
 
+  /// The parameters of a plan of one rank in logical form; the executor must live and rest while they are fetched.
+  std::vector<TensorToWrite> modelTensors() const;
   /// Writes a checkpoint below `directory`: saveCheckpoint if the plan has one rank, otherwise saveShards.
   Status save(const std::string &directory, Manifest manifest) const;
   /// Writes the gradients of the step, whole and averaged, before clipping, by parameter name. Errors: BadInput if the file

@@ -51,12 +51,13 @@ Status CheckpointReader::checkDigests(size_t first, size_t stride) {
     if (index++ % stride != first)
       continue;
     auto mapped = MappedFile::open(path + "/" + name);
-    if (!mapped.ok())
-      problems += "\n  " + mapped.status().message;
-    else if (digestOf((*mapped)->bytes()) != digest)
-      problems += "\n  " + name + " is damaged: its digest does not match the manifest";
+    std::string problem = !mapped.ok()                               ? mapped.status().message
+                          : digestOf((*mapped)->bytes()) != digest ? name + " is damaged: its digest does not match the manifest"
+                                                                   : "";
+    if (!problem.empty())
+      problems += (problems.empty() ? "" : "; ") + problem;
   }
-  return problems.empty() ? Status::success() : bad("it is damaged:" + problems);
+  return problems.empty() ? Status::success() : bad(problems);
 }
 
 Result<Bytes> CheckpointReader::part(const StoredTensor &tensor, const StoredPart &part) {

@@ -225,12 +225,20 @@ private:
       // What is gathered is made in its place.
       if (auto gather = dyn_cast<dist::AllGatherOp>(step))
         if (Value input = gather.getInputs()[output], part = rootValue(input);
-            isAligned(part) && tensorBytes(part.getType()) == tensorBytes(input.getType()) && mayTake(part, part.getType())) {
+            isAligned(part) && tensorBytes(part.getType()) == tensorBytes(input.getType()) && mayTake(part, part.getType()) &&
+            isReadAtPlace(part.getDefiningOp(), old, gather.getAxes())) {
           buffer = program.addPlacePart(buffer, typeOf(part), gather.getAxes(), gather.getLoc());
           next = part;
         }
       value = next;
     }
+  }
+
+  /// True if `step` reads nothing of `old` but the rank's own part along `axes`.
+  bool isReadAtPlace(Operation *step, BlockArgument old, ArrayAttr axes) {
+    return !old || llvm::all_of(operandsOf(step, old), [&](int64_t j) {
+      return program.buffers[bufferOf(step->getOperand(j))].placeAxes == axes;
+    });
   }
 
   static bool isAligned(Value value) { return tensorBytes(value.getType()) % 64 == 0; }

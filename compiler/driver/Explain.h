@@ -13,6 +13,10 @@ namespace llmc::driver {
 /// beside the forecast then. Fails if the profile is not one of this plan.
 llvm::Error explainPlan(const runtime::PlanFile &file, llvm::StringRef profile, llvm::raw_ostream &out);
 
+/// Writes the figures of a rank as JSON: {plan, ranks, mesh, micro_batches, arenas, state, forecast, ledger}, in bytes and
+/// nanoseconds; `state` by category, `ledger` one object per collective.
+void writeJson(const runtime::PlanFile &file, llvm::raw_ostream &out);
+
 } // namespace llmc::driver
 
 #endif // LLMC_COMPILER_DRIVER_EXPLAIN_H

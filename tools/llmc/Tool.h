@@ -54,7 +54,7 @@ struct VerifyOptions {
 /// code.
 int check(llvm::StringRef model, llvm::StringRef recipe, mlir::MLIRContext &context);
 int compile(const CompileOptions &options, mlir::MLIRContext &context);
-int explain(llvm::StringRef plan, llvm::StringRef profile);
+int explain(llvm::StringRef plan, llvm::StringRef profile, bool json);
 int exportCheckpoint(const ExportOptions &options);
 int interpret(const InterpretOptions &options, mlir::MLIRContext &context);
 int verify(const VerifyOptions &options, mlir::MLIRContext &context);

@@ -24,6 +24,7 @@ cl::opt<std::string> model(cl::Positional, cl::desc("model.onnx"), cl::Required,
 cl::opt<std::string> planFile(cl::Positional, cl::desc("m.plan"), cl::Required, cl::sub(explainCommand));
 cl::opt<std::string> profile("profile", cl::desc("what llmc-run --profile wrote"), cl::value_desc("file"),
                              cl::sub(explainCommand));
+cl::opt<bool> asJson("json", cl::desc("the figures as JSON: memory, state, communication"), cl::sub(explainCommand));
 cl::opt<std::string> checkpointFolder(cl::Positional, cl::desc("CHECKPOINT"), cl::Required, cl::sub(exportCommand));
 cl::opt<std::string> exportedModel("model", cl::desc("the model that was trained"), cl::value_desc("model.onnx"),
                                    cl::Required, cl::sub(exportCommand));
@@ -127,7 +128,7 @@ int main(int argc, char **argv) {
   if (compileCommand)
     return runCompile(context);
   if (explainCommand)
-    return tool::explain(planFile, profile);
+    return tool::explain(planFile, profile, asJson);
   if (exportCommand)
     return tool::exportCheckpoint({checkpointFolder, exportedModel, exportOutput});
   if (interpretCommand && recipeFile.empty())

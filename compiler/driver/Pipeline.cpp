@@ -129,6 +129,7 @@ void buildLevel(OpPassManager &pm, Level level) {
     break;
   case Level::Local:
     pm.addPass(sharding::createShardingPartition());
+    pm.addPass(sharding::createShardingScheduleCollectives()); // last: what is merged moves together
     break;
   case Level::Kernels:
     pm.addPass(lowering::createLoweringExpandLoss()); // makes contractions

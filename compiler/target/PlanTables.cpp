@@ -284,6 +284,8 @@ fb::CollectiveT PlanTables::collectiveOf(plan::CollectiveOp op) const {
   body.type = dataTypeOf(op.getType()).value_or(fb::DataType::U8);
   body.reduction = op.getReduction() == "max" ? fb::Reduction::Max : fb::Reduction::Sum;
   body.reason = op.getReason().str();
+  if (op.getEvent())
+    body.event = static_cast<int32_t>(*op.getEvent());
   return body;
 }
 
@@ -315,6 +317,12 @@ std::unique_ptr<fb::InstructionT> PlanTables::instruction(Operation *op) {
         result->body.Set(collectiveOf(collective));
         result->name = collective.getKind().str();
         result->operands = operands(collective.getOperandsAttr());
+      })
+      .Case([&](plan::WaitOp wait) {
+        fb::WaitT body;
+        body.event = static_cast<uint32_t>(wait.getEvent());
+        result->body.Set(body);
+        result->name = "wait";
       })
       .Case([&](plan::FillOp fill) {
         fb::FillT body;

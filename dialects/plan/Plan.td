@@ -90,15 +90,23 @@ def Plan_CopyOp : Plan_Instruction<"copy"> {
 def Plan_CollectiveOp : Plan_Instruction<"collective"> {
   let summary = "moves or reduces tensors between the ranks of a group; operands in pairs: from, to";
   let description = [{
-    `kind` is all_reduce, all_gather or reduce_scatter; `reduction` is sum or max.
+    `kind` is all_reduce, all_gather or reduce_scatter; `reduction` is sum or max. With an `event` it runs beside the
+    instructions that follow, until the plan.wait for that event.
   }];
-  let arguments = (ins StrAttr:$kind, FlatSymbolRefAttr:$groups, TypeAttr:$type, StrAttr:$reduction, StrAttr:$reason, ArrayAttr:$operands);
+  let arguments = (ins StrAttr:$kind, FlatSymbolRefAttr:$groups, TypeAttr:$type, StrAttr:$reduction, StrAttr:$reason, ArrayAttr:$operands,
+                       OptionalAttr<I64Attr>:$event);
   let assemblyFormat = "$kind $groups $operands attr-dict";
 }
 def Plan_FillOp : Plan_Instruction<"fill"> {
   let summary = "repeats a pattern of `width` bytes over the destination";
   let arguments = (ins I64Attr:$pattern, I64Attr:$width, ArrayAttr:$operands);
   let assemblyFormat = "$pattern $width $operands attr-dict";
+}
+
+def Plan_WaitOp : Plan_Instruction<"wait"> {
+  let summary = "waits for the collective of an event; operands are its own";
+  let arguments = (ins I64Attr:$event, ArrayAttr:$operands);
+  let assemblyFormat = "$event $operands attr-dict";
 }
 
 def Plan_ParameterOp : Plan_Op<"parameter"> {

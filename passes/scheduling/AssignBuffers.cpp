@@ -139,7 +139,11 @@ private:
     case Instruction::Collective:
       plan::CollectiveOp::create(b, instruction.loc, b.getStringAttr(instruction.collective), groupsOf(instruction.axes),
                                  TypeAttr::get(instruction.element), b.getStringAttr(instruction.reduction),
-                                 b.getStringAttr(instruction.reason), operands(instruction));
+                                 b.getStringAttr(instruction.reason), operands(instruction),
+                                 instruction.event < 0 ? IntegerAttr() : b.getI64IntegerAttr(instruction.event));
+      break;
+    case Instruction::Wait:
+      plan::WaitOp::create(b, instruction.loc, instruction.event, operands(instruction));
       break;
     case Instruction::Fill:
       plan::FillOp::create(b, instruction.loc, static_cast<int64_t>(instruction.pattern), instruction.width, operands(instruction));

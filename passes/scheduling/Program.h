@@ -32,7 +32,7 @@ struct Operand {
 };
 
 struct Instruction {
-  enum Kind { Launch, Gemm, Copy, Fill, Collective } kind;
+  enum Kind { Launch, Gemm, Copy, Fill, Collective, Wait } kind;
   llvm::SmallVector<Operand> operands;
   mlir::Location loc;
   std::string kernel;              // Launch
@@ -45,6 +45,7 @@ struct Instruction {
   mlir::ArrayAttr axes;                       // Collective: the group's; Copy: the part's
   std::string collective, reduction, reason;  // Collective
   mlir::Type element;                         // Collective
+  int64_t event = -1;                         // Collective that runs beside what follows, and the Wait for it
 };
 
 struct Segment {

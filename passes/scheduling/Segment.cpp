@@ -5,7 +5,8 @@
 //      read later and the kernel allows it;
 //   3. calls and collectives become instructions, in order; a temporary may reuse the storage of an operand that dies there; slices are
 //      parts of their source, operands of a concatenation parts of its result;
-//   4. what could not be written in place is copied or filled at the end.
+//   4. what could not be written in place is copied or filled at the end;
+//   5. a collective runs beside what follows until an instruction touches what it writes, or writes what it reads.
 //
 //===----------------------------------------------------------------------===//
 #include "dialects/interfaces/Interfaces.h"
@@ -62,6 +63,8 @@ public:
       }
     }
     finishResults();
+    while (!pending.empty())
+      waitFor(0);
     program.segments.push_back(std::move(segment));
     return success();
   }
@@ -332,8 +335,42 @@ private:
       instruction.operands.push_back({bufferOf(from), tensorBytes(from.getType()), "read"});
       instruction.operands.push_back({bufferOf(to), tensorBytes(to.getType()), "write"});
     }
+    instruction.event = events++;
     push(std::move(instruction));
+    pending.push_back(position() - 1);
     return success();
+  }
+
+  /// Before `next` is issued: waits for the collectives that it would disturb.
+  void waitForConflicts(const Instruction &next) {
+    for (size_t i = 0; i < pending.size();)
+      if (conflicts(segment.instructions[pending[i]], next))
+        waitFor(i);
+      else
+        ++i;
+  }
+
+  bool conflicts(const Instruction &collective, const Instruction &next) {
+    return llvm::any_of(collective.operands, [&](const Operand &mine) {
+      return llvm::any_of(next.operands, [&](const Operand &other) {
+        return program.rootOf(mine.buffer) == program.rootOf(other.buffer) && (mine.access != "read" || other.access != "read");
+      });
+    });
+  }
+
+  /// Waits for pending collective `index`; one that nothing came after just runs.
+  void waitFor(size_t index) {
+    int64_t at = pending[index];
+    pending.erase(pending.begin() + static_cast<ptrdiff_t>(index));
+    if (at == position() - 1) {
+      segment.instructions[at].event = -1;
+      return;
+    }
+    Instruction wait{Instruction::Wait, {}, segment.instructions[at].loc};
+    wait.event = segment.instructions[at].event;
+    for (const Operand &operand : segment.instructions[at].operands) // what it writes is there from here on
+      program.touch(operand.buffer, position());
+    segment.instructions.push_back(std::move(wait));
   }
 
   /// The rank's part of a dimension, block by block.
@@ -416,6 +453,7 @@ private:
   }
 
   void push(Instruction instruction) {
+    waitForConflicts(instruction);
     for (const Operand &operand : instruction.operands)
       program.touch(operand.buffer, position());
     segment.instructions.push_back(std::move(instruction));
@@ -480,6 +518,8 @@ private:
   Segment segment;
   DenseMap<Operation *, int64_t> stepIndex;
   SmallVector<int64_t, 1> inPlace;
+  SmallVector<int64_t> pending; // positions of collectives that are not waited for yet
+  int64_t events = 0;
   DenseMap<Value, int64_t> lastUse;
   DenseMap<Value, int> storage, targets;
   DenseMap<Value, tensor::ConcatOp> assemblyOf;                             // by operand

@@ -57,8 +57,8 @@ llvm::Expected<Measured> readProfile(llvm::StringRef profile, const std::string 
 
 class Explainer {
 public:
-  Explainer(const runtime::PlanFile &file, const Measured &measured, llvm::raw_ostream &out)
-      : file(file), plan(file.plan()), program(*plan.programs()->Get(0)), measured(measured), out(out) {}
+  Explainer(const fb::Plan &plan, const Measured &measured, llvm::raw_ostream &out)
+      : plan(plan), program(*plan.programs()->Get(0)), measured(measured), out(out) {}
 
   void run() {
     header();
@@ -75,8 +75,7 @@ public:
 
 private:
   void header() {
-    out << formatv("plan {0}\n  target {1}, model {2}, precision {3}, digest {4}\n", file.path(), text(plan.target()), text(plan.model()),
-                   text(plan.precision()), file.digest());
+    out << formatv("  target {0}, model {1}, precision {2}\n", text(plan.target()), text(plan.model()), text(plan.precision()));
     out << formatv("  a step is {0} samples in {1} micro-batches of {2}, {3} tokens each\n", plan.samples_per_step(), plan.micro_batches(),
                    plan.samples_per_micro_batch(), std::max<uint32_t>(1, plan.sequence()));
     if (plan.ranks()->size() == 1)
@@ -218,7 +217,6 @@ private:
     out << "\n";
   }
 
-  const runtime::PlanFile &file;
   const fb::Plan &plan;
   const fb::RankProgram &program;
   const Measured &measured;
@@ -227,8 +225,7 @@ private:
 
 } // namespace
 
-void writeJson(const runtime::PlanFile &file, llvm::raw_ostream &out) {
-  const fb::Plan &plan = file.plan();
+void writeJson(const fb::Plan &plan, const std::string &digest, llvm::raw_ostream &out) {
   const fb::RankProgram &program = *plan.programs()->Get(0);
   llvm::json::Object arenas, state, mesh;
   std::map<std::string, uint64_t> sums;
@@ -241,7 +238,7 @@ void writeJson(const runtime::PlanFile &file, llvm::raw_ostream &out) {
     state[category] = bytes;
   for (uint32_t i = 0; plan.mesh() && i < plan.mesh()->size(); ++i)
     mesh[text(plan.mesh()->Get(i)->name())] = plan.mesh()->Get(i)->size();
-  llvm::json::Object root{{"plan", file.digest()},          {"ranks", plan.ranks()->size()},
+  llvm::json::Object root{{"plan", digest},                 {"ranks", plan.ranks()->size()},
                           {"mesh", std::move(mesh)},        {"micro_batches", plan.micro_batches()},
                           {"arenas", std::move(arenas)},    {"state", std::move(state)},
                           {"ledger", toJson(ledgerOf(plan, program))}};
@@ -254,8 +251,14 @@ llvm::Error explainPlan(const runtime::PlanFile &file, llvm::StringRef profile, 
   llvm::Expected<Measured> measured = readProfile(profile, file.digest());
   if (!measured)
     return measured.takeError();
-  Explainer(file, *measured, out).run();
+  out << formatv("plan {0}, digest {1}\n", file.path(), file.digest());
+  Explainer(file.plan(), *measured, out).run();
   return llvm::Error::success();
+}
+
+void explainForecast(const fb::Plan &plan, llvm::raw_ostream &out) {
+  out << "forecast\n";
+  Explainer(plan, {}, out).run();
 }
 
 } // namespace llmc::driver

@@ -15,7 +15,10 @@ llvm::Error explainPlan(const runtime::PlanFile &file, llvm::StringRef profile, 
 
 /// Writes the figures of a rank as JSON: {plan, ranks, mesh, micro_batches, arenas, state, forecast, ledger}, in bytes and
 /// nanoseconds; `state` by category, `ledger` one object per collective.
-void writeJson(const runtime::PlanFile &file, llvm::raw_ostream &out);
+void writeJson(const plan::fb::Plan &plan, const std::string &digest, llvm::raw_ostream &out);
+
+/// As explainPlan, of a plan that was not generated.
+void explainForecast(const plan::fb::Plan &plan, llvm::raw_ostream &out);
 
 } // namespace llmc::driver
 

@@ -88,8 +88,8 @@ static fb::Access accessOf(StringRef text) {
   return llvm::StringSwitch<fb::Access>(text).Case("read", fb::Access::Read).Case("write", fb::Access::Write).Default(fb::Access::ReadWrite);
 }
 
-PlanTables::PlanTables(ModuleOp module, const codegen::KernelImage &image, StringRef folder)
-    : module(module), image(image), folder(folder), recipe(train::recipeOf(module)) {
+PlanTables::PlanTables(ModuleOp module, const codegen::KernelImage &image, StringRef folder, bool digests)
+    : module(module), image(image), folder(folder), digests(digests), recipe(train::recipeOf(module)) {
   plan.programs.push_back(std::make_unique<fb::RankProgramT>());
   program = plan.programs.back().get();
 }
@@ -383,6 +383,8 @@ std::unique_ptr<fb::InitT> PlanTables::initOf(plan::ParameterOp op, const fb::Pa
     init->path = path.str();
     init->offset = op.getInit().getAs<IntegerAttr>("offset").getInt();
     init->bytes = op.getInit().getAs<IntegerAttr>("bytes").getInt();
+    if (!digests)
+      return init;
     auto resolved = runtime::resolveInside(folder, init->path);
     auto file = resolved.ok() ? runtime::MappedFile::open(*resolved) : resolved.status();
     bool exists = file.ok() && init->offset <= (*file)->bytes().size() && init->bytes <= (*file)->bytes().size() - init->offset;

@@ -17,8 +17,9 @@ namespace fb = llmc::plan::fb;
 /// Turns the ops of a module of level `plan` into a fb::PlanT of one program. Constants go to one raw section.
 class PlanTables {
 public:
-  /// `folder` is where the paths of initial values start; files found there are digested.
-  PlanTables(mlir::ModuleOp module, const codegen::KernelImage &image, llvm::StringRef folder);
+  /// `folder` is where the paths of initial values start; files found there are digested if
+  /// `digests`.
+  PlanTables(mlir::ModuleOp module, const codegen::KernelImage &image, llvm::StringRef folder, bool digests);
 
   llvm::Error build();
 
@@ -52,6 +53,7 @@ private:
   mlir::ModuleOp module;
   const codegen::KernelImage &image;
   std::string folder;
+  bool digests;
   train::Recipe recipe;
   fb::RankProgramT *program = nullptr;
   llvm::StringMap<uint32_t> arenas, buffers, segments, firstKernel, groups;

@@ -10,7 +10,7 @@ int explain(llvm::StringRef plan, llvm::StringRef profile, bool json) {
   if (!file.ok())
     return fail(static_cast<ExitCode>(file.status().code), file.status().message, file.status().hint);
   if (json) {
-    driver::writeJson(**file, llvm::outs());
+    driver::writeJson((*file)->plan(), (*file)->digest(), llvm::outs());
     return kDone;
   }
   std::string text;

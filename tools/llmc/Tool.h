@@ -30,6 +30,8 @@ struct CompileOptions {
   std::string modelFolder; // of IR: where the files of its parameters lie; empty: beside the IR
   std::string output;
   bool writePlan = false; // else prints IR
+  bool forecast = false;  // prints what the plan would need, without generating it
+  bool asJson = false;    // the forecast
 };
 
 struct InterpretOptions {

@@ -5,7 +5,6 @@
 //
 //===----------------------------------------------------------------------===//
 #include "runtime/executor/ModelState.h"
-#include "runtime/io/ParameterInit.h"
 #include <cmath>
 #include <cstring>
 #include <set>
@@ -57,12 +56,12 @@ void ModelState::setInitialScalars() {
 Status ModelState::initialize(const std::string &folder, const std::string &weights, const Progress &progress) {
   executor.clearState();
   setInitialScalars();
-  if (!weights.empty())
-    return loadWeights(weights);
   ParallelFor parallel = [&](int64_t items, const std::function<void(int64_t)> &work) {
     executor.threads().forEach(items, [&](int64_t item, unsigned) { work(item); });
   };
-  ParameterInitializer initializer(executor.plan().seed(), folder, parallel);
+  ParameterInitializer initializer(executor.plan(), executor.rank(), folder, parallel);
+  if (!weights.empty())
+    return loadWeights(initializer, weights);
   std::string problems, hint;
   uint32_t count = sizeOf(program().parameters());
   for (uint32_t i = 0; i < count; ++i) {
@@ -85,7 +84,7 @@ static const TensorInfo *findTensor(const SafetensorsFile &file, const fb::Param
   return info;
 }
 
-Status ModelState::loadWeights(const std::string &path) {
+Status ModelState::loadWeights(ParameterInitializer &initializer, const std::string &path) {
   auto file = SafetensorsFile::open(path);
   if (!file.ok())
     return file.status();
@@ -97,7 +96,7 @@ Status ModelState::loadWeights(const std::string &path) {
       problems += "\n  parameter '" + parameter.name()->str() + "' is missing";
       continue;
     }
-    Status status = ParameterInitializer::load(parameter, **file, *info, executor.data(parameter.buffer()));
+    Status status = initializer.load(parameter, **file, *info, executor.data(parameter.buffer()));
     if (!status.ok())
       problems += "\n  " + status.message;
   }

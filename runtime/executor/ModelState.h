@@ -4,6 +4,7 @@
 
 #include "runtime/executor/Executor.h"
 #include "runtime/io/Checkpoint.h"
+#include "runtime/io/ParameterInit.h"
 #include <functional>
 #include <map>
 #include <string>
@@ -46,7 +47,7 @@ private:
   uint32_t rootOf(uint32_t buffer) const;
   std::vector<Extra> extraBuffers() const;
   TensorToWrite logicalTensor(const std::string &name, const fb::Parameter &parameter, uint32_t buffer) const;
-  Status loadWeights(const std::string &path);
+  Status loadWeights(ParameterInitializer &initializer, const std::string &path);
   void setInitialScalars();
 
   Executor &executor;

@@ -1,6 +1,7 @@
 //===- Data.cpp - what feeds the inputs of a plan -------------------------===//
 #include "runtime/io/Data.h"
 #include "runtime/io/Random.h"
+#include "runtime/plan/Part.h"
 #include "runtime/plan/PlanFile.h"
 #include <algorithm>
 #include <cstring>
@@ -45,6 +46,7 @@ DataOptions DataOptions::of(const fb::Plan &plan, std::vector<std::string> files
   options.vocabulary = plan.vocabulary();
   options.seed = plan.seed();
   options.shuffle = plan.shuffle();
+  options.plan = &plan;
   return options;
 }
 
@@ -72,7 +74,7 @@ Result<std::unique_ptr<DataSet>> DataSet::open(const DataOptions &options, const
   if (segment.inputs())
     for (const fb::Input *input : *segment.inputs()) {
       std::string problem;
-      if (input->source() == fb::Source::Position)
+      if (input->source() == fb::Source::Position || input->source() == fb::Source::Place)
         continue;
       if (isTokens(*input))
         problem = data->tokens ? "" : "needs a token file";
@@ -131,10 +133,11 @@ uint64_t DataSet::window(uint64_t sample) const {
   return options.shuffle ? Permutation(windows, options.seed, epoch)(index) : index;
 }
 
-Status DataSet::fillTokens(const fb::Input &input, const fb::Buffer &buffer, uint64_t firstSample, void *to) const {
+Status DataSet::fillTokens(const fb::Input &input, const fb::Buffer &buffer, uint64_t step, uint64_t first, void *to) const {
   uint64_t length = options.sequence, shift = input.source() == fb::Source::TokensNext ? 1 : 0;
-  for (uint64_t s = 0; s < options.samplesPerMicroBatch; ++s) {
-    uint64_t begin = window(firstSample + s) * length + shift;
+  auto samples = static_cast<uint64_t>(buffer.shape()->Get(0));
+  for (uint64_t s = 0; s < samples; ++s) {
+    uint64_t begin = window(step * options.samplesPerStep + first + s) * length + shift;
     for (uint64_t t = 0; t < length; ++t) {
       int64_t id = tokens->at(begin + t);
       if (std::string problem = checkId(input, id); !problem.empty())
@@ -146,7 +149,7 @@ Status DataSet::fillTokens(const fb::Input &input, const fb::Buffer &buffer, uin
   return Status::success();
 }
 
-Status DataSet::fillArray(const fb::Input &input, const fb::Buffer &buffer, uint64_t step, uint64_t micro,
+Status DataSet::fillArray(const fb::Input &input, const fb::Buffer &buffer, uint64_t step, uint64_t first,
                           void *to) const {
   std::string name = input.array()->str() + "." + std::to_string(step);
   const TensorInfo *info = step < arraySteps ? arrays->find(name) : nullptr;
@@ -154,7 +157,8 @@ Status DataSet::fillArray(const fb::Input &input, const fb::Buffer &buffer, uint
     return Status::badInput("the data has run out: " + quote(arrays->path()) + " has no " + quote(name));
   Shape shape = shapeOf(buffer.shape());
   int64_t count = elementCount(shape);
-  Bytes rows = arrays->data(*info).subspan(micro * static_cast<uint64_t>(count) * elementBytes(info->type));
+  uint64_t skipped = first * static_cast<uint64_t>(count / shape[0]);
+  Bytes rows = arrays->data(*info).subspan(skipped * elementBytes(info->type));
   if (!convertElements(info->type, rows.data(), buffer.type(), to, count))
     return Status::badInput("cannot convert " + quote(name) + " to " + nameOf(buffer.type()));
   if (!isInteger(buffer.type()) || (buffer.type() != fb::DataType::I64 && buffer.type() != fb::DataType::I32))
@@ -168,7 +172,7 @@ Status DataSet::fillArray(const fb::Input &input, const fb::Buffer &buffer, uint
     std::string problem = isLast ? "" : checkId(input, id);
     if (!problem.empty())
       return Status::badInput(quote(arrays->path()) + " array " + quote(name) + " element " +
-                              std::to_string(micro * static_cast<uint64_t>(count) + static_cast<uint64_t>(i) + isShifted) +
+                              std::to_string(skipped + static_cast<uint64_t>(i) + isShifted) +
                               ": " + problem);
     storeId(buffer, to, i, id);
   }
@@ -181,9 +185,13 @@ Status DataSet::fill(const fb::Input &input, const fb::Buffer &buffer, uint64_t 
     std::memcpy(to, position, sizeof(position));
     return Status::success();
   }
-  if (isTokens(input))
-    return fillTokens(input, buffer, step * options.samplesPerStep + micro * options.samplesPerMicroBatch, to);
-  return fillArray(input, buffer, step, micro, to);
+  if (input.source() == fb::Source::Place)
+    return Status::success(); // known from the start
+  uint64_t first = micro * options.samplesPerMicroBatch;
+  if (options.plan)
+    first += static_cast<uint64_t>(
+        partOf(*options.plan, {static_cast<int64_t>(options.samplesPerMicroBatch)}, input.cuts(), options.rank).begin[0]);
+  return isTokens(input) ? fillTokens(input, buffer, step, first, to) : fillArray(input, buffer, step, first, to);
 }
 
 static std::string identify(const std::string &path, Bytes bytes) {

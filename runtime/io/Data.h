@@ -21,6 +21,8 @@ struct DataOptions {
   std::vector<std::string> files; // at most one token file and one safetensors file
   uint64_t samplesPerStep = 1, samplesPerMicroBatch = 1, sequence = 1, vocabulary = 0, seed = 0;
   bool shuffle = true;
+  const fb::Plan *plan = nullptr; // where `rank` stands in its groups
+  uint32_t rank = 0;
 
   /// What `plan` needs from `files`.
   static DataOptions of(const fb::Plan &plan, std::vector<std::string> files);
@@ -36,7 +38,7 @@ public:
   uint64_t steps() const { return arraySteps; }
   /// Micro-batches of distinct samples.
   uint64_t microBatches() const;
-  /// Fills one input for micro-batch `micro` of `step` (from 0). Errors: BadInput for an id outside the input's limit, with
+  /// Fills one input with the rank's samples of micro-batch `micro` of `step` (from 0). Errors: BadInput for an id outside the input's limit, with
   /// file, position and id; or if the data has run out.
   Status fill(const fb::Input &input, const fb::Buffer &buffer, uint64_t step, uint64_t micro, void *to) const;
   /// Names, sizes and a digest of both ends of each file: to notice other data on resume.
@@ -45,8 +47,9 @@ public:
 private:
   explicit DataSet(const DataOptions &options) : options(options) {}
   std::string checkArray(const fb::Input &input, const fb::Buffer &buffer);
-  Status fillTokens(const fb::Input &input, const fb::Buffer &buffer, uint64_t firstSample, void *to) const;
-  Status fillArray(const fb::Input &input, const fb::Buffer &buffer, uint64_t step, uint64_t micro, void *to) const;
+  /// `first`: sample within the step; as many as the buffer holds are filled.
+  Status fillTokens(const fb::Input &input, const fb::Buffer &buffer, uint64_t step, uint64_t first, void *to) const;
+  Status fillArray(const fb::Input &input, const fb::Buffer &buffer, uint64_t step, uint64_t first, void *to) const;
   uint64_t window(uint64_t sample) const;
 
   DataOptions options;

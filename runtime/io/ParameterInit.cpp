@@ -6,11 +6,27 @@
 
 namespace llmc::runtime {
 
+void toPart(const fb::Plan &plan, const std::vector<ViewStep> &view, const Shape &shape, const Cuts *cuts, uint32_t rank, uint64_t width,
+            const void *logical, void *part) {
+  Shape compiled = shape;
+  std::string problem;
+  applyToShape(view, compiled, problem); // validated
+  Box own = partOf(plan, compiled, cuts, rank);
+  bool keepsBytes = std::all_of(view.begin(), view.end(), [](const ViewStep &step) { return step.kind == fb::ViewKind::Reshape; });
+  if (keepsBytes)
+    return copyBox(own, Box::whole(compiled), logical, own, part, width);
+  if (own.isWhole(compiled))
+    return toCompiled(view, shape, width, logical, part);
+  std::vector<uint8_t> whole(static_cast<size_t>(elementCount(compiled)) * width);
+  toCompiled(view, shape, width, logical, whole.data());
+  copyBox(own, Box::whole(compiled), whole.data(), own, part, width);
+}
+
 static constexpr int64_t kBlock = 1 << 16; // elements per item of parallel work; even
 
 void ParameterInitializer::fillRandom(const fb::Parameter &parameter, int64_t count, void *logical) const {
   const fb::Init &init = *parameter.init();
-  RandomStream stream(seed, parameter.name()->str());
+  RandomStream stream(plan.seed(), parameter.name()->str());
   uint64_t width = elementBytes(parameter.type());
   parallel((count + kBlock - 1) / kBlock, [&](int64_t block) {
     int64_t begin = block * kBlock, size = std::min(kBlock, count - begin);
@@ -56,7 +72,8 @@ Status ParameterInitializer::fromFile(const fb::Parameter &parameter, void *comp
     return Status::badInput("parameter '" + parameter.name()->str() + "': file '" + file->path() +
                                 "' has changed since the plan was compiled",
                             "compile again");
-  toCompiled(viewOf(parameter), shapeOf(parameter.shape()), elementBytes(parameter.type()), value.data(), compiled);
+  toPart(plan, viewOf(parameter), shapeOf(parameter.shape()), parameter.cuts(), rank, elementBytes(parameter.type()), value.data(),
+         compiled);
   return Status::success();
 }
 
@@ -68,14 +85,14 @@ Status ParameterInitializer::initialize(const fb::Parameter &parameter, void *co
   Shape shape = shapeOf(parameter.shape());
   int64_t count = elementCount(shape);
   std::vector<ViewStep> view = viewOf(parameter);
-  if (view.empty()) {
+  if (view.empty() && (!parameter.cuts() || parameter.cuts()->size() == 0)) {
     fillRandom(parameter, count, compiled);
     return Status::success();
   }
   uint64_t width = elementBytes(parameter.type());
   std::vector<uint8_t> logical(static_cast<size_t>(count) * width);
   fillRandom(parameter, count, logical.data());
-  toCompiled(view, shape, width, logical.data(), compiled);
+  toPart(plan, view, shape, parameter.cuts(), rank, width, logical.data(), compiled);
   return Status::success();
 }
 
@@ -102,7 +119,7 @@ Status ParameterInitializer::load(const fb::Parameter &parameter, const Safetens
     convertElements(info.type, bytes.data(), parameter.type(), converted.data(), elementCount(shape));
     logical = converted.data();
   }
-  toCompiled(viewOf(parameter), shape, width, logical, compiled);
+  toPart(plan, viewOf(parameter), shape, parameter.cuts(), rank, width, logical, compiled);
   return Status::success();
 }
 

@@ -3,7 +3,7 @@
 #define LLMC_RUNTIME_IO_PARAMETERINIT_H
 
 #include "runtime/io/Safetensors.h"
-#include "runtime/plan/Plan_generated.h"
+#include "runtime/plan/Part.h"
 #include <functional>
 #include <map>
 #include <string>
@@ -13,26 +13,31 @@ namespace llmc::runtime {
 /// Calls the function for each item in [0, items), on any threads.
 using ParallelFor = std::function<void(int64_t items, const std::function<void(int64_t)> &)>;
 
+/// Writes into `part` the rank's part of the compiled form of a tensor whose logical form, of `shape`, is given.
+void toPart(const fb::Plan &plan, const std::vector<ViewStep> &view, const Shape &shape, const Cuts *cuts, uint32_t rank, uint64_t width,
+            const void *logical, void *part);
+
 /// Fills parameters from what the plan says. Random values are a function of (seed, name, element) alone.
 class ParameterInitializer {
 public:
-  /// Files are looked up below `folder`.
-  ParameterInitializer(uint64_t seed, std::string folder, ParallelFor parallel)
-      : seed(seed), folder(std::move(folder)), parallel(std::move(parallel)) {}
+  /// Files are looked up below `folder`. `plan` must outlive this.
+  ParameterInitializer(const fb::Plan &plan, uint32_t rank, std::string folder, ParallelFor parallel)
+      : plan(plan), rank(rank), folder(std::move(folder)), parallel(std::move(parallel)) {}
 
-  /// Writes the compiled form of `parameter`; leaves it alone if the plan names no source.
+  /// Writes the rank's part of the compiled form of `parameter`; leaves it alone if the plan names no source.
   /// Errors: BadInput if a file is missing, too short, outside the folder, or not the one the plan was compiled with.
   Status initialize(const fb::Parameter &parameter, void *compiled);
 
-  /// Writes the compiled form of `parameter` from tensor `info` of `file`, converting the element type.
+  /// Writes the rank's part of the compiled form of `parameter` from tensor `info` of `file`, converting the element type.
   /// Errors: BadInput if shape or type do not fit.
-  static Status load(const fb::Parameter &parameter, const SafetensorsFile &file, const TensorInfo &info, void *compiled);
+  Status load(const fb::Parameter &parameter, const SafetensorsFile &file, const TensorInfo &info, void *compiled);
 
 private:
   Status fromFile(const fb::Parameter &parameter, void *compiled);
   void fillRandom(const fb::Parameter &parameter, int64_t count, void *logical) const;
 
-  uint64_t seed;
+  const fb::Plan &plan;
+  uint32_t rank;
   std::string folder;
   ParallelFor parallel;
   std::map<std::string, std::shared_ptr<MappedFile>> files;

@@ -80,6 +80,7 @@ public:
     inputs();
     for (uint32_t i = 0; i < sizeOf(segment.instructions()); ++i)
       instruction(i, *segment.instructions()->Get(i));
+    validateEvents(context, segment, where, problems);
     outputs();
   }
 
@@ -97,7 +98,7 @@ private:
   void gemm(const fb::Gemm &gemm, const Operands *operands);
   bool gemmSizes(const fb::Gemm &gemm);
   void matrix(const char *name, Extent extent, uint64_t width, const fb::Operand &operand);
-  void copy(const Operands *operands);
+  void copy(const fb::Copy &body, const Operands *operands);
   void fill(const fb::Fill &fill, const Operands *operands);
   bool overlap(const fb::Operand &a, const fb::Operand &b) const;
 
@@ -106,7 +107,7 @@ private:
   uint32_t index;
   const fb::Segment &segment;
   std::string where, at;
-  std::set<uint32_t> inputRoots, writtenRoots;
+  std::set<uint32_t> inputRoots, writtenRoots, ownParts;
   std::map<uint32_t, ByteRanges> written; // by root, scratch of this segment
 };
 
@@ -125,7 +126,20 @@ void SegmentChecks::input(const fb::Input &input) {
     return;
   }
   require(isTokens || !textOf(input.array()).empty(), "its array has no name");
+  if (input.source() == fb::Source::Place) {
+    require(buffer.type() == fb::DataType::I64 && elementCount(shape) == 1, "a place is not one 64-bit integer");
+    require(placesOf(context.plan, input.place_groups()) > 0, "its place is in no division into groups");
+    inputRoots.insert(context.root[input.buffer()]);
+    return;
+  }
   int64_t samples = textOf(segment.name()) == "predict" ? 1 : context.plan.samples_per_micro_batch();
+  for (uint32_t i = 0; i < sizeOf(input.cuts()); ++i) {
+    int64_t parts = placesOf(context.plan, input.cuts()->Get(i)->groups());
+    if (!require(parts > 0 && input.cuts()->Get(i)->dim() == 0 && samples % parts == 0,
+                 "its samples are cut in no division into groups, or not evenly"))
+      return;
+    samples /= parts;
+  }
   require(!shape.empty() && shape[0] == samples,
           "its first dimension is not the " + std::to_string(samples) + " samples of a run");
   bool isInteger = buffer.type() == fb::DataType::I64 || buffer.type() == fb::DataType::I32;
@@ -200,10 +214,10 @@ void SegmentChecks::flow(const Operands &operands) {
     const fb::Buffer &buffer = context.buffer(operand.buffer());
     uint32_t root = context.root[operand.buffer()];
     fb::ArenaKind kind = context.arenaOf(operand.buffer()).kind();
-    bool tracked = context.buffer(root).segment() >= 0 && (kind == fb::ArenaKind::Scratch || kind == fb::ArenaKind::Output);
-    uint64_t begin = buffer.offset() + operand.offset();
+    auto [begin, end] = reachOf(context, operand);
+    bool tracked = !ownParts.count(operand.buffer()) && context.buffer(root).segment() >= 0 && (kind == fb::ArenaKind::Scratch || kind == fb::ArenaKind::Output);
     if (tracked && operand.access() != fb::Access::Write)
-      require(written[root].covers(begin, begin + operand.bytes()),
+      require(written[root].covers(begin, end),
               "operand " + std::to_string(i) + " '" + textOf(buffer.name()) + "': is read before it is written");
   }
   for (uint32_t i = 0; i < operands.size(); ++i) {
@@ -211,18 +225,21 @@ void SegmentChecks::flow(const Operands &operands) {
     if (operand.access() == fb::Access::Read)
       continue;
     uint32_t root = context.root[operand.buffer()];
-    uint64_t begin = context.buffer(operand.buffer()).offset() + operand.offset();
     writtenRoots.insert(root);
-    written[root].add(begin, begin + operand.bytes());
+    auto [begin, end] = reachOf(context, operand);
+    if (context.buffer(operand.buffer()).place_groups() < 0)
+      written[root].add(begin, end);
+    else
+      ownParts.insert(operand.buffer()); // the rank's part, wherever that is
   }
 }
 
 bool SegmentChecks::overlap(const fb::Operand &a, const fb::Operand &b) const {
   if (context.buffer(a.buffer()).arena() != context.buffer(b.buffer()).arena())
     return false;
-  uint64_t beginA = context.buffer(a.buffer()).offset() + a.offset();
-  uint64_t beginB = context.buffer(b.buffer()).offset() + b.offset();
-  return beginA < beginB + b.bytes() && beginB < beginA + a.bytes();
+  auto [beginA, endA] = reachOf(context, a);
+  auto [beginB, endB] = reachOf(context, b);
+  return beginA < endB && beginB < endA;
 }
 
 void SegmentChecks::launch(const fb::Launch &launch, const Operands *operands) {
@@ -314,12 +331,12 @@ void SegmentChecks::gemm(const fb::Gemm &gemm, const Operands *operands) {
   require(!overlap(c, bias), "C overlaps the bias");
 }
 
-void SegmentChecks::copy(const Operands *operands) {
+void SegmentChecks::copy(const fb::Copy &body, const Operands *operands) {
   if (!require(sizeOf(operands) == 2, "copy needs a destination and a source"))
     return;
   const fb::Operand &destination = *operands->Get(0), &source = *operands->Get(1);
   require(destination.access() == fb::Access::Write && source.access() == fb::Access::Read, "copy has the wrong access");
-  require(destination.bytes() == source.bytes(), "copy of unequal sizes");
+  validateCopy(context, body, *operands, at, problems);
   require(!overlap(destination, source), "copy onto itself");
 }
 
@@ -340,8 +357,14 @@ void SegmentChecks::body(const fb::Instruction &instruction, const Operands *ope
     return launch(*body, operands);
   if (const fb::Gemm *body = instruction.body_as_Gemm())
     return gemm(*body, operands);
-  if (instruction.body_as_Copy())
-    return copy(operands);
+  if (const fb::Copy *body = instruction.body_as_Copy())
+    return copy(*body, operands);
+  if (const fb::Collective *body = instruction.body_as_Collective())
+    return validateCollective(context, *body, operands, at, problems);
+  if (instruction.body_as_Wait()) {
+    require(sizeOf(operands) == 0, "a wait has no operands");
+    return;
+  }
   if (const fb::Fill *body = instruction.body_as_Fill())
     return fill(*body, operands);
   bool isKnown = instruction.body_type() > fb::Body::NONE && instruction.body_type() <= fb::Body::MAX;

@@ -4,6 +4,7 @@
 // buffers in order of their offsets; since those never overlap each other, a new one is compared with two neighbours only.
 //
 //===----------------------------------------------------------------------===//
+#include "runtime/plan/Part.h"
 #include "runtime/plan/ValidatorParts.h"
 #include "runtime/support/File.h"
 #include <algorithm>
@@ -35,6 +36,12 @@ static void validateBuffer(ProgramContext &context, uint32_t index, Problems &pr
                            "shape does not fit into its bytes");
   good &= problems.require(width > 0 && buffer.offset() % width == 0, where, "offset is not aligned to its elements");
   good &= problems.require(buffer.bytes() > 0, where, "is empty");
+  if (buffer.place_groups() != -1) {
+    good &= problems.require(placesOf(context.plan, buffer.place_groups()) > 0, where, "its place is in no division into groups");
+    good &= problems.require(buffer.alias_of() >= 0, where, "depends on the rank's place, but is a part of no buffer");
+    good &= problems.require(width > 0 && buffer.place_stride() % width == 0 && buffer.place_stride() >= buffer.bytes(), where,
+                             "places of ranks overlap or are not aligned");
+  }
   int32_t segment = buffer.segment();
   if (problems.require(segment >= -1 && segment < static_cast<int64_t>(context.segments()), where,
                        "segment out of range") &&
@@ -52,6 +59,7 @@ static void validateBuffer(ProgramContext &context, uint32_t index, Problems &pr
 
 static void validateAlias(ProgramContext &context, uint32_t index, Problems &problems) {
   uint32_t current = index;
+  bool atPlace = false; // of a buffer that is a place itself
   for (uint32_t depth = 0; context.buffer(current).alias_of() >= 0; ++depth) {
     uint32_t next = static_cast<uint32_t>(context.buffer(current).alias_of());
     if (next >= context.buffers() || next == index || depth >= context.buffers()) {
@@ -60,13 +68,19 @@ static void validateAlias(ProgramContext &context, uint32_t index, Problems &pro
       return;
     }
     current = next;
+    atPlace |= context.buffer(current).place_groups() >= 0;
   }
   context.root[index] = current;
+  if (!problems.require(!atPlace, nameOfBuffer(context, index), "is a part of a buffer whose place depends on the rank"))
+    context.sound[index] = false;
   if (current == index)
     return;
   const fb::Buffer &buffer = context.buffer(index), &root = context.buffer(current);
+  Checked end = Checked(buffer.offset()) + buffer.bytes();
+  if (buffer.place_groups() >= 0)
+    end = end + Checked(buffer.place_stride()) * (placesOf(context.plan, buffer.place_groups()) - 1);
   bool inside = buffer.arena() == root.arena() && buffer.offset() >= root.offset() &&
-                (Checked(buffer.offset()) + buffer.bytes()).atMost((Checked(root.offset()) + root.bytes()).value());
+                end.atMost((Checked(root.offset()) + root.bytes()).value());
   bool lives = root.segment() == -1 || (root.segment() == buffer.segment() && buffer.first() >= root.first() &&
                                         buffer.last() <= root.last());
   inside = problems.require(inside, nameOfBuffer(context, index), "does not lie inside the buffer it aliases");
@@ -220,19 +234,20 @@ public:
       return;
     }
     validateInit(parameter, logical, where, problems);
-    int64_t count = elementCount(shape);
-    stateBuffer(parameter.buffer(), count, where);
+    stateBuffer(parameter.buffer(), partCount(shape, parameter.cuts(), where), where);
     if (context.isSound(parameter.buffer()))
       problems.require(context.buffer(parameter.buffer()).type() == parameter.type(), where,
                        "its type differs from its buffer's");
     if (parameter.gradient())
-      gradient(parameter, count, where);
+      gradient(parameter, shape, where);
     std::set<std::string> stateNames;
     for (uint32_t i = 0; i < sizeOf(parameter.states()); ++i) {
       const fb::StateBuffer &state = *parameter.states()->Get(i);
       problems.require(!textOf(state.name()).empty() && stateNames.insert(textOf(state.name())).second, where,
                        "state without a name, or two of one name");
-      stateBuffer(state.buffer(), count, where + " state " + quote(textOf(state.name())));
+      std::string name = where + " state " + quote(textOf(state.name()));
+      stateBuffer(state.buffer(), partCount(shape, state.cuts(), name), name);
+      sums(state.sum(), name);
     }
   }
 
@@ -264,7 +279,20 @@ private:
     problems.require(used.insert(context.root[index]).second || context.root[index] != index, where,
                      "shares its buffer with another state");
   }
-  void gradient(const fb::Parameter &parameter, int64_t count, const std::string &where) {
+  /// Elements of a rank's part of a tensor; -1 after an error.
+  int64_t partCount(const Shape &shape, const Cuts *cuts, const std::string &where) {
+    std::string problem;
+    std::optional<Box> part = partOf(context.plan, shape, cuts, 0, problem);
+    problems.require(part.has_value(), where, problem);
+    return part ? elementCount(part->size) : -1;
+  }
+  void sums(const flatbuffers::Vector<uint32_t> *groups, const std::string &where) {
+    for (uint32_t i = 0; i < sizeOf(groups); ++i)
+      problems.require(placesOf(context.plan, groups->Get(i)) > 0, where, "is a sum over no division into groups");
+  }
+  void gradient(const fb::Parameter &parameter, const Shape &shape, const std::string &where) {
+    int64_t count = partCount(shape, parameter.gradient()->cuts(), where + " gradient");
+    sums(parameter.gradient()->sum(), where + " gradient");
     uint32_t index = parameter.gradient()->buffer();
     if (!problems.require(context.isSound(index), where, "gradient out of range or unsound"))
       return;
@@ -349,9 +377,13 @@ std::vector<std::string> validatePlan(const fb::Plan &plan, PlanSizes sizes) {
   for (uint32_t i = 0; i < sizeOf(plan.ranks()); ++i)
     problems.require(plan.ranks()->Get(i)->program() < sizeOf(plan.programs()), "rank " + std::to_string(i),
                      "program out of range");
+  validateGroups(plan, problems);
+  if (!problems.texts.empty())
+    return std::move(problems.texts); // what follows counts on them
   validateKernels(plan, sizes, problems);
   for (uint32_t i = 0; i < sizeOf(plan.programs()); ++i)
     validateProgram(plan, i, sizes, problems);
+  validateMeetings(plan, problems);
   return std::move(problems.texts);
 }
 

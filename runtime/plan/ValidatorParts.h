@@ -6,6 +6,7 @@
 #include "runtime/plan/View.h"
 #include "runtime/support/Checked.h"
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace llmc::runtime {
@@ -49,6 +50,25 @@ struct ProgramContext {
   uint32_t segments() const { return sizeOf(program.segments()); }
   bool isSound(int64_t index) const { return index >= 0 && index < static_cast<int64_t>(sound.size()) && sound[index]; }
 };
+
+/// Places of a group of this division; 0 if there is no such division.
+uint32_t placesOf(const fb::Plan &plan, int64_t groups);
+
+/// The bytes of its arena that an operand touches on some rank, [begin, end). Its buffer must be sound.
+std::pair<uint64_t, uint64_t> reachOf(const ProgramContext &context, const fb::Operand &operand);
+
+/// The mesh and the divisions of ranks into groups.
+void validateGroups(const fb::Plan &plan, Problems &problems);
+/// One collective or copy whose operands lie in their buffers.
+void validateCollective(const ProgramContext &context, const fb::Collective &body,
+                        const flatbuffers::Vector<flatbuffers::Offset<fb::Operand>> *operands, const std::string &where,
+                        Problems &problems);
+void validateCopy(const ProgramContext &context, const fb::Copy &body,
+                  const flatbuffers::Vector<flatbuffers::Offset<fb::Operand>> &operands, const std::string &where, Problems &problems);
+/// Each collective with an event is waited for once, and nothing touches what it works on before.
+void validateEvents(const ProgramContext &context, const fb::Segment &segment, const std::string &where, Problems &problems);
+/// All members of each group issue the same collectives in the same order.
+void validateMeetings(const fb::Plan &plan, Problems &problems);
 
 /// Instructions, inputs and outputs of every segment.
 void validateSegments(const ProgramContext &context, Problems &problems);

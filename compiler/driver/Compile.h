@@ -15,6 +15,9 @@ struct PlanOptions {
 /// Generates the kernels of a module of level `plan` and writes the plan file.
 llvm::Error generatePlan(mlir::ModuleOp module, const PlanOptions &options);
 
+/// The plan of a module of level `plan` without code, for forecasts; `builder` owns it.
+llvm::Expected<const plan::fb::Plan *> forecastPlan(mlir::ModuleOp module, const PlanOptions &options, flatbuffers::FlatBufferBuilder &builder);
+
 } // namespace llmc::driver
 
 #endif // LLMC_COMPILER_DRIVER_COMPILE_H

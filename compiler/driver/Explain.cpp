@@ -1,5 +1,6 @@
 //===- Explain.cpp - what a plan does, in words -------------------------------------===//
 #include "compiler/driver/Explain.h"
+#include "compiler/driver/Ledger.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/Format.h"
@@ -56,8 +57,8 @@ llvm::Expected<Measured> readProfile(llvm::StringRef profile, const std::string 
 
 class Explainer {
 public:
-  Explainer(const runtime::PlanFile &file, const Measured &measured, llvm::raw_ostream &out)
-      : file(file), plan(file.plan()), program(*plan.programs()->Get(0)), measured(measured), out(out) {}
+  Explainer(const fb::Plan &plan, const Measured &measured, llvm::raw_ostream &out)
+      : plan(plan), program(*plan.programs()->Get(0)), measured(measured), out(out) {}
 
   void run() {
     header();
@@ -67,15 +68,22 @@ public:
       peak(*segment);
     for (const fb::Segment *segment : *program.segments())
       kernels(*segment);
+    if (auto ledger = ledgerOf(plan, program); !ledger.empty())
+      printLedger(ledger, out);
     forecast();
   }
 
 private:
   void header() {
-    out << formatv("plan {0}\n  target {1}, model {2}, precision {3}, digest {4}\n", file.path(), text(plan.target()), text(plan.model()),
-                   text(plan.precision()), file.digest());
+    out << formatv("  target {0}, model {1}, precision {2}\n", text(plan.target()), text(plan.model()), text(plan.precision()));
     out << formatv("  a step is {0} samples in {1} micro-batches of {2}, {3} tokens each\n", plan.samples_per_step(), plan.micro_batches(),
                    plan.samples_per_micro_batch(), std::max<uint32_t>(1, plan.sequence()));
+    if (plan.ranks()->size() == 1)
+      return;
+    out << formatv("  {0} ranks:", plan.ranks()->size());
+    for (uint32_t i = 0; plan.mesh() && i < plan.mesh()->size(); ++i)
+      out << formatv("{0} {1} {2}", i ? " x" : "", text(plan.mesh()->Get(i)->name()), plan.mesh()->Get(i)->size());
+    out << "; memory, kernels and communication are those of each of them\n";
   }
 
   void parameters() {
@@ -209,7 +217,6 @@ private:
     out << "\n";
   }
 
-  const runtime::PlanFile &file;
   const fb::Plan &plan;
   const fb::RankProgram &program;
   const Measured &measured;
@@ -218,12 +225,40 @@ private:
 
 } // namespace
 
+void writeJson(const fb::Plan &plan, const std::string &digest, llvm::raw_ostream &out) {
+  const fb::RankProgram &program = *plan.programs()->Get(0);
+  llvm::json::Object arenas, state, mesh;
+  std::map<std::string, uint64_t> sums;
+  for (const fb::Arena *arena : *program.arenas())
+    arenas[text(arena->name())] = arena->bytes();
+  for (const fb::Buffer *buffer : *program.buffers())
+    if (buffer->alias_of() < 0 && program.arenas()->Get(buffer->arena())->kind() == fb::ArenaKind::State)
+      sums[text(buffer->category())] += buffer->bytes();
+  for (auto &[category, bytes] : sums)
+    state[category] = bytes;
+  for (uint32_t i = 0; plan.mesh() && i < plan.mesh()->size(); ++i)
+    mesh[text(plan.mesh()->Get(i)->name())] = plan.mesh()->Get(i)->size();
+  llvm::json::Object root{{"plan", digest},                 {"ranks", plan.ranks()->size()},
+                          {"mesh", std::move(mesh)},        {"micro_batches", plan.micro_batches()},
+                          {"arenas", std::move(arenas)},    {"state", std::move(state)},
+                          {"ledger", toJson(ledgerOf(plan, program))}};
+  if (const fb::Forecast *forecast = plan.forecast())
+    root["forecast"] = llvm::json::Object{{"step_ns", forecast->step_ns()}, {"step_flops", forecast->step_flops()}, {"peak_bytes", forecast->peak_bytes()}};
+  out << formatv("{0:2}\n", llvm::json::Value(std::move(root)));
+}
+
 llvm::Error explainPlan(const runtime::PlanFile &file, llvm::StringRef profile, llvm::raw_ostream &out) {
   llvm::Expected<Measured> measured = readProfile(profile, file.digest());
   if (!measured)
     return measured.takeError();
-  Explainer(file, *measured, out).run();
+  out << formatv("plan {0}, digest {1}\n", file.path(), file.digest());
+  Explainer(file.plan(), *measured, out).run();
   return llvm::Error::success();
+}
+
+void explainForecast(const fb::Plan &plan, llvm::raw_ostream &out) {
+  out << "forecast\n";
+  Explainer(plan, {}, out).run();
 }
 
 } // namespace llmc::driver

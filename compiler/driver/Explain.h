@@ -13,6 +13,13 @@ namespace llmc::driver {
 /// beside the forecast then. Fails if the profile is not one of this plan.
 llvm::Error explainPlan(const runtime::PlanFile &file, llvm::StringRef profile, llvm::raw_ostream &out);
 
+/// Writes the figures of a rank as JSON: {plan, ranks, mesh, micro_batches, arenas, state, forecast, ledger}, in bytes and
+/// nanoseconds; `state` by category, `ledger` one object per collective.
+void writeJson(const plan::fb::Plan &plan, const std::string &digest, llvm::raw_ostream &out);
+
+/// As explainPlan, of a plan that was not generated.
+void explainForecast(const plan::fb::Plan &plan, llvm::raw_ostream &out);
+
 } // namespace llmc::driver
 
 #endif // LLMC_COMPILER_DRIVER_EXPLAIN_H

@@ -129,9 +129,11 @@ void buildLevel(OpPassManager &pm, Level level) {
     break;
   case Level::Local:
     pm.addPass(sharding::createShardingPartition());
+    pm.addPass(sharding::createShardingScheduleCollectives()); // last: what is merged moves together
     break;
   case Level::Kernels:
     pm.addPass(lowering::createLoweringExpandLoss()); // makes contractions
+    pm.addPass(lowering::createLoweringPrepareCollectives()); // makes transposes
     pm.addPass(lowering::createLoweringPrepareContractions());
     pm.addPass(lowering::createLoweringOrderSums()); // after transposes of products are final, before kernels are cut
     pm.addPass(lowering::createLoweringOutlineKernels());
@@ -164,9 +166,6 @@ static LogicalResult dump(ModuleOp module, StringRef directory, Level level) {
 LogicalResult runPipeline(ModuleOp module, const PipelineOptions &options) {
   for (int i = static_cast<int>(options.from); i <= static_cast<int>(options.to); ++i) {
     auto level = static_cast<Level>(i);
-    if (level == Level::Kernels && dist::meshOf(module))
-      return module.emitError() << "a mesh of " << dist::meshOf(module).ranks()
-                                << " ranks is compiled as far as level `local`; leave `mesh` out for a plan";
     PassManager pm(module.getContext());
     if (level == options.from) {
       verify::VerifyLevelOptions verifyOptions;

@@ -88,11 +88,10 @@ static fb::Access accessOf(StringRef text) {
   return llvm::StringSwitch<fb::Access>(text).Case("read", fb::Access::Read).Case("write", fb::Access::Write).Default(fb::Access::ReadWrite);
 }
 
-PlanTables::PlanTables(ModuleOp module, const codegen::KernelImage &image, StringRef folder)
-    : module(module), image(image), folder(folder), recipe(train::recipeOf(module)) {
+PlanTables::PlanTables(ModuleOp module, const codegen::KernelImage &image, StringRef folder, bool digests)
+    : module(module), image(image), folder(folder), digests(digests), recipe(train::recipeOf(module)) {
   plan.programs.push_back(std::make_unique<fb::RankProgramT>());
   program = plan.programs.back().get();
-  plan.ranks.push_back(std::make_unique<fb::RankT>());
 }
 
 llvm::Error PlanTables::build() {
@@ -113,10 +112,11 @@ llvm::Error PlanTables::build() {
     arenas[op.getSymName()] = program->arenas.size();
     program->arenas.push_back(std::move(arena));
   }
+  addRanks();
   for (auto op : module.getOps<plan::SegmentOp>())
     segments[op.getSymName()] = segments.size();
   for (auto op : module.getOps<plan::BufferOp>())
-    buffers[op.getSymName()] = buffers.size();
+    buffers[op.getSymName()] = buffers.size(), bufferOps[op.getSymName()] = op;
   for (auto op : module.getOps<plan::BufferOp>())
     if (llvm::Error error = addBuffer(op))
       return error;
@@ -128,10 +128,54 @@ llvm::Error PlanTables::build() {
   for (auto op : module.getOps<plan::ScalarOp>())
     addScalar(op);
   if (auto weight = buffers.find("accumulator.weight"); weight != buffers.end())
-    program->weight = static_cast<int32_t>(weight->second);
+    program->weight = static_cast<int32_t>(weight->second), program->weight_sum = sumOf(bufferNamed(weight->first()));
   addHeader();
   addForecast();
   return llvm::Error::success();
+}
+
+void PlanTables::addRanks() {
+  for (auto op : module.getOps<plan::GroupsOp>()) {
+    groups[op.getSymName()] = plan.groups.size();
+    if (op.getAxes().size() == 1)
+      axisGroups[cast<StringAttr>(op.getAxes()[0])] = plan.groups.size();
+    auto division = std::make_unique<fb::GroupsT>();
+    division->name = op.getSymName().str();
+    division->size = static_cast<uint32_t>(op.getSize());
+    division->ranks.assign(op.getRanks().begin(), op.getRanks().end());
+    plan.groups.push_back(std::move(division));
+  }
+  dist::MeshAttr mesh = dist::meshOf(module);
+  for (int64_t rank = 0; rank < (mesh ? mesh.ranks() : 1); ++rank)
+    plan.ranks.push_back(std::make_unique<fb::RankT>());
+  for (size_t axis = 0; mesh && axis < mesh.getNames().size(); ++axis) {
+    plan.mesh.push_back(std::make_unique<fb::MeshAxisT>());
+    plan.mesh.back()->name = mesh.getNames()[axis].str();
+    plan.mesh.back()->size = static_cast<uint32_t>(mesh.getSizes()[axis]);
+  }
+}
+
+std::vector<std::unique_ptr<fb::CutT>> PlanTables::cutsOf(Operation *op) const {
+  std::vector<std::unique_ptr<fb::CutT>> cuts;
+  auto attribute = op->getAttrOfType<dist::ShardingAttr>(dist::kSharding);
+  if (!attribute)
+    return cuts;
+  for (auto [dim, axes] : llvm::enumerate(dist::Sharding::of(attribute).dims))
+    for (StringAttr axis : axes) {
+      auto cut = std::make_unique<fb::CutT>();
+      cut->dim = static_cast<uint32_t>(dim);
+      cut->groups = axisGroups.lookup(axis);
+      cuts.push_back(std::move(cut));
+    }
+  return cuts;
+}
+
+std::vector<uint32_t> PlanTables::sumOf(Operation *op) const {
+  std::vector<uint32_t> result;
+  if (auto attribute = op->getAttrOfType<dist::ShardingAttr>(dist::kSharding))
+    for (StringAttr axis : dist::Sharding::of(attribute).sum)
+      result.push_back(axisGroups.lookup(axis));
+  return result;
 }
 
 void PlanTables::addKernels() {
@@ -174,6 +218,10 @@ llvm::Error PlanTables::addBuffer(plan::BufferOp op) {
   }
   if (auto alias = op.getAliasOfAttr())
     buffer->alias_of = bufferOf(alias);
+  if (auto places = op.getPlaceGroupsAttr()) {
+    buffer->place_groups = static_cast<int32_t>(groupsOf(places));
+    buffer->place_stride = op.getPlaceStride();
+  }
   if (auto value = op.getValueAttr()) {
     FailureOr<std::vector<uint8_t>> bytes = bytesOf(value);
     if (failed(bytes))
@@ -213,6 +261,34 @@ static fb::GemmT gemmOf(DictionaryAttr shape) {
   return gemm;
 }
 
+fb::CopyT PlanTables::copyOf(plan::CopyOp copy) const {
+  fb::CopyT body;
+  if (auto places = copy.getPlaceGroupsAttr()) {
+    body.sizes = {static_cast<uint64_t>(copy.getRows().value_or(1))};
+    body.unit = copy.getUnit();
+    body.to_strides = {body.unit};
+    body.from_strides = {static_cast<uint64_t>(copy.getFromStride())};
+    body.place_groups = static_cast<int32_t>(groupsOf(places));
+    body.place_stride = body.unit;
+  }
+  return body;
+}
+
+fb::CollectiveT PlanTables::collectiveOf(plan::CollectiveOp op) const {
+  fb::CollectiveT body;
+  body.kind = llvm::StringSwitch<fb::CollectiveKind>(op.getKind())
+                  .Case("all_gather", fb::CollectiveKind::AllGather)
+                  .Case("reduce_scatter", fb::CollectiveKind::ReduceScatter)
+                  .Default(fb::CollectiveKind::AllReduce);
+  body.groups = groupsOf(op.getGroupsAttr());
+  body.type = dataTypeOf(op.getType()).value_or(fb::DataType::U8);
+  body.reduction = op.getReduction() == "max" ? fb::Reduction::Max : fb::Reduction::Sum;
+  body.reason = op.getReason().str();
+  if (op.getEvent())
+    body.event = static_cast<int32_t>(*op.getEvent());
+  return body;
+}
+
 std::unique_ptr<fb::InstructionT> PlanTables::instruction(Operation *op) {
   auto result = std::make_unique<fb::InstructionT>();
   result->origin = originOf(op->getLoc());
@@ -233,9 +309,20 @@ std::unique_ptr<fb::InstructionT> PlanTables::instruction(Operation *op) {
         result->operands = operands(gemm.getOperandsAttr());
       })
       .Case([&](plan::CopyOp copy) {
-        result->body.Set(fb::CopyT());
+        result->body.Set(copyOf(copy));
         result->name = "copy";
         result->operands = operands(copy.getOperandsAttr());
+      })
+      .Case([&](plan::CollectiveOp collective) {
+        result->body.Set(collectiveOf(collective));
+        result->name = collective.getKind().str();
+        result->operands = operands(collective.getOperandsAttr());
+      })
+      .Case([&](plan::WaitOp wait) {
+        fb::WaitT body;
+        body.event = static_cast<uint32_t>(wait.getEvent());
+        result->body.Set(body);
+        result->name = "wait";
       })
       .Case([&](plan::FillOp fill) {
         fb::FillT body;
@@ -263,11 +350,15 @@ void PlanTables::addSegment(plan::SegmentOp op) {
                           .Case("tokens.next", fb::Source::TokensNext)
                           .Case("array.next", fb::Source::ArrayNext)
                           .Case("position", fb::Source::Position)
+                          .Case("place", fb::Source::Place)
                           .Default(fb::Source::Array);
       entry->array = input.getArray().str();
       entry->limit = input.getLimit();
       entry->allow_ignored = input.getAllowIgnored();
       entry->ignored = input.getIgnored();
+      entry->cuts = cutsOf(input);
+      if (auto places = input.getPlaceGroupsAttr())
+        entry->place_groups = static_cast<int32_t>(groupsOf(places));
       segment->inputs.push_back(std::move(entry));
     } else if (auto output = dyn_cast<plan::OutputOp>(inner)) {
       auto entry = std::make_unique<fb::OutputT>();
@@ -292,6 +383,8 @@ std::unique_ptr<fb::InitT> PlanTables::initOf(plan::ParameterOp op, const fb::Pa
     init->path = path.str();
     init->offset = op.getInit().getAs<IntegerAttr>("offset").getInt();
     init->bytes = op.getInit().getAs<IntegerAttr>("bytes").getInt();
+    if (!digests)
+      return init;
     auto resolved = runtime::resolveInside(folder, init->path);
     auto file = resolved.ok() ? runtime::MappedFile::open(*resolved) : resolved.status();
     bool exists = file.ok() && init->offset <= (*file)->bytes().size() && init->bytes <= (*file)->bytes().size() - init->offset;
@@ -311,21 +404,40 @@ std::unique_ptr<fb::InitT> PlanTables::initOf(plan::ParameterOp op, const fb::Pa
   return init;
 }
 
+std::unique_ptr<fb::StateBufferT> PlanTables::stateBuffer(StringRef name, FlatSymbolRefAttr buffer) const {
+  auto entry = std::make_unique<fb::StateBufferT>();
+  entry->name = name.str();
+  entry->buffer = bufferOf(buffer);
+  entry->cuts = cutsOf(bufferNamed(buffer.getValue()));
+  entry->sum = sumOf(bufferNamed(buffer.getValue()));
+  return entry;
+}
+
+/// The compiled form is what the ranks hold together; the logical one, if it is another, a reshape of it.
+void PlanTables::addLogicalShape(plan::ParameterOp op, fb::ParameterT &parameter, const std::vector<int64_t> &local) const {
+  std::vector<int64_t> compiled = local;
+  for (const auto &cut : parameter.cuts)
+    compiled[cut->dim] *= plan.groups[cut->groups]->size;
+  parameter.shape = compiled;
+  if (auto logical = op.getShape()) {
+    parameter.shape.assign(logical->begin(), logical->end());
+    auto step = std::make_unique<fb::ViewT>();
+    step->kind = fb::ViewKind::Reshape;
+    step->values = compiled;
+    parameter.view.push_back(std::move(step));
+  }
+}
+
 llvm::Error PlanTables::addParameter(plan::ParameterOp op) {
   auto parameter = std::make_unique<fb::ParameterT>();
   parameter->name = op.getName().str();
   parameter->buffer = bufferOf(op.getBufferAttr());
   const fb::BufferT &buffer = *program->buffers[parameter->buffer];
-  parameter->shape = buffer.shape;
+  parameter->cuts = cutsOf(bufferNamed(op.getBuffer()));
+  addLogicalShape(op, *parameter, buffer.shape);
   parameter->type = buffer.type;
   parameter->trainable = op.getTrainable();
   parameter->decay = op.getDecay();
-  auto stateBuffer = [&](StringRef name, FlatSymbolRefAttr buffer) {
-    auto entry = std::make_unique<fb::StateBufferT>();
-    entry->name = name.str();
-    entry->buffer = bufferOf(buffer);
-    return entry;
-  };
   if (auto gradient = op.getGradientAttr())
     parameter->gradient = stateBuffer("", gradient);
   for (NamedAttribute state : op.getStates())

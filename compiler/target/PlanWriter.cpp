@@ -9,17 +9,18 @@ using namespace mlir;
 
 namespace llmc::target {
 
-llvm::Error writePlanFile(ModuleOp module, const codegen::KernelImage &image, const PlanWriterOptions &options) {
-  PlanTables tables(module, image, options.folder);
+llvm::Expected<std::vector<uint8_t>> buildPlan(ModuleOp module, const codegen::KernelImage &image, const PlanWriterOptions &options,
+                                               flatbuffers::FlatBufferBuilder &builder) {
+  PlanTables tables(module, image, options.folder, options.digests);
   if (llvm::Error error = tables.build())
     return error;
   tables.plan.target = options.target + ":" + image.cpu;
   if (auto model = module->getAttrOfType<StringAttr>(train::kModel))
     tables.plan.model = model.str();
-  flatbuffers::FlatBufferBuilder builder(1 << 20);
   builder.ForceDefaults(false);
   fb::FinishPlanBuffer(builder, fb::Plan::Pack(builder, &tables.plan));
-  runtime::PlanSizes sizes{image.elf.size(), tables.constants.size()};
+  runtime::PlanSizes sizes{options.digests ? image.elf.size() : 1, // not generated for a forecast
+                            tables.constants.size()};
   std::vector<std::string> problems = runtime::validatePlan(*fb::GetPlan(builder.GetBufferPointer()), sizes);
   if (!problems.empty()) {
     std::string message = "the plan that was made is not valid, which is a mistake of the compiler:";
@@ -27,8 +28,16 @@ llvm::Error writePlanFile(ModuleOp module, const codegen::KernelImage &image, co
       message += "\n  " + problem;
     return llvm::createStringError(message);
   }
+  return std::move(tables.constants);
+}
+
+llvm::Error writePlanFile(ModuleOp module, const codegen::KernelImage &image, const PlanWriterOptions &options) {
+  flatbuffers::FlatBufferBuilder builder(1 << 20);
+  auto constants = buildPlan(module, image, options, builder);
+  if (!constants)
+    return constants.takeError();
   runtime::Bytes code(reinterpret_cast<const uint8_t *>(image.elf.data()), image.elf.size());
-  runtime::Status status = runtime::writePlan(options.path, {builder.GetBufferPointer(), builder.GetSize()}, code, tables.constants);
+  runtime::Status status = runtime::writePlan(options.path, {builder.GetBufferPointer(), builder.GetSize()}, code, *constants);
   if (!status.ok())
     return llvm::createStringError(std::make_error_code(std::errc::io_error), status.message);
   return llvm::Error::success();

@@ -33,15 +33,28 @@ def Plan_ArenaOp : Plan_Op<"arena", [Symbol]> {
   let assemblyFormat = "$sym_name $kind $bytes attr-dict";
 }
 
+def Plan_GroupsOp : Plan_Op<"groups", [Symbol]> {
+  let summary = "all ranks, divided into groups of `size`: one group after the other in `ranks`";
+  let description = [{
+    A rank's place is its position in its group. `axes` are those of the mesh in which the members differ.
+
+    Example: plan.groups @groups.tp ["tp"] 2 [0, 1, 2, 3]
+  }];
+  let arguments = (ins SymbolNameAttr:$sym_name, StrArrayAttr:$axes, I64Attr:$size, DenseI64ArrayAttr:$ranks);
+  let assemblyFormat = "$sym_name $axes $size $ranks attr-dict";
+}
+
 def Plan_BufferOp : Plan_Op<"buffer", [Symbol]> {
   let summary = "a tensor at its address";
   let description = [{
     `first` and `last` are positions in the program's instructions, all segments in the order of the schedule counted through;
-    a buffer without them is alive throughout. `alias_of` is the buffer whose storage this one is a part of.
+    a buffer without them is alive throughout. `alias_of` is the buffer whose storage this one is a part of; with
+    `place_groups` the rank's own part: `place * place_stride` bytes after `offset`. State may say its `dist.sharding`.
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, FlatSymbolRefAttr:$arena, I64Attr:$offset, TypeAttr:$type, StrAttr:$category,
                        OptionalAttr<StrAttr>:$segment, DefaultValuedAttr<I64Attr, "0">:$first, DefaultValuedAttr<I64Attr, "0">:$last,
-                       OptionalAttr<FlatSymbolRefAttr>:$alias_of, OptionalAttr<ElementsAttr>:$value);
+                       OptionalAttr<FlatSymbolRefAttr>:$alias_of, OptionalAttr<ElementsAttr>:$value,
+                       OptionalAttr<FlatSymbolRefAttr>:$place_groups, DefaultValuedAttr<I64Attr, "0">:$place_stride);
   let assemblyFormat = "$sym_name $arena $offset `:` $type $category attr-dict";
 }
 
@@ -66,8 +79,23 @@ def Plan_GemmOp : Plan_Instruction<"gemm"> {
 }
 def Plan_CopyOp : Plan_Instruction<"copy"> {
   let summary = "copies bytes: destination, source";
-  let arguments = (ins ArrayAttr:$operands);
+  let description = [{
+    With `rows`, as many blocks of `unit` bytes, which the source has `from_stride` bytes apart, from the rank's place times
+    `unit` on, and the destination side by side.
+  }];
+  let arguments = (ins ArrayAttr:$operands, OptionalAttr<I64Attr>:$rows, DefaultValuedAttr<I64Attr, "0">:$unit,
+                       DefaultValuedAttr<I64Attr, "0">:$from_stride, OptionalAttr<FlatSymbolRefAttr>:$place_groups);
   let assemblyFormat = "$operands attr-dict";
+}
+def Plan_CollectiveOp : Plan_Instruction<"collective"> {
+  let summary = "moves or reduces tensors between the ranks of a group; operands in pairs: from, to";
+  let description = [{
+    `kind` is all_reduce, all_gather or reduce_scatter; `reduction` is sum or max. With an `event` it runs beside the
+    instructions that follow, until the plan.wait for that event.
+  }];
+  let arguments = (ins StrAttr:$kind, FlatSymbolRefAttr:$groups, TypeAttr:$type, StrAttr:$reduction, StrAttr:$reason, ArrayAttr:$operands,
+                       OptionalAttr<I64Attr>:$event);
+  let assemblyFormat = "$kind $groups $operands attr-dict";
 }
 def Plan_FillOp : Plan_Instruction<"fill"> {
   let summary = "repeats a pattern of `width` bytes over the destination";
@@ -75,10 +103,17 @@ def Plan_FillOp : Plan_Instruction<"fill"> {
   let assemblyFormat = "$pattern $width $operands attr-dict";
 }
 
+def Plan_WaitOp : Plan_Instruction<"wait"> {
+  let summary = "waits for the collective of an event; operands are its own";
+  let arguments = (ins I64Attr:$event, ArrayAttr:$operands);
+  let assemblyFormat = "$event $operands attr-dict";
+}
+
 def Plan_ParameterOp : Plan_Op<"parameter"> {
-  let summary = "a logical parameter: its buffer, gradient, optimizer states and initial value";
+  let summary = "a logical parameter: its buffer, gradient, optimizer states, initial value and, if another, logical shape";
   let arguments = (ins StrAttr:$name, FlatSymbolRefAttr:$buffer, OptionalAttr<FlatSymbolRefAttr>:$gradient,
-                       DictionaryAttr:$states, DictionaryAttr:$init, BoolAttr:$trainable, BoolAttr:$decay, ArrayAttr:$aliases);
+                       DictionaryAttr:$states, DictionaryAttr:$init, BoolAttr:$trainable, BoolAttr:$decay, ArrayAttr:$aliases,
+                       OptionalAttr<DenseI64ArrayAttr>:$shape);
   let assemblyFormat = "$name $buffer attr-dict";
 }
 def Plan_ScalarOp : Plan_Op<"scalar"> {
@@ -87,9 +122,9 @@ def Plan_ScalarOp : Plan_Op<"scalar"> {
   let assemblyFormat = "$name $buffer attr-dict";
 }
 def Plan_InputOp : Plan_Op<"input", [HasParent<"SegmentOp">]> {
-  let summary = "a buffer that the data loader fills before the segment; source is tokens, tokens.next, array, array.next or position";
+  let summary = "a buffer that the data loader fills before the segment; source is tokens, tokens.next, array, array.next, position or place";
   let arguments = (ins StrAttr:$name, FlatSymbolRefAttr:$buffer, StrAttr:$source, StrAttr:$array, I64Attr:$limit, BoolAttr:$allow_ignored,
-                       I64Attr:$ignored);
+                       I64Attr:$ignored, OptionalAttr<FlatSymbolRefAttr>:$place_groups);
   let assemblyFormat = "$name $buffer attr-dict";
 }
 def Plan_OutputOp : Plan_Op<"output", [HasParent<"SegmentOp">]> {

@@ -9,6 +9,7 @@
 //
 //===----------------------------------------------------------------------===//
 #include "passes/analysis/FusionGroups.h"
+#include "dialects/dist/Dist.h"
 #include "dialects/interfaces/Interfaces.h"
 #include "dialects/nn/Nn.h"
 #include "dialects/train/Train.h"
@@ -378,6 +379,21 @@ bool isView(Operation *op) {
   return isa<tensor::CollapseShapeOp, tensor::ExpandShapeOp>(op);
 }
 
+bool isOutermost(RankedTensorType type, int64_t dim) {
+  return llvm::all_of(type.getShape().take_front(dim), [](int64_t size) { return size == 1; });
+}
+
+bool isPlaceView(Operation *op) {
+  auto part = dyn_cast<dist::PartOp>(op);
+  auto type = part ? cast<RankedTensorType>(part.getOutput().getType()) : RankedTensorType();
+  if (!part || !isOutermost(type, static_cast<int64_t>(part.getDim())) || !isAligned(type.getNumElements(), type))
+    return false;
+  Operation *source = part.getInput().getDefiningOp();
+  while (source && isView(source))
+    source = source->getOperand(0).getDefiningOp();
+  return !source || !isPlaceView(source); // an address depends on one place only
+}
+
 bool isAssembly(Operation *op) {
   auto concat = dyn_cast<tensor::ConcatOp>(op);
   if (!concat || concat.getDim() != 0)
@@ -387,7 +403,7 @@ bool isAssembly(Operation *op) {
     while (def && isa<tensor::CollapseShapeOp, tensor::ExpandShapeOp>(def) && def->getResult(0).hasOneUse())
       def = def->getOperand(0).getDefiningOp();
     bool single = def && llvm::all_of(def->getResults(), [](Value v) { return v.hasOneUse() || v.use_empty(); });
-    if (!input.hasOneUse() || !single || isView(def) || isa<arith::ConstantOp, tensor::ConcatOp>(def) || isAbsorbed(def) ||
+    if (!input.hasOneUse() || !single || isView(def) || isPlaceView(def) || isa<arith::ConstantOp, tensor::ConcatOp>(def) || isAbsorbed(def) ||
         !isAligned(cast<RankedTensorType>(input.getType()).getNumElements(), input.getType()))
       return false;
   }

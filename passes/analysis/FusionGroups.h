@@ -37,6 +37,13 @@ bool takesSplats(mlir::Operation *op);
 /// A view: the same bytes under another shape, or a contiguous part of them that starts at a multiple of 64 bytes.
 bool isView(mlir::Operation *op);
 
+/// True if the parts of dimension `dim` of a tensor of `type` lie one after the other in memory.
+bool isOutermost(mlir::RankedTensorType type, int64_t dim);
+
+/// A view whose place depends on the rank: a dist.part of an outermost dimension in parts of multiples of 64 bytes,
+/// of what is not such a part itself.
+bool isPlaceView(mlir::Operation *op);
+
 /// The first element of a contiguous slice within its source.
 int64_t sliceOffset(mlir::tensor::ExtractSliceOp op);
 

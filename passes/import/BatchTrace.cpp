@@ -3,7 +3,8 @@
 //   1. dimension 0 of every input is marked;
 //   2. for each op, a marked operand dimension marks the factor that is its major part; every operand and result dimension
 //      that has this factor as its major part is marked too; repeat until nothing changes;
-//   3. marks may reach constants and broadcasts backward, but never a weight.
+//   3. marks may reach constants and broadcasts backward, but never a weight;
+//   4. a batch of one is walked forward once: what meets it without a mark is to be repeated.
 //
 //===----------------------------------------------------------------------===//
 #include "passes/import/BatchTrace.h"
@@ -127,12 +128,52 @@ LogicalResult BatchTrace::visit(Operation *op, bool &changed) {
   return success();
 }
 
+/// A batch of one: the first factor of a marked dimension is the batch, whatever its size.
+LogicalResult BatchTrace::visitSingle(Operation *op) {
+  if (llvm::all_of(op->getOperands(), [&](Value v) { return marked(v).empty(); }))
+    return success();
+  auto shardable = dyn_cast<Shardable>(op);
+  if (!shardable)
+    return op->emitError() << "the batch dimension cannot be traced through " << op->getName();
+  FactorRule rule = shardable.getFactorRule();
+  llvm::SmallDenseSet<int64_t> factors;
+  for (auto [value, tensor] : llvm::zip(op->getOperands(), rule.operands))
+    for (int64_t dim : marked(value))
+      if (dim < static_cast<int64_t>(tensor.size()) && !tensor[dim].empty()) {
+        if (rule.factors[tensor[dim].front()].kind == FactorKind::NeedWhole)
+          return op->emitError() << "uses the batch dimension as a whole, so its size cannot be changed";
+        factors.insert(tensor[dim].front());
+      }
+  auto placesIn = [&](const TensorFactors &tensor, auto act) -> LogicalResult {
+    for (auto [dim, list] : llvm::enumerate(tensor))
+      for (auto [at, factor] : llvm::enumerate(list)) {
+        if (!factors.contains(factor))
+          continue;
+        if (llvm::any_of(ArrayRef(list).take_front(at), [&](int64_t before) { return rule.factors[before].size != 1; }))
+          return op->emitError() << "merges the batch dimension behind another one";
+        act(static_cast<int64_t>(dim));
+      }
+    return success();
+  };
+  for (auto [operand, tensor] : llvm::zip(op->getOpOperands(), rule.operands))
+    if (marked(operand.get()).empty() && failed(placesIn(tensor, [&](int64_t dim) { repeats.push_back({&operand, dim}); })))
+      return failure();
+  for (auto [value, tensor] : llvm::zip(op->getResults(), rule.results))
+    if (failed(placesIn(tensor, [&](int64_t dim) { mark(value, dim); })))
+      return failure();
+  return success();
+}
+
 FailureOr<BatchTrace> BatchTrace::of(func::FuncOp function) {
   BatchTrace trace;
   if (failed(trace.start(function)))
     return failure();
-  if (trace.size == 1)
-    return trace; // size-1 dimensions carry no factor; there is nothing to tell apart
+  if (trace.size == 1) {
+    for (Operation &op : function.getBody().front().without_terminator())
+      if (failed(trace.visitSingle(&op)))
+        return failure();
+    return trace;
+  }
   for (bool changed = true; changed;) {
     changed = false;
     for (Operation &op : function.getBody().front().without_terminator())

@@ -17,6 +17,7 @@ def ImportResizeBatch : Pass<"import-resize-batch", "::mlir::ModuleOp"> {
     Output:
       %c = arith.constant dense<[2 equal rows]> : tensor<2x4xf32>   %y = arith.addf %x, %c : tensor<2x4xf32>
   }];
+  let dependentDialects = ["::llmc::nn::NnDialect", "::mlir::tensor::TensorDialect"];
 }
 
 def ImportKeepBatch : Pass<"import-keep-batch", "::mlir::ModuleOp"> {

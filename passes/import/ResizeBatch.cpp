@@ -1,5 +1,6 @@
 //===- ResizeBatch.cpp - import-resize-batch ---------------------------------------===//
 #include "dialects/interfaces/HostTensor.h"
+#include "dialects/nn/Nn.h"
 #include "dialects/train/Recipe.h"
 #include "dialects/train/Train.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -28,6 +29,7 @@ private:
   FailureOr<DenseElementsAttr> resizeConstant(Operation *where, ElementsAttr value, RankedTensorType type, ArrayRef<int64_t> marked) const;
   LogicalResult resizeArgument(unsigned index);
   LogicalResult resizeOp(Operation *op);
+  void repeatOperands();
 
   func::FuncOp function;
   const BatchTrace &trace;
@@ -123,6 +125,29 @@ LogicalResult Resizer::resizeOp(Operation *op) {
   return success();
 }
 
+/// What all samples share is repeated for each of them.
+void Resizer::repeatOperands() {
+  for (auto [operand, dim] : trace.repeated()) {
+    auto type = cast<RankedTensorType>(operand->get().getType());
+    SmallVector<int64_t> shape(type.getShape());
+    shape[dim] *= target;
+    OpBuilder b(operand->getOwner());
+    auto dims = llvm::to_vector(llvm::seq<int64_t>(0, type.getRank()));
+    if (type.getDimSize(dim) == 1) {
+      operand->set(nn::BroadcastOp::create(b, operand->getOwner()->getLoc(), type.clone(shape), operand->get(), dims));
+      continue;
+    }
+    // [b * n]: repeated in front, then merged.
+    SmallVector<int64_t> split(shape), order;
+    split[dim] = target;
+    split.insert(split.begin() + dim + 1, type.getDimSize(dim));
+    for (int64_t d = 0; d < type.getRank(); ++d)
+      order.push_back(d < dim ? d : d + 1);
+    Value repeated = nn::BroadcastOp::create(b, operand->getOwner()->getLoc(), type.clone(split), operand->get(), order);
+    operand->set(nn::reshape(b, operand->getOwner()->getLoc(), repeated, shape));
+  }
+}
+
 LogicalResult Resizer::run() {
   for (unsigned i = 0; i < function.getNumArguments(); ++i)
     if (failed(resizeArgument(i)))
@@ -130,6 +155,7 @@ LogicalResult Resizer::run() {
   for (Operation &op : function.getBody().front().without_terminator())
     if (failed(resizeOp(&op)))
       return failure();
+  repeatOperands();
   Operation *terminator = function.getBody().front().getTerminator();
   function.setType(FunctionType::get(function.getContext(), function.getBody().front().getArgumentTypes(), terminator->getOperandTypes()));
   return success();
@@ -145,11 +171,6 @@ struct ResizeBatch : importing::impl::ImportResizeBatchBase<ResizeBatch> {
         return signalPassFailure();
       if (target == 0 || target == trace->batch())
         continue;
-      if (trace->batch() == 1) {
-        function.emitError() << "the graph was exported with batch size 1, which cannot be told from other dimensions of size 1; "
-                                "export it with a batch of 2 or more, or with a dynamic batch dimension";
-        return signalPassFailure();
-      }
       if (failed(Resizer(function, *trace, target).run()))
         return signalPassFailure();
     }

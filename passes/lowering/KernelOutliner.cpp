@@ -1,5 +1,6 @@
 //===- KernelOutliner.cpp - groups of ops become kernel functions -----------------===//
 #include "passes/lowering/KernelOutliner.h"
+#include "dialects/dist/Dist.h"
 #include "dialects/nn/Nn.h"
 #include "dialects/plan/Plan.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -190,7 +191,10 @@ void rebuild(func::FuncOp function, const analysis::FusionOptions &options, Kern
   for (const analysis::FusionGroup &group : groups) {
     for (Operation *op : group.ops)
       materializeOperands(op, builder, map);
-    GroupOutliner(group, table).outline(builder, map);
+    if (isa<dist::DistDialect>(group.ops.front()->getDialect()))
+      builder.clone(*group.ops.front(), map); // moves data, computes nothing
+    else
+      GroupOutliner(group, table).outline(builder, map);
   }
   materializeOperands(old.getTerminator(), builder, map);
   builder.clone(*old.getTerminator(), map);

@@ -30,6 +30,20 @@ def LoweringSelectLibrary : Pass<"lowering-select-library", "::mlir::ModuleOp"> 
   let dependentDialects = ["::llmc::plan::PlanDialect", "::llmc::nn::NnDialect"];
 }
 
+def LoweringPrepareCollectives : Pass<"lowering-prepare-collectives", "::mlir::ModuleOp"> {
+  let summary = "lets collectives move contiguous parts only";
+  let description = [{
+    An all_gather or reduce_scatter along a dimension whose parts do not lie one after the other works on the parts put
+    first, by a transpose behind or before it.
+
+    Input:  dist.all_gather %x {dim = 1} : (tensor<4x8xf32>) -> tensor<4x16xf32>
+    Output: %0 = dist.all_gather %x {dim = 0} : (tensor<4x8xf32>) -> tensor<8x8xf32>
+            %1 = tensor.expand_shape %0 [[0, 1], [2]] : to tensor<2x4x8xf32>
+            %2 = nn.transpose %1 {permutation = [1, 0, 2]}   tensor.collapse_shape %2 [[0], [1, 2]] : to tensor<4x16xf32>
+  }];
+  let dependentDialects = ["::llmc::nn::NnDialect", "::mlir::tensor::TensorDialect"];
+}
+
 def LoweringPrepareContractions : Pass<"lowering-prepare-contractions", "::mlir::ModuleOp"> {
   let summary = "transposes operands of contractions that no strided matrix product can read";
   let description = [{

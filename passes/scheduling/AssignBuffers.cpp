@@ -4,6 +4,7 @@
 #include "passes/scheduling/Packing.h"
 #include "passes/scheduling/Passes.h"
 #include "passes/scheduling/Program.h"
+#include "llvm/ADT/StringSet.h"
 #include "llvm/Support/MathExtras.h"
 
 namespace llmc::scheduling {
@@ -60,6 +61,7 @@ public:
   }
 
   void run() {
+    emitGroups();
     for (StringRef name : {"state", "scratch", "input", "output", "constant"})
       plan::ArenaOp::create(b, b.getUnknownLoc(), name, name, arenas.at(name.str()));
     for (const Buffer &buffer : program.buffers)
@@ -71,15 +73,48 @@ public:
   }
 
 private:
+  /// The division of ranks by their places along `axes`; made when it is first asked for.
+  FlatSymbolRefAttr groupsOf(ArrayAttr axes) {
+    std::string name = "groups";
+    for (auto axis : axes.getAsRange<StringAttr>())
+      name += "." + axis.str();
+    auto symbol = FlatSymbolRefAttr::get(b.getContext(), name);
+    if (!divisions.insert(name).second)
+      return symbol;
+    dist::MeshAttr mesh = dist::meshOf(module);
+    dist::Axes list = dist::axesOf(axes);
+    SmallVector<int64_t> ranks;
+    for (int64_t rank = 0; rank < mesh.ranks(); ++rank)
+      if (mesh.index(rank, list) == 0)
+        llvm::append_range(ranks, mesh.group(rank, list));
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPointToStart(module.getBody());
+    plan::GroupsOp::create(b, b.getUnknownLoc(), name, axes, mesh.size(list), ranks);
+    return symbol;
+  }
+
+  /// State is described by the axes of the mesh, one by one.
+  void emitGroups() {
+    if (dist::MeshAttr mesh = dist::meshOf(module))
+      for (StringAttr axis : mesh.getNames())
+        groupsOf(b.getArrayAttr(axis));
+  }
+
   FlatSymbolRefAttr symbol(int buffer) { return FlatSymbolRefAttr::get(b.getContext(), program.buffers[buffer].name); }
 
   void emitBuffer(const Buffer &buffer) {
     auto op = plan::BufferOp::create(b, buffer.origin, buffer.name, buffer.arena, buffer.offset, buffer.type, buffer.category, StringAttr(),
-                                     buffer.first, buffer.last, FlatSymbolRefAttr(), buffer.value);
+                                     buffer.first, buffer.last, FlatSymbolRefAttr(), buffer.value, FlatSymbolRefAttr(), 0);
     if (!buffer.segment.empty())
       op.setSegmentAttr(b.getStringAttr(buffer.segment));
     if (buffer.root >= 0)
       op.setAliasOfAttr(symbol(buffer.root));
+    if (buffer.placeAxes) {
+      op.setPlaceGroupsAttr(groupsOf(buffer.placeAxes));
+      op.setPlaceStride(buffer.placeStride);
+    }
+    if (buffer.sharding)
+      op->setAttr(dist::kSharding, buffer.sharding);
   }
 
   ArrayAttr operands(const Instruction &instruction) {
@@ -99,12 +134,31 @@ private:
           ->setAttr("name", b.getStringAttr(instruction.kernel));
       break;
     case Instruction::Copy:
-      plan::CopyOp::create(b, instruction.loc, operands(instruction));
+      emitCopy(instruction);
+      break;
+    case Instruction::Collective:
+      plan::CollectiveOp::create(b, instruction.loc, b.getStringAttr(instruction.collective), groupsOf(instruction.axes),
+                                 TypeAttr::get(instruction.element), b.getStringAttr(instruction.reduction),
+                                 b.getStringAttr(instruction.reason), operands(instruction),
+                                 instruction.event < 0 ? IntegerAttr() : b.getI64IntegerAttr(instruction.event));
+      break;
+    case Instruction::Wait:
+      plan::WaitOp::create(b, instruction.loc, instruction.event, operands(instruction));
       break;
     case Instruction::Fill:
       plan::FillOp::create(b, instruction.loc, static_cast<int64_t>(instruction.pattern), instruction.width, operands(instruction));
       break;
     }
+  }
+
+  void emitCopy(const Instruction &instruction) {
+    auto copy = plan::CopyOp::create(b, instruction.loc, operands(instruction), IntegerAttr(), 0, 0, FlatSymbolRefAttr());
+    if (!instruction.axes)
+      return;
+    copy.setRows(instruction.rows);
+    copy.setUnit(instruction.unit);
+    copy.setFromStride(instruction.fromStride);
+    copy.setPlaceGroupsAttr(groupsOf(instruction.axes));
   }
 
   void emitSegment(const Segment &segment) {
@@ -114,6 +168,8 @@ private:
     b.setInsertionPointToStart(&op.getBody().emplaceBlock());
     for (auto [argument, buffer] : segment.inputs)
       emitInput(function, argument, buffer);
+    for (auto [axes, buffer] : segment.places)
+      plan::InputOp::create(b, op.getLoc(), program.buffers[buffer].name, program.buffers[buffer].name, "place", "", 0, false, -100, groupsOf(axes));
     for (auto [result, buffer] : segment.outputs)
       plan::OutputOp::create(b, op.getLoc(), train::resultString(function, result, train::kName), program.buffers[buffer].name);
     for (const Instruction &instruction : segment.instructions)
@@ -133,8 +189,10 @@ private:
       return attribute ? attribute.getInt() : 0;
     };
     bool ignored = static_cast<bool>(function.getArgAttr(argument, train::kIgnored));
-    plan::InputOp::create(b, function.getLoc(), name, program.buffers[buffer].name, kind, source.array, number(train::kLimit), ignored,
-                          ignored ? number(train::kIgnored) : -100);
+    auto input = plan::InputOp::create(b, function.getLoc(), name, program.buffers[buffer].name, kind, source.array, number(train::kLimit),
+                                       ignored, ignored ? number(train::kIgnored) : -100, FlatSymbolRefAttr());
+    if (auto sharding = function.getArgAttrOfType<dist::ShardingAttr>(argument, dist::kSharding))
+      input->setAttr(dist::kSharding, sharding);
   }
 
   void emitParameters() {
@@ -167,7 +225,8 @@ private:
     plan::ParameterOp::create(b, function.getLoc(), b.getStringAttr(name), symbol(stateOf(role, name.str())),
                               gradient >= 0 ? symbol(gradient) : FlatSymbolRefAttr(), b.getDictionaryAttr(states),
                               source ? source : b.getDictionaryAttr({}), b.getBoolAttr(gradient >= 0), b.getBoolAttr(decay),
-                              aliases ? aliases : b.getArrayAttr({}));
+                              aliases ? aliases : b.getArrayAttr({}),
+                              function.getArgAttrOfType<DenseI64ArrayAttr>(argument, train::kShape));
   }
 
   void emitScalars() {
@@ -182,6 +241,7 @@ private:
   const std::map<std::string, int64_t> &arenas;
   OpBuilder b;
   train::Recipe recipe;
+  llvm::StringSet<> divisions; // that exist
 };
 
 struct AssignBuffers : scheduling::impl::SchedulingAssignBuffersBase<AssignBuffers> {

@@ -2,6 +2,7 @@
 #ifndef LLMC_PASSES_SCHEDULING_PROGRAM_H
 #define LLMC_PASSES_SCHEDULING_PROGRAM_H
 
+#include "dialects/dist/Dist.h"
 #include "dialects/plan/Plan.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include <map>
@@ -18,6 +19,9 @@ struct Buffer {
   mlir::ElementsAttr value;
   mlir::Location origin;
   int64_t inner = 0;
+  mlir::ArrayAttr placeAxes;    // the rank's own part of `root`: `inner` + place * `placeStride`
+  int64_t placeStride = 0;
+  dist::ShardingAttr sharding;  // of state, where there is a mesh
 };
 
 /// One operand of an instruction.
@@ -28,7 +32,7 @@ struct Operand {
 };
 
 struct Instruction {
-  enum Kind { Launch, Gemm, Copy, Fill } kind;
+  enum Kind { Launch, Gemm, Copy, Fill, Collective, Wait } kind;
   llvm::SmallVector<Operand> operands;
   mlir::Location loc;
   std::string kernel;              // Launch
@@ -37,6 +41,11 @@ struct Instruction {
   uint64_t pattern = 0;            // Fill
   int64_t width = 0;               // Fill
   int64_t flops = 0;
+  int64_t rows = 0, unit = 0, fromStride = 0; // Copy of the rank's part: blocks, their bytes, distance in the source
+  mlir::ArrayAttr axes;                       // Collective: the group's; Copy: the part's
+  std::string collective, reduction, reason;  // Collective
+  mlir::Type element;                         // Collective
+  int64_t event = -1;                         // Collective that runs beside what follows, and the Wait for it
 };
 
 struct Segment {
@@ -45,6 +54,7 @@ struct Segment {
   std::vector<Instruction> instructions;
   llvm::SmallVector<std::pair<unsigned, int>> inputs;  // argument index, buffer
   llvm::SmallVector<std::pair<unsigned, int>> outputs; // result index, buffer
+  llvm::SmallVector<std::pair<mlir::ArrayAttr, int>> places; // axes, buffer of the rank's place along them
 };
 
 /// All buffers and segments of one rank. State is found by (role, name), so that segments share it.
@@ -58,6 +68,8 @@ public:
   int rootOf(int buffer) const;
   /// A part of `parent`: `type` at `offset` bytes from its start.
   int addPart(int parent, mlir::RankedTensorType type, int64_t offset, mlir::Location loc);
+  /// The rank's own part of `parent`, by its place along `axes`: parts lie one after the other.
+  int addPlacePart(int parent, mlir::RankedTensorType type, mlir::ArrayAttr axes, mlir::Location loc);
 
   std::vector<Buffer> buffers;
   std::vector<Segment> segments;

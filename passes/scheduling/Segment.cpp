@@ -3,9 +3,10 @@
 //   1. arguments are state, inputs or constants;
 //   2. results are matched with the state they replace: the call that makes one writes it in place if the old value is not
 //      read later and the kernel allows it;
-//   3. calls become instructions, in order; a temporary may reuse the storage of an operand that dies there; slices are
+//   3. calls and collectives become instructions, in order; a temporary may reuse the storage of an operand that dies there; slices are
 //      parts of their source, operands of a concatenation parts of its result;
-//   4. what could not be written in place is copied or filled at the end.
+//   4. what could not be written in place is copied or filled at the end;
+//   5. a collective runs beside what follows until an instruction touches what it writes, or writes what it reads.
 //
 //===----------------------------------------------------------------------===//
 #include "dialects/interfaces/Interfaces.h"
@@ -26,11 +27,16 @@ constexpr int64_t kNever = -1, kAtReturn = std::numeric_limits<int64_t>::max();
 /// The value whose bytes, or a part of them, `value` shows.
 Value rootValue(Value value) {
   while (Operation *op = value.getDefiningOp()) {
-    if (!analysis::isView(op))
+    if (!analysis::isView(op) && !analysis::isPlaceView(op))
       break;
     value = op->getOperand(0);
   }
   return value;
+}
+
+/// Ops that become instructions (dist.index: an input).
+bool isStep(Operation *op) {
+  return op && (isa<func::CallOp>(op) || (isa<dist::DistDialect>(op->getDialect()) && !analysis::isPlaceView(op)));
 }
 
 RankedTensorType typeOf(Value value) { return cast<RankedTensorType>(value.getType()); }
@@ -49,14 +55,16 @@ public:
     placeAssemblies();
     chooseTargets();
     for (Operation &op : function.getBody().front().without_terminator()) {
-      if (auto call = dyn_cast<func::CallOp>(op)) {
-        if (failed(emitCall(call)))
+      if (isStep(&op)) {
+        if (failed(emitStep(&op)))
           return failure();
       } else if (auto constant = dyn_cast<arith::ConstantOp>(op)) {
         placeConstant(constant);
       }
     }
     finishResults();
+    while (!pending.empty())
+      waitFor(0);
     program.segments.push_back(std::move(segment));
     return success();
   }
@@ -65,13 +73,13 @@ private:
   void countUses() {
     int64_t index = 0;
     for (Operation &op : function.getBody().front()) {
-      if (isa<func::CallOp>(op))
-        callIndex[&op] = index++;
+      if (isStep(&op))
+        stepIndex[&op] = index++;
       if (auto concat = dyn_cast<tensor::ConcatOp>(op))
         for (Value operand : concat.getInputs())
           assemblyOf[rootValue(operand)] = concat;
       bool isReturn = op.hasTrait<OpTrait::IsTerminator>();
-      if (!isa<func::CallOp>(op) && !isReturn)
+      if (!isStep(&op) && !isReturn)
         continue;
       for (Value operand : op.getOperands())
         lastUse[rootValue(operand)] = isReturn ? kAtReturn : index - 1;
@@ -94,6 +102,8 @@ private:
         continue;
       }
       int buffer = program.stateBuffer(role, name, type, argument.getLoc());
+      if (auto sharding = function.getArgAttrOfType<dist::ShardingAttr>(i, dist::kSharding))
+        program.buffers[buffer].sharding = sharding;
       if (auto value = function.getArgAttrOfType<ElementsAttr>(i, train::kValue))
         program.buffers[buffer].value = value;
       storage[argument] = buffer;
@@ -113,9 +123,15 @@ private:
   /// The buffer that holds the bytes of `value`, a part of its root's buffer if it is a slice.
   int bufferOf(Value value) {
     Operation *op = value.getDefiningOp();
-    if (!op || !analysis::isView(op))
+    if (!op || (!analysis::isView(op) && !analysis::isPlaceView(op)))
       return storage.lookup(value);
     int source = bufferOf(op->getOperand(0));
+    if (auto part = dyn_cast<dist::PartOp>(op)) {
+      auto [it, isNew] = storage.try_emplace(value, 0);
+      if (isNew)
+        it->second = program.addPlacePart(source, typeOf(value), part.getAxes(), op->getLoc());
+      return it->second;
+    }
     auto slice = dyn_cast<tensor::ExtractSliceOp>(op);
     if (!slice)
       return source;
@@ -125,30 +141,35 @@ private:
     return it->second;
   }
 
-  /// True if the call that makes `value` may write it over argument `old`.
+  /// True if the step that makes `value` may write it over argument `old`.
   bool mayReplace(Value value, BlockArgument old) {
-    auto call = value.getDefiningOp<func::CallOp>();
-    int64_t last = lastUseOf(old), position = callIndex.lookup(call);
+    Operation *step = value.getDefiningOp();
+    int64_t last = lastUseOf(old), position = stepIndex.lookup(step);
     if (last < position)
       return true;
     if (last > position)
       return false;
-    ArrayRef<int64_t> places = operandsOf(call, old);
-    return places.size() == 1 && llvm::is_contained(aliasesOf(call, cast<OpResult>(value).getResultNumber()), places[0]);
+    ArrayRef<int64_t> places = operandsOf(step, old);
+    return places.size() == 1 && llvm::is_contained(aliasesOf(step, cast<OpResult>(value).getResultNumber()), places[0]);
   }
 
-  /// The operands of the call that show bytes of `root`.
-  ArrayRef<int64_t> operandsOf(func::CallOp call, Value root) {
-    auto [it, isNew] = operandsByRoot.try_emplace(call);
+  /// The operands of the step that show bytes of `root`.
+  ArrayRef<int64_t> operandsOf(Operation *step, Value root) {
+    auto [it, isNew] = operandsByRoot.try_emplace(step);
     if (isNew)
-      for (auto [j, input] : llvm::enumerate(call.getOperands()))
+      for (auto [j, input] : llvm::enumerate(step->getOperands()))
         it->second[rootValue(input)].push_back(j);
     auto found = it->second.find(root);
     return found == it->second.end() ? ArrayRef<int64_t>() : ArrayRef<int64_t>(found->second);
   }
 
-  /// The operands whose storage result `output` of the call may take.
-  ArrayRef<int64_t> aliasesOf(func::CallOp call, int64_t output) {
+  /// The operands whose storage result `output` of the step may take.
+  ArrayRef<int64_t> aliasesOf(Operation *step, int64_t output) {
+    auto call = dyn_cast<func::CallOp>(step);
+    if (!call) {
+      inPlace = {output};
+      return isa<dist::AllReduceOp>(step) ? ArrayRef<int64_t>(inPlace) : ArrayRef<int64_t>();
+    }
     auto [it, isNew] = aliases.try_emplace(call.getCalleeAttr().getAttr());
     auto &known = it->second;
     if (isNew) {
@@ -166,7 +187,7 @@ private:
     return known[output];
   }
 
-  /// Decides which call results are written straight into state or output buffers.
+  /// Decides which results of steps are written straight into state or output buffers.
   void chooseTargets() {
     auto ret = cast<func::ReturnOp>(function.getBody().front().getTerminator());
     train::ArgumentTable arguments(function);
@@ -183,7 +204,7 @@ private:
       Value root = rootValue(operand);
       int64_t argument = role == train::kOutput ? -1 : arguments.find(name, role);
       bool isWhole = tensorBytes(root.getType()) == tensorBytes(operand.getType()); // else a part of it is copied
-      if (!root.getDefiningOp<func::CallOp>() || targets.contains(root) || !isWhole)
+      if (!isStep(root.getDefiningOp()) || targets.contains(root) || !isWhole)
         continue;
       BlockArgument old = argument < 0 ? BlockArgument() : function.getArgument(argument);
       if (!old || mayReplace(root, old))
@@ -195,19 +216,39 @@ private:
   void setTarget(Value value, int buffer, BlockArgument old) {
     while (value) {
       targets[value] = buffer;
-      auto call = value.getDefiningOp<func::CallOp>();
+      Operation *step = value.getDefiningOp();
+      auto mayTake = [&](Value operand, Type type) {
+        return isWholeTemporary(operand, type) && lastUseOf(operand) == stepIndex.lookup(step) && (!old || mayReplace(operand, old));
+      };
+      int64_t output = cast<OpResult>(value).getResultNumber();
       Value next;
-      for (int64_t j : aliasesOf(call, cast<OpResult>(value).getResultNumber()))
-        if (Value operand = call.getOperand(j); isWholeTemporary(operand, value.getType()) &&
-                                                lastUseOf(operand) == callIndex.lookup(call) && (!old || mayReplace(operand, old)))
+      for (int64_t j : aliasesOf(step, output))
+        if (Value operand = step->getOperand(j); mayTake(operand, value.getType()))
           next = operand;
+      // What is gathered is made in its place.
+      if (auto gather = dyn_cast<dist::AllGatherOp>(step))
+        if (Value input = gather.getInputs()[output], part = rootValue(input);
+            isAligned(part) && tensorBytes(part.getType()) == tensorBytes(input.getType()) && mayTake(part, part.getType()) &&
+            isReadAtPlace(part.getDefiningOp(), old, gather.getAxes())) {
+          buffer = program.addPlacePart(buffer, typeOf(part), gather.getAxes(), gather.getLoc());
+          next = part;
+        }
       value = next;
     }
   }
 
-  /// A result of a call with no storage decided yet.
+  /// True if `step` reads nothing of `old` but the rank's own part along `axes`.
+  bool isReadAtPlace(Operation *step, BlockArgument old, ArrayAttr axes) {
+    return !old || llvm::all_of(operandsOf(step, old), [&](int64_t j) {
+      return program.buffers[bufferOf(step->getOperand(j))].placeAxes == axes;
+    });
+  }
+
+  static bool isAligned(Value value) { return tensorBytes(value.getType()) % 64 == 0; }
+
+  /// A result of a step with no storage decided yet.
   bool isWholeTemporary(Value value, Type type) {
-    return value.getDefiningOp<func::CallOp>() && value.getType() == type && !targets.contains(value) && !assemblyOf.contains(value);
+    return isStep(value.getDefiningOp()) && value.getType() == type && !targets.contains(value) && !assemblyOf.contains(value);
   }
 
   int64_t position() const { return static_cast<int64_t>(segment.instructions.size()); }
@@ -218,38 +259,138 @@ private:
                               position(), position(), 0, -1, {}, loc});
   }
 
-  /// The buffer of a call's result: its target, the storage of an operand that dies here, or a new temporary.
-  int placeResult(func::CallOp call, OpResult result, DenseSet<int> &taken) {
+  /// The buffer of a step's result: its target, the storage of an operand that dies here, or a new temporary.
+  int placeResult(Operation *step, OpResult result, DenseSet<int> &taken) {
     if (auto it = targets.find(result); it != targets.end())
       return it->second;
     if (auto concat = assemblyOf.lookup(result)) {
       int64_t offset = 0;
       for (Value operand : concat.getInputs()) {
         if (rootValue(operand) == result)
-          return program.addPart(storage.lookup(concat.getResult()), typeOf(result), offset, call.getLoc());
+          return program.addPart(storage.lookup(concat.getResult()), typeOf(result), offset, step->getLoc());
         offset += tensorBytes(operand.getType());
       }
     }
-    for (int64_t j : aliasesOf(call, result.getResultNumber())) {
-      Value input = call.getOperand(j), root = rootValue(input);
+    if (auto scatter = dyn_cast<dist::ReduceScatterOp>(step); scatter && isAligned(result))
+      if (Value input = scatter.getInputs()[result.getResultNumber()]; isLastReadOfGradient(step, rootValue(input)))
+        return program.addPlacePart(bufferOf(input), typeOf(result), scatter.getAxes(), step->getLoc());
+    for (int64_t j : aliasesOf(step, result.getResultNumber())) {
+      Value input = step->getOperand(j), root = rootValue(input);
       int buffer = bufferOf(input), rootBuffer = program.rootOf(buffer);
-      bool dies = lastUseOf(root) == callIndex.lookup(call) && program.buffers[rootBuffer].arena == "scratch" && !targets.contains(root);
-      bool once = llvm::count_if(call.getOperands(), [&](Value v) { return program.rootOf(bufferOf(v)) == rootBuffer; }) == 1;
+      bool isTemporary = program.buffers[rootBuffer].arena == "scratch" && !targets.contains(root);
+      bool dies = lastUseOf(root) == stepIndex.lookup(step) && isTemporary;
+      if (isa<dist::AllReduceOp>(step) && isLastReadOfGradient(step, root))
+        return buffer;
+      bool once = llvm::count_if(step->getOperands(), [&](Value v) { return program.rootOf(bufferOf(v)) == rootBuffer; }) == 1;
       if (!dies || !once || taken.contains(rootBuffer) || program.buffers[rootBuffer].bytes != tensorBytes(result.getType()))
         continue;
       taken.insert(rootBuffer);
-      int alias = addTemporary(result.getType(), "activation", call.getLoc());
+      int alias = addTemporary(result.getType(), "activation", step->getLoc());
       program.buffers[alias].root = rootBuffer;
       return alias;
     }
-    return addTemporary(result.getType(), "activation", call.getLoc());
+    return addTemporary(result.getType(), "activation", step->getLoc());
+  }
+
+  /// True if `root` is a gradient that @update reads for the last time in `step`: its storage is free then.
+  bool isLastReadOfGradient(Operation *step, Value root) {
+    auto argument = dyn_cast<BlockArgument>(root);
+    return argument && function.getName() == train::kUpdate && lastUseOf(root) == stepIndex.lookup(step) &&
+           operandsOf(step, root).size() == 1 &&
+           train::argumentString(function, argument.getArgNumber(), train::kRole) == train::kGradient;
+  }
+
+  LogicalResult emitStep(Operation *op) {
+    if (auto index = dyn_cast<dist::IndexOp>(op)) {
+      std::string name = segment.name + ".place." + std::to_string(program.buffers.size());
+      int buffer = program.addBuffer({name, "input", "input", "", typeOf(index), tensorBytes(index.getType()), 0, 0, 0, -1, {}, op->getLoc()});
+      storage[index] = buffer;
+      segment.places.push_back({index.getAxes(), buffer});
+      return success();
+    }
+    DenseSet<int> taken;
+    for (OpResult result : op->getResults())
+      storage[result] = placeResult(op, result, taken);
+    if (auto call = dyn_cast<func::CallOp>(op))
+      return emitCall(call);
+    if (auto part = dyn_cast<dist::PartOp>(op))
+      return emitPart(part);
+    if (auto reduce = dyn_cast<dist::AllReduceOp>(op))
+      return emitCollective(op, "all_reduce", reduce.getAxes(), reduce.getKind(), reduce.getReason());
+    if (auto scatter = dyn_cast<dist::ReduceScatterOp>(op))
+      return emitCollective(op, "reduce_scatter", scatter.getAxes(), scatter.getKind(), scatter.getReason());
+    if (auto gather = dyn_cast<dist::AllGatherOp>(op))
+      return emitCollective(op, "all_gather", gather.getAxes(), "sum", gather.getReason());
+    return op->emitOpError("has no instruction");
+  }
+
+  LogicalResult emitCollective(Operation *op, StringRef kind, ArrayAttr axes, StringRef reduction, StringRef reason) {
+    Instruction instruction{Instruction::Collective, {}, op->getLoc()};
+    instruction.collective = kind.str();
+    instruction.axes = axes;
+    instruction.reduction = reduction.str();
+    instruction.reason = reason.str();
+    instruction.element = typeOf(op->getResult(0)).getElementType();
+    for (auto [from, to] : llvm::zip_equal(op->getOperands(), op->getResults())) {
+      instruction.operands.push_back({bufferOf(from), tensorBytes(from.getType()), "read"});
+      instruction.operands.push_back({bufferOf(to), tensorBytes(to.getType()), "write"});
+    }
+    instruction.event = events++;
+    push(std::move(instruction));
+    pending.push_back(position() - 1);
+    return success();
+  }
+
+  /// Before `next` is issued: waits for the collectives that it would disturb.
+  void waitForConflicts(const Instruction &next) {
+    for (size_t i = 0; i < pending.size();)
+      if (conflicts(segment.instructions[pending[i]], next))
+        waitFor(i);
+      else
+        ++i;
+  }
+
+  bool conflicts(const Instruction &collective, const Instruction &next) {
+    return llvm::any_of(collective.operands, [&](const Operand &mine) {
+      return llvm::any_of(next.operands, [&](const Operand &other) {
+        return program.rootOf(mine.buffer) == program.rootOf(other.buffer) && (mine.access != "read" || other.access != "read");
+      });
+    });
+  }
+
+  /// Waits for pending collective `index`; one that nothing came after just runs.
+  void waitFor(size_t index) {
+    int64_t at = pending[index];
+    pending.erase(pending.begin() + static_cast<ptrdiff_t>(index));
+    if (at == position() - 1) {
+      segment.instructions[at].event = -1;
+      return;
+    }
+    Instruction wait{Instruction::Wait, {}, segment.instructions[at].loc};
+    wait.event = segment.instructions[at].event;
+    for (const Operand &operand : segment.instructions[at].operands) // what it writes is there from here on
+      program.touch(operand.buffer, position());
+    segment.instructions.push_back(std::move(wait));
+  }
+
+  /// The rank's part of a dimension, block by block.
+  LogicalResult emitPart(dist::PartOp part) {
+    RankedTensorType from = typeOf(part.getInput()), to = typeOf(part.getOutput());
+    auto dim = static_cast<int64_t>(part.getDim());
+    Instruction copy{Instruction::Copy, {}, part.getLoc()};
+    copy.rows = 1;
+    for (int64_t size : to.getShape().take_front(dim))
+      copy.rows *= size;
+    copy.unit = tensorBytes(to) / copy.rows;
+    copy.fromStride = tensorBytes(from) / copy.rows;
+    copy.axes = part.getAxes();
+    copy.operands = {{bufferOf(part.getOutput()), tensorBytes(to), "write"}, {bufferOf(part.getInput()), tensorBytes(from), "read"}};
+    push(std::move(copy));
+    return success();
   }
 
   LogicalResult emitCall(func::CallOp call) {
     auto kernel = symbols.lookup<func::FuncOp>(call.getCallee());
-    DenseSet<int> taken;
-    for (OpResult result : call->getResults())
-      storage[result] = placeResult(call, result, taken);
     if (auto shape = kernel->getAttrOfType<DictionaryAttr>(plan::kGemm))
       return emitGemm(call, shape);
     return emitLaunches(call, kernel);
@@ -312,6 +453,7 @@ private:
   }
 
   void push(Instruction instruction) {
+    waitForConflicts(instruction);
     for (const Operand &operand : instruction.operands)
       program.touch(operand.buffer, position());
     segment.instructions.push_back(std::move(instruction));
@@ -374,51 +516,19 @@ private:
   Program &program;
   SymbolTable symbols;
   Segment segment;
-  DenseMap<Operation *, int64_t> callIndex;
+  DenseMap<Operation *, int64_t> stepIndex;
+  SmallVector<int64_t, 1> inPlace;
+  SmallVector<int64_t> pending; // positions of collectives that are not waited for yet
+  int64_t events = 0;
   DenseMap<Value, int64_t> lastUse;
   DenseMap<Value, int> storage, targets;
   DenseMap<Value, tensor::ConcatOp> assemblyOf;                             // by operand
-  DenseMap<Operation *, DenseMap<Value, SmallVector<int64_t, 1>>> operandsByRoot; // by call
+  DenseMap<Operation *, DenseMap<Value, SmallVector<int64_t, 1>>> operandsByRoot; // by step
   DenseMap<StringAttr, std::vector<SmallVector<int64_t, 1>>> aliases; // by kernel and result: operands
   SmallVector<int> resultBuffers;
 };
 
 } // namespace
-
-int Program::addBuffer(Buffer buffer) {
-  buffers.push_back(std::move(buffer));
-  return static_cast<int>(buffers.size()) - 1;
-}
-
-int Program::stateBuffer(StringRef role, StringRef name, RankedTensorType type, Location loc) {
-  auto [it, isNew] = state.try_emplace({role.str(), name.str()}, 0);
-  if (!isNew)
-    return it->second;
-  bool constant = role == train::kConstant;
-  StringRef category = role == train::kParam || role == train::kBuffer ? "parameter" : role == train::kMoment ? "optimizer" : role;
-  return it->second = addBuffer({role.str() + "." + name.str(), constant ? "constant" : "state", category.str(), "", type, tensorBytes(type), 0, 0, 0, -1, {}, loc});
-}
-
-int Program::addPart(int parent, RankedTensorType type, int64_t offset, Location loc) {
-  Buffer part = buffers[parent];
-  part.name += "." + std::to_string(buffers.size());
-  part.type = type;
-  part.bytes = tensorBytes(type);
-  part.root = rootOf(parent);
-  part.inner += offset;
-  part.value = {};
-  part.origin = loc;
-  return addBuffer(std::move(part));
-}
-
-int Program::rootOf(int buffer) const { return buffers[buffer].root >= 0 ? buffers[buffer].root : buffer; }
-
-void Program::touch(int buffer, int64_t position) {
-  for (int b : {buffer, rootOf(buffer)}) {
-    buffers[b].first = std::min(buffers[b].first, position);
-    buffers[b].last = std::max(buffers[b].last, position);
-  }
-}
 
 LogicalResult planSegment(func::FuncOp function, Program &program) { return SegmentPlanner(function, program).run(); }
 

@@ -18,26 +18,26 @@ namespace {
 struct Assignment {
   Assignment(const FactorRule &rule, dist::MeshAttr mesh) : rule(rule), mesh(mesh), axes(rule.factors.size()) {}
 
-  /// Gives the axes of one dimension to its factors, major to minor, as far as they divide them.
+  /// Gives the axes of one dimension to its factors, major to minor, as far as they divide them; what a factor has of other
+  /// operands is kept, and cut further where the axes begin alike.
   void adopt(const DimensionFactors &factors, const Axes &wanted) {
-    size_t at = 0;
-    int64_t parts = 1; // of the present factor
-    SmallVector<bool> free;
-    for (int64_t factor : factors)
-      free.push_back(axes[factor].empty());
+    size_t at = 0, taken = 0; // the present factor, and how many of its axes have been met
+    int64_t parts = 1;        // that these make of it
     for (StringAttr axis : wanted) {
       while (at < factors.size() && parts == rule.factors[factors[at]].size)
-        ++at, parts = 1;
+        ++at, parts = 1, taken = 0;
       if (at == factors.size())
         return;
       const Factor &factor = rule.factors[factors[at]];
-      int64_t size = mesh.size(axis);
-      if (factor.kind == FactorKind::NeedWhole || factor.size % (parts * size) != 0 || !free[at] ||
-          llvm::is_contained(used, axis))
+      Axes &present = axes[factors[at]];
+      parts *= mesh.size(axis);
+      if (taken < present.size() ? present[taken] != axis
+                                 : factor.kind == FactorKind::NeedWhole || factor.size % parts != 0 || llvm::is_contained(used, axis))
         return;
-      axes[factors[at]].push_back(axis);
+      if (taken++ < present.size())
+        continue;
+      present.push_back(axis);
       used.push_back(axis);
-      parts *= size;
     }
   }
 

@@ -59,4 +59,16 @@ def ShardingPartition : Pass<"sharding-partition", "::mlir::ModuleOp"> {
   let dependentDialects = ["::llmc::dist::DistDialect", "::llmc::nn::NnDialect", "::mlir::arith::ArithDialect", "::mlir::tensor::TensorDialect"];
 }
 
+def ShardingScheduleCollectives : Pass<"sharding-schedule-collectives", "::mlir::ModuleOp"> {
+  let summary = "starts collectives as early as their overlap with compute wants";
+  let description = [{
+    Reductions stand right behind what they reduce. A gather of a parameter stands in front of the first reader of the
+    gather before it: one ahead of where it is needed, so that two are whole at a time.
+
+    Input:  %1 = dist.all_gather %a   %2 = use %1   %3 = dist.all_gather %b   %4 = use %3   %5 = dist.reduce_scatter %2
+    Output: %1 = dist.all_gather %a   %3 = dist.all_gather %b   %2 = use %1   %5 = dist.reduce_scatter %2   %4 = use %3
+  }];
+  let dependentDialects = ["::llmc::dist::DistDialect"];
+}
+
 #endif // LLMC_PASSES_SHARDING

@@ -12,6 +12,7 @@
 #include "passes/sharding/Passes.h"
 #include "llvm/ADT/StringExtras.h"
 #include <map>
+#include <set>
 
 namespace llmc::sharding {
 #define GEN_PASS_DEF_SHARDINGPROPAGATE
@@ -128,25 +129,66 @@ private:
 
   //===-- Before the walk -----------------------------------------------------===//
 
-  /// Where parameters are cut over data axes (ZeRO-3), their readers get them whole, from the first reader on.
+  /// Where parameters are cut over data axes (ZeRO-3), their readers get them whole: those of the forward pass, and again
+  /// those of the backward pass, so that no whole parameter lives from one to the other. Kept if no other is read between.
   void gatherParameters() {
+    SmallVector<std::pair<unsigned, Sharding>> cut; // argument, and how its readers get it
     for (unsigned i = 0; i < function.getNumArguments(); ++i) {
-      Value parameter = function.getArgument(i);
-      Sharding sharding = shardingOf(parameter), whole = sharding;
-      if (train::argumentString(function, i, train::kRole) != train::kParam || parameter.use_empty())
-        continue;
+      Sharding sharding = shardingOf(function.getArgument(i)), whole = sharding;
       for (dist::Axes &axes : whole.dims)
         llvm::erase_if(axes, [](StringAttr axis) { return axis == "dp"; });
-      if (whole == sharding)
-        continue;
-      Operation *first = *parameter.user_begin();
-      for (Operation *user : parameter.getUsers())
-        if (user->isBeforeInBlock(first))
-          first = user;
-      OpBuilder b(first);
-      Value gathered = reshard(b, parameter, whole, "parameter " + argumentName(i).second);
-      parameter.replaceAllUsesExcept(gathered, gathered.getDefiningOp());
+      if (train::argumentString(function, i, train::kRole) == train::kParam && whole != sharding)
+        cut.push_back({i, whole});
     }
+    if (cut.empty())
+      return;
+    DenseMap<Operation *, int64_t> position;
+    for (auto [at, op] : llvm::enumerate(function.getBody().front()))
+      position[&op] = static_cast<int64_t>(at);
+    DenseSet<Operation *> forward = forwardOps();
+    std::set<std::pair<int64_t, unsigned>> reads; // position, argument
+    for (auto &[i, whole] : cut)
+      for (Operation *user : function.getArgument(i).getUsers())
+        reads.insert({position.lookup(user), i});
+    for (auto &[i, whole] : cut) {
+      SmallVector<OpOperand *> early, late;
+      for (OpOperand &use : function.getArgument(i).getUses())
+        (forward.contains(use.getOwner()) ? early : late).push_back(&use);
+      auto at = [&](OpOperand *use) { return position.lookup(use->getOwner()); };
+      llvm::sort(early, [&](OpOperand *a, OpOperand *b) { return at(a) < at(b); });
+      llvm::sort(late, [&](OpOperand *a, OpOperand *b) { return at(a) < at(b); });
+      bool isKept = !early.empty() && !late.empty() &&
+                    std::none_of(reads.upper_bound({at(early.back()), UINT_MAX}), reads.lower_bound({at(late.front()), 0}),
+                                 [argument = i](auto &read) { return read.second != argument; });
+      if (isKept)
+        early.append(std::exchange(late, {}));
+      gatherFor(early, i, whole, "");
+      gatherFor(late, i, whole, early.empty() ? "" : " again");
+    }
+  }
+
+  /// Ops that the results other than gradients depend on.
+  DenseSet<Operation *> forwardOps() {
+    DenseSet<Operation *> ops;
+    SmallVector<Value> open;
+    for (auto [i, value] : llvm::enumerate(function.getBody().front().getTerminator()->getOperands()))
+      if (train::resultString(function, static_cast<unsigned>(i), train::kRole) != train::kGradient)
+        open.push_back(value);
+    while (!open.empty())
+      if (Operation *op = open.pop_back_val().getDefiningOp(); op && ops.insert(op).second)
+        llvm::append_range(open, op->getOperands());
+    return ops;
+  }
+
+  void gatherFor(ArrayRef<OpOperand *> uses, unsigned argument, const Sharding &whole, StringRef again) {
+    if (uses.empty())
+      return;
+    OpBuilder b(uses.front()->getOwner());
+    Value parameter = function.getArgument(argument);
+    reshards.erase({parameter, whole.toAttribute(context)}); // of the other pass
+    Value gathered = reshard(b, parameter, whole, "parameter " + argumentName(argument).second + again);
+    for (OpOperand *use : uses)
+      use->set(gathered);
   }
 
   /// Each gradient as its moments are, or whole.

@@ -143,7 +143,7 @@ struct VerifyLevel : verify::impl::VerifyLevelBase<VerifyLevel> {
     return valid;
   }
 
-  /// Level kernels: outer functions hold calls, constants and views only.
+  /// Level kernels: outer functions hold calls, collectives, constants and views only.
   bool verifyKernels() {
     bool valid = true;
     for (auto function : getOperation().getOps<func::FuncOp>()) {
@@ -151,7 +151,8 @@ struct VerifyLevel : verify::impl::VerifyLevelBase<VerifyLevel> {
         continue;
       for (Operation &op : function.getBody().front().without_terminator())
         if (!isa<func::CallOp, arith::ConstantOp, tensor::CollapseShapeOp, tensor::ExpandShapeOp,
-                 tensor::ExtractSliceOp, tensor::ConcatOp>(op))
+                 tensor::ExtractSliceOp, tensor::ConcatOp, dist::AllReduceOp, dist::AllGatherOp,
+                 dist::ReduceScatterOp, dist::PartOp, dist::IndexOp>(op))
           valid = illegal(&op, "lowering-outline-kernels");
     }
     return valid;

@@ -2,11 +2,13 @@
 //
 //   1. every buffer lies in its arena, every alias in the buffer it is a part of;
 //   2. buffers of one arena that live at the same time lie apart;
-//   3. operands lie in their buffers and are used while these live; temporaries are written before they are read.
+//   3. operands lie in their buffers and are used while these live; temporaries are written before they are read;
+//   4. divisions into groups hold each rank once, and collectives move as many bytes as their groups have places for.
 // The budget is judged by the driver, which can say what would help.
 //
 //===----------------------------------------------------------------------===//
 #include "passes/verify/VerifyPlan.h"
+#include "dialects/dist/Dist.h"
 #include "dialects/interfaces/Interfaces.h"
 #include "dialects/plan/Plan.h"
 #include "llvm/ADT/StringMap.h"
@@ -30,6 +32,8 @@ public:
   explicit PlanChecks(ModuleOp module) : module(module) {}
 
   bool run() {
+    for (auto groups : module.getOps<plan::GroupsOp>())
+      checkGroups(groups);
     for (auto arena : module.getOps<plan::ArenaOp>())
       arenas[arena.getSymName()] = arena;
     for (auto buffer : module.getOps<plan::BufferOp>())
@@ -48,9 +52,32 @@ private:
     valid = false;
   }
 
+  void checkGroups(plan::GroupsOp op) {
+    dist::MeshAttr mesh = dist::meshOf(module);
+    int64_t ranks = mesh ? mesh.ranks() : 1;
+    SmallVector<int64_t> sorted(op.getRanks());
+    llvm::sort(sorted);
+    if (!llvm::equal(sorted, llvm::seq<int64_t>(0, ranks)) || op.getSize() < 1 || ranks % static_cast<int64_t>(op.getSize()) != 0)
+      return fail(op, "does not divide the " + Twine(ranks) + " ranks into equal groups");
+    places[op.getSymName()] = static_cast<int64_t>(op.getSize());
+  }
+
+  /// Places of a group of this division; 0 after an error.
+  int64_t placesOf(Operation *op, StringRef groups) {
+    int64_t count = places.lookup(groups);
+    if (count == 0)
+      fail(op, "names no division into groups");
+    return count;
+  }
+
   void place(plan::BufferOp op) {
     auto arena = arenas.lookup(op.getArena());
     int64_t begin = op.getOffset(), end = begin + tensorBytes(op.getType());
+    if (op.getPlaceGroups()) { // of all ranks
+      end += (placesOf(op, *op.getPlaceGroups()) - 1) * static_cast<int64_t>(op.getPlaceStride());
+      if (!op.getAliasOf())
+        return fail(op, "depends on the rank's place, but is a part of no buffer");
+    }
     if (!arena)
       return fail(op, "names no arena");
     if (begin < 0 || end > static_cast<int64_t>(arena.getBytes()))
@@ -113,7 +140,24 @@ private:
       for (bool writes : {false, true}) // an instruction reads what was there before it
         for (auto operand : operands.getAsRange<plan::OperandAttr>())
           checkOperand(segment, &op, operand, position, writes, written);
+      if (auto collective = dyn_cast<plan::CollectiveOp>(op))
+        checkCollective(collective);
       ++position;
+    }
+  }
+
+  void checkCollective(plan::CollectiveOp op) {
+    auto count = static_cast<uint64_t>(placesOf(op, op.getGroups()));
+    auto list = llvm::to_vector(op.getOperands().getAsRange<plan::OperandAttr>());
+    if (list.empty() || list.size() % 2 != 0)
+      return fail(op, "needs operands in pairs: from, to");
+    for (size_t i = 0; i < list.size(); i += 2) {
+      uint64_t from = list[i].getBytes(), to = list[i + 1].getBytes();
+      bool fits = op.getKind() == "all_gather"       ? to == from * count
+                  : op.getKind() == "reduce_scatter" ? from == to * count
+                                                     : op.getKind() == "all_reduce" && from == to;
+      if (!fits || list[i].getAccess() != "read" || list[i + 1].getAccess() != "write")
+        fail(op, "moves " + Twine(from) + " bytes to " + Twine(to) + " between " + Twine(count) + " ranks");
     }
   }
 
@@ -141,6 +185,7 @@ private:
 
   ModuleOp module;
   llvm::StringMap<plan::ArenaOp> arenas;
+  llvm::StringMap<int64_t> places; // of a group, by division
   llvm::StringMap<Placed> buffers;
   bool valid = true;
 };

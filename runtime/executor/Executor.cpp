@@ -1,5 +1,7 @@
 //===- Executor.cpp - replays the instructions of a plan ------------------===//
 #include "runtime/executor/Executor.h"
+#include "runtime/plan/Places.h"
+#include "runtime/plan/View.h"
 #include <algorithm>
 #include <cstring>
 
@@ -19,6 +21,12 @@ Result<std::unique_ptr<Executor>> Executor::create(std::shared_ptr<PlanFile> pla
   if (!gemms.ok())
     return gemms.status();
   executor->gemms = std::move(*gemms);
+  auto communication = Communication::open(root, rank, world);
+  if (!communication.ok())
+    return communication.status();
+  executor->communication = std::move(*communication);
+  for (uint32_t i = 0; root.groups() && i < root.groups()->size(); ++i)
+    executor->places.push_back(placeOf(root, i, rank).place);
   if (Status status = executor->allocate(); !status.ok())
     return status;
   if (Status status = executor->resolve(); !status.ok())
@@ -44,8 +52,20 @@ Status Executor::allocate() {
     }
   if (rankProgram->buffers())
     for (const fb::Buffer *buffer : *rankProgram->buffers())
-      addresses.push_back(bases[buffer->arena()] + buffer->offset());
+      addresses.push_back(bases[buffer->arena()] + buffer->offset() + place(buffer->place_groups()) * buffer->place_stride());
+  setPlaces();
   return Status::success();
+}
+
+/// Inputs that say where the rank stands never change.
+void Executor::setPlaces() {
+  if (!rankProgram->segments())
+    return;
+  for (const fb::Segment *segment : *rankProgram->segments())
+    if (segment->inputs())
+      for (const fb::Input *input : *segment->inputs())
+        if (input->source() == fb::Source::Place)
+          setScalar(input->buffer(), place(input->place_groups()));
 }
 
 void Executor::clearState() {
@@ -104,11 +124,13 @@ Result<Executor::Step> Executor::resolveInstruction(const fb::Instruction &instr
       return bound.status();
     step.gemm = std::move(*bound);
     step.workgroups = step.gemm->tiles();
-  } else if (instruction.body_as_Copy()) {
-    step.kind = Kind::Copy;
-    step.destination = static_cast<uint8_t *>(operands[0]);
-    step.source = static_cast<const uint8_t *>(operands[1]);
-    step.bytes = instruction.operands()->Get(0)->bytes();
+  } else if (const fb::Copy *copy = instruction.body_as_Copy()) {
+    resolveCopy(instruction, *copy, operands, step);
+  } else if (const fb::Collective *collective = instruction.body_as_Collective()) {
+    resolveCollective(instruction, *collective, operands, step);
+  } else if (const fb::Wait *wait = instruction.body_as_Wait()) {
+    step.kind = Kind::Wait;
+    step.event = static_cast<int32_t>(wait->event());
   } else if (const fb::Fill *fill = instruction.body_as_Fill()) {
     step.kind = Kind::Fill;
     step.destination = static_cast<uint8_t *>(operands[0]);
@@ -119,6 +141,45 @@ Result<Executor::Step> Executor::resolveInstruction(const fb::Instruction &instr
     return Status::internal("an instruction kind passed the validator that the executor does not know");
   }
   return step;
+}
+
+void Executor::resolveCopy(const fb::Instruction &instruction, const fb::Copy &copy, const std::vector<void *> &operands,
+                           Step &step) const {
+  bool isBlocks = copy.sizes() && copy.sizes()->size() > 0;
+  step.kind = isBlocks ? Kind::Blocks : Kind::Copy;
+  step.destination = static_cast<uint8_t *>(operands[0]);
+  step.source = static_cast<const uint8_t *>(operands[1]) + place(copy.place_groups()) * copy.place_stride();
+  step.bytes = isBlocks ? copy.unit() : instruction.operands()->Get(0)->bytes();
+  if (!isBlocks)
+    return;
+  step.blocks.sizes.assign(copy.sizes()->begin(), copy.sizes()->end());
+  step.blocks.to.assign(copy.to_strides()->begin(), copy.to_strides()->end());
+  step.blocks.from.assign(copy.from_strides()->begin(), copy.from_strides()->end());
+  step.blocks.count = 1;
+  for (uint64_t size : step.blocks.sizes)
+    step.blocks.count *= size;
+}
+
+void Executor::resolveCollective(const fb::Instruction &instruction, const fb::Collective &body,
+                                 const std::vector<void *> &operands, Step &step) const {
+  step.kind = Kind::Collective;
+  step.event = body.event();
+  step.collective = std::make_unique<BoundCollective>();
+  BoundCollective &call = *step.collective;
+  call.kind = body.kind();
+  call.group = communication->group(body.groups());
+  call.type = body.type();
+  call.reduction = body.reduction() == fb::Reduction::Max ? Reduction::Max : Reduction::Sum;
+  size_t width = elementBytes(body.type()), ranks = plan().groups()->Get(body.groups())->size();
+  for (size_t i = 0; i + 1 < operands.size(); i += 2) {
+    size_t from = instruction.operands()->Get(static_cast<uint32_t>(i))->bytes();
+    size_t to = instruction.operands()->Get(static_cast<uint32_t>(i) + 1)->bytes();
+    size_t counted = call.kind == fb::CollectiveKind::ReduceScatter ? to
+                     : call.kind == fb::CollectiveKind::AllToAll    ? from / ranks
+                                                                    : from;
+    call.operands.push_back({operands[i], operands[i + 1], counted / width});
+    call.bytes.push_back(from);
+  }
 }
 
 std::optional<uint32_t> Executor::segment(const std::string &name) const {
@@ -153,18 +214,49 @@ static void fillBytes(uint8_t *destination, uint64_t bytes, uint64_t pattern, ui
     std::memcpy(destination + i, unit, width);
 }
 
-bool Executor::runStep(const Step &step) {
+/// Blocks of a strided copy, in pieces of about kPiece bytes.
+void Executor::copyBlocks(const Step &step) {
+  const Blocks &blocks = step.blocks;
+  uint64_t together = std::max<uint64_t>(1, kPiece / std::max<uint64_t>(1, step.bytes));
+  pool.forEach(static_cast<int64_t>((blocks.count + together - 1) / together), [&](int64_t item, unsigned) {
+    uint64_t first = static_cast<uint64_t>(item) * together, last = std::min(first + together, blocks.count);
+    for (uint64_t block = first; block < last; ++block) {
+      uint64_t to = 0, from = 0, rest = block;
+      for (size_t d = blocks.sizes.size(); d-- > 0;) {
+        uint64_t index = rest % blocks.sizes[d];
+        rest /= blocks.sizes[d];
+        to += index * blocks.to[d];
+        from += index * blocks.from[d];
+      }
+      std::memcpy(step.destination + to, step.source + from, step.bytes);
+    }
+  });
+}
+
+Status Executor::runStep(Step &step) {
   switch (step.kind) {
   case Kind::Launch:
     pool.forEach(step.workgroups, [&](int64_t item, unsigned) { step.kernel(step.arguments.data(), item); });
-    return true;
+    return Status::success();
+  case Kind::Blocks:
+    copyBlocks(step);
+    return Status::success();
+  case Kind::Collective:
+    if (step.event < 0)
+      return communication->run(*step.collective);
+    if (tickets.size() <= static_cast<size_t>(step.event))
+      tickets.resize(static_cast<size_t>(step.event) + 1);
+    tickets[step.event] = communication->start(*step.collective);
+    return Status::success();
+  case Kind::Wait:
+    return communication->wait(tickets[step.event]);
   case Kind::Gemm: {
     std::atomic<bool> good{true};
     pool.forEach(step.workgroups, [&](int64_t tile, unsigned thread) {
       if (!step.gemm->runTile(tile, thread))
         good.store(false, std::memory_order_relaxed);
     });
-    return good.load();
+    return good.load() ? Status::success() : Status::internal("the library failed");
   }
   case Kind::Copy:
   case Kind::Fill:
@@ -175,23 +267,65 @@ bool Executor::runStep(const Step &step) {
       else
         fillBytes(step.destination + begin, bytes, step.pattern, step.width);
     });
-    return true;
+    return Status::success();
   }
-  return false;
+  return Status::internal("an unknown instruction");
 }
 
-Status Executor::run(uint32_t segment) {
+/// `status` with the instruction at which it showed.
+Status Executor::located(Status status, uint32_t segment, uint32_t index, uint64_t step) const {
+  const fb::Segment &where = *rankProgram->segments()->Get(segment);
+  auto text = [](const flatbuffers::String *value) { return value ? value->str() : std::string(); };
+  const fb::Instruction *instruction = where.instructions()->Get(index);
+  if (const fb::Wait *wait = instruction->body_as_Wait()) // it is the collective that is of interest
+    for (const fb::Instruction *other : *where.instructions())
+      if (const fb::Collective *body = other->body_as_Collective(); body && body->event() == static_cast<int32_t>(wait->event()))
+        instruction = other;
+  std::string name = "'" + text(instruction->name()) + "'";
+  if (const fb::Collective *body = instruction->body_as_Collective())
+    name += " (" + text(body->reason()) + ")";
+  status.message = "step " + std::to_string(step + 1) + ", segment '" + text(where.name()) + "', instruction " +
+                   std::to_string(index) + " " + name + ": " + status.message;
+  return status;
+}
+
+std::string Executor::describe(const History::Entry &entry) const {
+  auto text = [](const flatbuffers::String *value) { return value ? value->str() : std::string(); };
+  const fb::Segment &segment = *rankProgram->segments()->Get(entry.segment);
+  const fb::Instruction &instruction = *segment.instructions()->Get(entry.instruction);
+  const fb::Collective *collective = instruction.body_as_Collective();
+  return "step " + std::to_string(entry.step + 1) + ", micro-batch " + std::to_string(entry.micro) + ", segment '" + text(segment.name()) +
+         "', instruction " + std::to_string(entry.instruction) + " '" + text(instruction.name()) + "'" +
+         (collective ? " (" + text(collective->reason()) + ")" : "");
+}
+
+std::string Executor::historyText() const {
+  std::string result = "rank " + std::to_string(ownRank) + ", plan " + planFile->digest() + "\n";
+  for (const History::Entry &entry : recent.entries())
+    result += describe(entry) + ": " + (entry.end ? std::to_string((entry.end - entry.begin) / 1000) + " us" : std::string("not ended")) + "\n";
+  return result;
+}
+
+std::vector<std::vector<uint64_t>> Executor::sentBytes() const {
+  std::vector<std::vector<uint64_t>> result;
+  for (const std::vector<Step> &steps : segments) {
+    result.emplace_back();
+    for (const Step &step : steps)
+      result.back().push_back(step.collective ? step.collective->sent : 0);
+  }
+  return result;
+}
+
+Status Executor::run(uint32_t segment, uint64_t step, uint32_t micro) {
   std::vector<Step> &steps = segments[segment];
   std::vector<InstructionTime> &times = measured[segment];
   int64_t begin = nowNanoseconds();
   for (uint32_t i = 0; i < steps.size(); ++i) {
-    if (!runStep(steps[i])) {
-      const fb::Segment &where = *rankProgram->segments()->Get(segment);
-      const flatbuffers::String *name = where.instructions()->Get(i)->name();
-      return Status::internal("instruction " + std::to_string(i) + " '" + (name ? name->str() : "") +
-                              "' failed in the library");
-    }
+    recent.begin({step, micro, segment, i, begin, 0});
+    if (Status status = runStep(steps[i]); !status.ok())
+      return located(std::move(status), segment, i, step);
     int64_t end = nowNanoseconds();
+    recent.end(end);
     if (times[i].runs++ == 0)
       times[i].first = end - begin;
     times[i].nanoseconds += end - begin;

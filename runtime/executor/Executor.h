@@ -4,6 +4,8 @@
 
 #include "runtime/comm/Communicator.h"
 #include "runtime/executor/Arena.h"
+#include "runtime/executor/Communication.h"
+#include "runtime/executor/History.h"
 #include "runtime/executor/KernelImage.h"
 #include "runtime/executor/ThreadPool.h"
 #include "runtime/executor/Trace.h"
@@ -46,8 +48,9 @@ public:
 
   /// The segment of this name; nothing if the plan has none.
   std::optional<uint32_t> segment(const std::string &name) const;
-  /// Runs all instructions of a segment in order. Errors: Internal if a library call fails.
-  Status run(uint32_t segment);
+  /// Runs all instructions of a segment in order, for micro-batch `micro` of `step` (for the history alone). Errors: Internal
+  /// if a library call fails; RankDied, DeadlinePassed, naming the collective and where it stands.
+  Status run(uint32_t segment, uint64_t step = 0, uint32_t micro = 0);
 
   /// The bytes of a buffer, valid as long as the executor.
   uint8_t *data(uint32_t buffer) const { return addresses[buffer]; }
@@ -65,6 +68,15 @@ public:
 
   /// Measured times, by segment and instruction.
   const std::vector<std::vector<InstructionTime>> &times() const { return measured; }
+  /// What ran last. Any thread may ask, also while a segment runs.
+  const History &history() const { return recent; }
+  /// An entry of the history in words.
+  std::string describe(const History::Entry &entry) const;
+  /// The history as text: one line per instruction, the last one last.
+  std::string historyText() const;
+  /// Payload bytes that each instruction has sent to other ranks, over all its runs; by segment and instruction.
+  std::vector<std::vector<uint64_t>> sentBytes() const;
+
   /// Records each instruction from now on; null stops. `trace` must outlive its use.
   void setTrace(Trace *trace) { this->trace = trace; }
   /// Writes `trace` as Chrome trace JSON. Errors: BadInput if `path` cannot be written.
@@ -73,7 +85,12 @@ public:
   Status writeProfile(const std::string &path) const;
 
 private:
-  enum class Kind { Launch, Gemm, Copy, Fill };
+  enum class Kind { Launch, Gemm, Copy, Blocks, Fill, Collective, Wait };
+  /// A strided copy, with its blocks' places.
+  struct Blocks {
+    std::vector<uint64_t> sizes, to, from;
+    uint64_t count = 0;
+  };
   struct Step {
     Kind kind;
     KernelFunction kernel = nullptr;
@@ -84,13 +101,22 @@ private:
     const uint8_t *source = nullptr;
     uint64_t bytes = 0, pattern = 0;
     uint8_t width = 0;
+    Blocks blocks;
+    std::unique_ptr<BoundCollective> collective;
+    int32_t event = -1;
   };
 
   Executor(std::shared_ptr<PlanFile> plan, ThreadPool &pool) : planFile(std::move(plan)), pool(pool) {}
   Status allocate();
   Status resolve();
   Result<Step> resolveInstruction(const fb::Instruction &instruction);
-  bool runStep(const Step &step);
+  void resolveCopy(const fb::Instruction &instruction, const fb::Copy &copy, const std::vector<void *> &operands, Step &step) const;
+  void resolveCollective(const fb::Instruction &instruction, const fb::Collective &body, const std::vector<void *> &operands, Step &step) const;
+  void setPlaces();
+  uint32_t place(int32_t groups) const { return groups < 0 ? 0 : places[groups]; }
+  Status runStep(Step &step);
+  void copyBlocks(const Step &step);
+  Status located(Status status, uint32_t segment, uint32_t instruction, uint64_t step) const;
   uint8_t *address(const fb::Operand &operand) const { return addresses[operand.buffer()] + operand.offset(); }
 
   std::shared_ptr<PlanFile> planFile;
@@ -103,7 +129,11 @@ private:
   std::vector<KernelFunction> kernels;
   std::vector<std::unique_ptr<Arena>> arenas; // null for constants
   std::vector<uint8_t *> addresses;           // by buffer
+  std::vector<uint32_t> places;               // by division into groups
+  std::vector<uint64_t> tickets; // by event, of the segment that runs
+  History recent;
   std::vector<std::vector<Step>> segments;
+  std::unique_ptr<Communication> communication; // after what its thread touches
   std::vector<std::vector<InstructionTime>> measured;
   uint64_t totalBytes = 0;
   Trace *trace = nullptr;

@@ -11,7 +11,7 @@ int64_t nowNanoseconds() {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
-static nlohmann::json describe(const fb::Segment &segment, const fb::Instruction &instruction, const Trace::Event &event,
+static nlohmann::json eventOf(const fb::Segment &segment, const fb::Instruction &instruction, const Trace::Event &event,
                                int64_t origin) {
   auto text = [](const flatbuffers::String *value) { return value ? value->str() : std::string(); };
   double nanoseconds = static_cast<double>(event.end - event.begin);
@@ -39,7 +39,7 @@ Status Executor::writeTrace(const Trace &trace, const std::string &path) const {
   for (size_t i = 0; i < trace.all().size(); ++i) {
     const Trace::Event &event = trace.all()[i];
     const fb::Segment &segment = *rankProgram->segments()->Get(event.segment);
-    nlohmann::json entry = describe(segment, *segment.instructions()->Get(event.instruction), event, origin);
+    nlohmann::json entry = eventOf(segment, *segment.instructions()->Get(event.instruction), event, origin);
     text += entry.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
     text += i + 1 < trace.all().size() ? ",\n" : "\n";
     if (text.size() > (1u << 20)) {
@@ -64,7 +64,13 @@ Status Executor::writeProfile(const std::string &path) const {
       times.push_back(time.mean());
     segments[rankProgram->segments()->Get(i)->name()->str()] = std::move(times);
   }
-  nlohmann::json root = {{"plan", planFile->digest()}, {"threads", pool.threads()}, {"segments", std::move(segments)}};
+  nlohmann::json sent = nlohmann::json::object();
+  std::vector<std::vector<uint64_t>> bytes = sentBytes();
+  for (uint32_t i = 0; i < bytes.size(); ++i)
+    for (uint32_t j = 0; j < bytes[i].size(); ++j)
+      if (bytes[i][j] > 0)
+        sent[rankProgram->segments()->Get(i)->name()->str()][std::to_string(j)] = {{"runs", measured[i][j].runs}, {"bytes", bytes[i][j]}};
+  nlohmann::json root = {{"plan", planFile->digest()}, {"threads", pool.threads()}, {"rank", ownRank}, {"segments", std::move(segments)}, {"sent", std::move(sent)}};
   auto file = DurableFile::create(path);
   if (!file.ok())
     return file.status();

@@ -16,6 +16,16 @@ TrainingLoop::TrainingLoop(Executor &executor, TrainingOptions options, Training
     this->options.modelFolder = executor.file().folder();
 }
 
+std::string TrainingOptions::summary() const {
+  std::string text = "steps " + std::to_string(steps) + " checkpoint " + std::to_string(!checkpointFolder.empty()) + " every " +
+                     std::to_string(checkpointEvery) + " resume " + std::to_string(resume) + " evaluate " +
+                     std::to_string(!evalFiles.empty()) + " every " + std::to_string(evalEvery) + " batches " + std::to_string(evalBatches) +
+                     " gradients " + std::to_string(saveGradients ? saveGradients->first : 0);
+  for (auto &[name, value] : settings)
+    text += " " + name + "=" + std::to_string(value);
+  return text;
+}
+
 bool TrainingLoop::StepNumbers::finite() const { return std::isfinite(loss) && std::isfinite(gradNorm); }
 
 uint64_t TrainingLoop::tokensPerStep() const {
@@ -118,13 +128,13 @@ Result<TrainingLoop::StepNumbers> TrainingLoop::step(uint64_t index) {
     if (micro > 0)
       if (Status status = fillInputs(*accumulate, *data, index, micro); !status.ok())
         return status;
-    if (Status status = executor.run(*accumulate); !status.ok())
+    if (Status status = executor.run(*accumulate, index, static_cast<uint32_t>(micro)); !status.ok())
       return status;
   }
   if (options.saveGradients && options.saveGradients->first == index + 1)
     if (Status status = modelState.saveGradients(options.saveGradients->second); !status.ok())
       return status;
-  if (Status status = executor.run(*update); !status.ok())
+  if (Status status = executor.run(*update, index); !status.ok())
     return status;
   StepNumbers numbers;
   numbers.loss = executor.scalar(*executor.output(*update, "loss"));
@@ -174,7 +184,7 @@ StepReport TrainingLoop::report(uint64_t finished, const StepNumbers &numbers, d
   result.seconds = seconds;
   result.tokensPerSecond = static_cast<double>(tokensPerStep()) / seconds;
   if (const fb::Forecast *forecast = executor.plan().forecast())
-    result.flopsPerSecond = static_cast<double>(forecast->step_flops()) / seconds;
+    result.flopsPerSecond = static_cast<double>(forecast->step_flops()) * executor.plan().ranks()->size() / seconds;
   result.peakFlopsPerSecond = peakFlops;
   result.memoryBytes = peakResidentBytes();
   result.memoryTotal = machineMemoryBytes();

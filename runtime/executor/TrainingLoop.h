@@ -24,6 +24,9 @@ struct TrainingOptions {
   uint64_t evalEvery = 0, evalBatches = 8;
   std::optional<std::pair<uint64_t, std::string>> saveGradients; // step (from 1), file
   std::vector<std::pair<std::string, double>> settings;
+
+  /// What all ranks of a job must agree on, as text.
+  std::string summary() const;
 };
 
 /// Receives what happens; called on the thread of the loop.

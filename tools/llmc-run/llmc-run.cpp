@@ -5,6 +5,7 @@
 //===----------------------------------------------------------------------===//
 #include "runtime/executor/Generate.h"
 #include "runtime/executor/TrainingLoop.h"
+#include "tools/llmc-run/Ranks.h"
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <unistd.h>
@@ -18,7 +19,7 @@ struct Options {
   std::optional<std::string> prompt;
   std::vector<std::string> settings;
   TrainingOptions training;
-  unsigned threads = 0, ranks = 1;
+  llmc::tool::RanksOptions ranks;
   bool noMatrixUnits = false;
   uint64_t generate = 0;
   double temperature = 0;
@@ -83,8 +84,15 @@ void declare(CLI::App &app, Options &options) {
   app.add_option("--eval-every", training.evalEvery, "evaluate every N steps");
   app.add_option("--eval-batches", training.evalBatches, "micro-batches of one evaluation")->check(CLI::PositiveNumber);
   app.add_option("--trace", options.trace, "write a Chrome trace of every instruction");
-  app.add_option("--ranks", options.ranks, "ranks to run");
-  app.add_option("--threads", options.threads, "threads (default: one per core)")->check(CLI::Range(1u, 1024u));
+  app.add_option("--ranks", options.ranks.ranks, "run this many ranks, as threads of this process")
+      ->check(CLI::Range(1u, 4096u));
+  app.add_option("--comm", options.ranks.comm, "how ranks talk: local, mpi or gloo (default: as they were launched)")
+      ->check(CLI::IsMember({"local", "mpi", "gloo"}));
+  app.add_option("--deadline", options.ranks.deadline, "seconds to wait for another rank")->check(CLI::Range(0.1, 1e6));
+  app.add_option("--log-folder", options.ranks.logFolder,
+                 "where a rank of a failed job writes its last instructions (default: the checkpoint folder, or here)");
+  app.add_option("--threads", options.ranks.threads, "threads of all ranks here (default: one per core)")
+      ->check(CLI::Range(1u, 1024u));
   app.add_flag("--no-matrix-units", options.noMatrixUnits, "contractions on vector units alone");
   app.add_option("--set", options.settings, "NAME=VALUE: set a scalar of the plan, such as lr");
   app.add_option("--save-gradients", options.saveGradients, "STEP:FILE: write the gradients of that step");
@@ -113,9 +121,8 @@ Status parseArguments(Options &options) {
       return Status::wrongUse("--save-gradients " + options.saveGradients + " is not STEP:FILE");
     options.training.saveGradients = {step, end + 1};
   }
-  if (options.ranks != 1)
-    return Status::wrongUse("--ranks " + std::to_string(options.ranks) + ": this runtime runs plans of one rank",
-                            "compile for one rank");
+  if (options.ranks.logFolder.empty())
+    options.ranks.logFolder = options.training.checkpointFolder;
   if (options.training.resume && options.training.checkpointFolder.empty())
     return Status::wrongUse("--resume needs --checkpoint DIR");
   if (options.prompt.has_value() != (options.generate > 0 || !options.saveLogits.empty()))
@@ -150,33 +157,68 @@ Status continuePrompt(Executor &executor, const Options &options) {
   return status;
 }
 
-Status train(TrainingLoop &loop, Executor &executor, const Options &options, Printer &printer) {
+Status train(TrainingLoop &loop, Executor &executor, const Options &options, Printer *printer) {
   if (Status status = loop.prepareData(); !status.ok())
     return status;
   if (Status status = loop.prepareState(); !status.ok())
     return status;
   std::unique_ptr<MetricsFile> metrics;
-  if (!options.metrics.empty()) {
+  bool speaks = executor.rank() == 0; // one rank writes for all
+  if (speaks && !options.metrics.empty()) {
     auto opened = MetricsFile::open(options.metrics, options.training.resume ? loop.state().step() : 0);
     if (!opened.ok())
       return opened.status();
     metrics = std::move(*opened);
-    printer.metrics = metrics.get();
+    printer->metrics = metrics.get();
   }
   Trace trace;
-  if (!options.trace.empty())
+  if (speaks && !options.trace.empty())
     executor.setTrace(&trace);
   Status status = loop.run();
-  printer.metrics = nullptr;
+  if (printer)
+    printer->metrics = nullptr;
   executor.setTrace(nullptr);
-  if (!options.trace.empty()) {
+  if (speaks && !options.trace.empty()) {
     Status written = executor.writeTrace(trace, options.trace);
     status = status.ok() ? written : status;
   }
   if (!options.profile.empty()) {
-    Status written = executor.writeProfile(options.profile);
+    Status written = executor.writeProfile(options.profile + (speaks ? "" : "." + std::to_string(executor.rank())));
     status = status.ok() ? written : status;
   }
+  return status;
+}
+
+Status continueText(TrainingLoop &loop, Executor &executor, const Options &options, Printer &printer) {
+  if (Status status = loop.prepareState(); !status.ok())
+    return status;
+  if (loop.state().step() == 0 && options.training.resume)
+    return Status::badInput("there is no trained state in '" + options.training.checkpointFolder +
+                            "' to continue the text with");
+  if (!options.training.resume && options.training.weights.empty())
+    printer.onNote(
+        "the text is continued with the model's initial weights; --checkpoint DIR --resume takes trained ones");
+  return continuePrompt(executor, options);
+}
+
+Status executeRank(const std::shared_ptr<PlanFile> &plan, unsigned rank, World *world, unsigned threads, const Options &options) {
+  if (world)
+    if (Status status = compareRanks(*world, *plan, options.training.summary()); !status.ok())
+      return status;
+  ThreadPool pool(threads, GemmLibrary::initializeThread);
+  auto executor = Executor::create(plan, rank, pool, !options.noMatrixUnits, world);
+  if (!executor.ok())
+    return executor.status();
+  std::unique_ptr<Printer> printer = rank == 0 ? std::make_unique<Printer>(nullptr) : nullptr;
+  TrainingObserver silent;
+  TrainingLoop loop(**executor, options.training, printer ? static_cast<TrainingObserver &>(*printer) : silent);
+  if (options.prompt)
+    return continueText(loop, **executor, options, *printer);
+  llmc::tool::watch(rank, executor->get());
+  Status status = train(loop, **executor, options, printer.get());
+  llmc::tool::watch(rank, nullptr);
+  if (status.code == StatusCode::RankDied || status.code == StatusCode::DeadlinePassed)
+    llmc::tool::writeLog(**executor, options.ranks);
   return status;
 }
 
@@ -186,34 +228,20 @@ Status execute(Options &options) {
   auto plan = PlanFile::read(options.plan);
   if (!plan.ok())
     return plan.status();
-  if ((*plan)->plan().ranks()->size() != 1)
-    return Status::wrongUse("the plan is for " + std::to_string((*plan)->plan().ranks()->size()) +
-                                " ranks; this runtime runs plans of one rank",
-                            "compile for one rank");
-  ThreadPool pool(options.threads ? options.threads : availableCores(), GemmLibrary::initializeThread);
-  auto executor = Executor::create(*plan, 0, pool, !options.noMatrixUnits);
-  if (!executor.ok())
-    return executor.status();
-  Printer printer(nullptr);
   bool isPrompt = options.prompt.has_value();
+  unsigned ranks = (*plan)->plan().ranks()->size();
+  if (isPrompt && ranks != 1)
+    return Status::wrongUse("a text is continued by one rank, the plan is for " + std::to_string(ranks),
+                            "compile without `mesh`; the checkpoints are the same");
   if (options.training.steps == 0)
     options.training.steps = (*plan)->plan().total_steps();
   if (!isPrompt && options.training.steps == 0)
     return Status::wrongUse("the recipe names no number of steps", "give one with --steps");
   if (!isPrompt && options.training.dataFiles.empty())
     return Status::wrongUse("training needs --data FILE");
-  TrainingLoop loop(**executor, options.training, printer);
-  if (!isPrompt)
-    return train(loop, **executor, options, printer);
-  if (Status status = loop.prepareState(); !status.ok())
-    return status;
-  if (loop.state().step() == 0 && options.training.resume)
-    return Status::badInput("there is no trained state in '" + options.training.checkpointFolder +
-                            "' to continue the text with");
-  if (!options.training.resume && options.training.weights.empty())
-    printer.onNote(
-        "the text is continued with the model's initial weights; --checkpoint DIR --resume takes trained ones");
-  return continuePrompt(**executor, options);
+  return llmc::tool::runRanks(ranks, options.ranks, [&](unsigned rank, World *world, unsigned threads) {
+    return executeRank(*plan, rank, world, threads, options);
+  });
 }
 
 } // namespace
@@ -230,5 +258,10 @@ int main(int argc, char **argv) {
     return fail(Status::wrongUse(error.what(), "llmc-run --help lists the options"));
   }
   Status status = execute(options);
-  return status.ok() ? 0 : fail(status);
+  int code = status.ok() ? 0 : fail(status);
+  if (code == static_cast<int>(StatusCode::RankDied) || code == static_cast<int>(StatusCode::DeadlinePassed)) {
+    std::fflush(nullptr);
+    std::_Exit(code); // a library may wait for the dead at its end
+  }
+  return code;
 }

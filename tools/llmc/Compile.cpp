@@ -1,6 +1,7 @@
 //===- Compile.cpp - llmc compile ------------------------------------------------------===//
 #include "compiler/driver/Compile.h"
 #include "compiler/driver/Budget.h"
+#include "compiler/driver/Explain.h"
 #include "mlir/Parser/Parser.h"
 #include "mlir/Support/FileUtilities.h"
 #include "tools/llmc/Tool.h"
@@ -35,6 +36,19 @@ static int checkWritable(StringRef path) {
   return kDone;
 }
 
+static int printForecast(ModuleOp module, driver::PlanOptions options, bool asJson) {
+  options.file.target = "cpu";
+  flatbuffers::FlatBufferBuilder builder(1 << 20);
+  llvm::Expected<const llmc::plan::fb::Plan *> plan = driver::forecastPlan(module, options, builder);
+  if (!plan)
+    return fail(kUnsupported, llvm::toString(plan.takeError()));
+  if (asJson)
+    driver::writeJson(**plan, "", llvm::outs());
+  else
+    driver::explainForecast(**plan, llvm::outs());
+  return kDone;
+}
+
 int compile(const CompileOptions &options, MLIRContext &context) {
   if (options.writePlan)
     if (int code = checkWritable(options.output))
@@ -65,6 +79,8 @@ int compile(const CompileOptions &options, MLIRContext &context) {
   if (options.pipeline.to == driver::Level::Plan)
     if (std::optional<Problem> problem = driver::judgeBudget(*module, imported ? *imported : ModuleOp()))
       return report({*problem});
+  if (options.forecast)
+    return printForecast(*module, plan, options.asJson);
   if (!options.writePlan)
     return printIr(*module, options.output);
   plan.file.path = options.output;

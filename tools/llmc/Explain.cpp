@@ -5,10 +5,14 @@
 
 namespace llmc::tool {
 
-int explain(llvm::StringRef plan, llvm::StringRef profile) {
+int explain(llvm::StringRef plan, llvm::StringRef profile, bool json) {
   auto file = runtime::PlanFile::read(plan.str());
   if (!file.ok())
     return fail(static_cast<ExitCode>(file.status().code), file.status().message, file.status().hint);
+  if (json) {
+    driver::writeJson((*file)->plan(), (*file)->digest(), llvm::outs());
+    return kDone;
+  }
   std::string text;
   if (!profile.empty()) {
     auto buffer = llvm::MemoryBuffer::getFile(profile);

@@ -30,6 +30,8 @@ struct CompileOptions {
   std::string modelFolder; // of IR: where the files of its parameters lie; empty: beside the IR
   std::string output;
   bool writePlan = false; // else prints IR
+  bool forecast = false;  // prints what the plan would need, without generating it
+  bool asJson = false;    // the forecast
 };
 
 struct InterpretOptions {
@@ -54,7 +56,7 @@ struct VerifyOptions {
 /// code.
 int check(llvm::StringRef model, llvm::StringRef recipe, mlir::MLIRContext &context);
 int compile(const CompileOptions &options, mlir::MLIRContext &context);
-int explain(llvm::StringRef plan, llvm::StringRef profile);
+int explain(llvm::StringRef plan, llvm::StringRef profile, bool json);
 int exportCheckpoint(const ExportOptions &options);
 int interpret(const InterpretOptions &options, mlir::MLIRContext &context);
 int verify(const VerifyOptions &options, mlir::MLIRContext &context);

@@ -13,6 +13,7 @@ namespace {
 cl::SubCommand checkCommand("check", "what is trainable, what is unsupported, sizes");
 cl::SubCommand compileCommand("compile", "model and recipe to a level of the compiler");
 cl::SubCommand explainCommand("explain", "what a plan does: memory at the peak, kernels, forecast and measured times");
+cl::SubCommand planCommand("plan", "forecast without code: memory, communication and time of a step");
 cl::SubCommand exportCommand("export", "the trained values of a checkpoint, as ONNX or safetensors");
 cl::SubCommand interpretCommand("interpret",
                                 "trains with the reference interpreter: slow, exact, the judge of every target");
@@ -20,10 +21,13 @@ cl::SubCommand verifyCommand("verify",
                              "runs a few steps of the compiled plan and of the reference interpreter, and compares");
 
 cl::opt<std::string> model(cl::Positional, cl::desc("model.onnx"), cl::Required, cl::sub(checkCommand),
-                           cl::sub(compileCommand), cl::sub(interpretCommand), cl::sub(verifyCommand));
+                           cl::sub(compileCommand), cl::sub(interpretCommand), cl::sub(planCommand),
+                           cl::sub(verifyCommand));
 cl::opt<std::string> planFile(cl::Positional, cl::desc("m.plan"), cl::Required, cl::sub(explainCommand));
 cl::opt<std::string> profile("profile", cl::desc("what llmc-run --profile wrote"), cl::value_desc("file"),
                              cl::sub(explainCommand));
+cl::opt<bool> asJson("json", cl::desc("the figures as JSON: memory, state, communication"), cl::sub(explainCommand),
+                     cl::sub(planCommand));
 cl::opt<std::string> checkpointFolder(cl::Positional, cl::desc("CHECKPOINT"), cl::Required, cl::sub(exportCommand));
 cl::opt<std::string> exportedModel("model", cl::desc("the model that was trained"), cl::value_desc("model.onnx"),
                                    cl::Required, cl::sub(exportCommand));
@@ -31,7 +35,7 @@ cl::opt<std::string> exportOutput("o", cl::desc("file to write"), cl::value_desc
                                   cl::Required, cl::sub(exportCommand));
 cl::opt<std::string> recipeFile("r", cl::desc("recipe (YAML, or DeepSpeed JSON)"), cl::value_desc("file"),
                                 cl::sub(checkCommand), cl::sub(compileCommand), cl::sub(interpretCommand),
-                                cl::sub(verifyCommand));
+                                cl::sub(planCommand), cl::sub(verifyCommand));
 cl::opt<std::string> output("o", cl::desc("plan file, or with --stop-after the IR, by default on stdout"),
                             cl::sub(compileCommand));
 cl::opt<std::string> stopAfter("stop-after", cl::desc("prints IR of this level instead of writing a plan"),
@@ -93,6 +97,19 @@ int runCompile(mlir::MLIRContext &context) {
   return tool::compile(options, context);
 }
 
+int runPlan(mlir::MLIRContext &context) {
+  if (recipeFile.empty())
+    return tool::fail(tool::kWrongUse, "plan needs a recipe", "give one with -r recipe.yaml");
+  tool::CompileOptions options;
+  options.model = model;
+  options.recipe = recipeFile;
+  options.pipeline.from = driver::Level::Imported;
+  options.pipeline.to = driver::Level::Plan;
+  options.forecast = true;
+  options.asJson = asJson;
+  return tool::compile(options, context);
+}
+
 int runVerify(mlir::MLIRContext &context) {
   tool::VerifyOptions options{model, startFrom.empty() ? recipeFile.getValue() : "", verifyData};
   options.steps = verifySteps;
@@ -126,8 +143,10 @@ int main(int argc, char **argv) {
     return tool::check(model, recipeFile, context);
   if (compileCommand)
     return runCompile(context);
+  if (planCommand)
+    return runPlan(context);
   if (explainCommand)
-    return tool::explain(planFile, profile);
+    return tool::explain(planFile, profile, asJson);
   if (exportCommand)
     return tool::exportCheckpoint({checkpointFolder, exportedModel, exportOutput});
   if (interpretCommand && recipeFile.empty())
@@ -137,5 +156,5 @@ int main(int argc, char **argv) {
   if (verifyCommand)
     return runVerify(context);
   return tool::fail(tool::kWrongUse, "no command",
-                    "llmc check | compile | explain | export | interpret | verify; llmc --help");
+                    "llmc check | compile | plan | explain | export | interpret | verify; llmc --help");
 }

@@ -18,3 +18,19 @@ func.func @forward(%x: tensor<4x3x4xf32> {train.name = "x", train.role = "input"
   return %r : tensor<4x4xf32>
 }
 }
+
+// -----
+
+// A batch of one: what meets it without depending on it, here positions and a weight, is repeated for each sample.
+// CHECK-LABEL: func.func @forward
+//  CHECK-SAME:   %[[X:.+]]: tensor<2x3x4xf32> {{.*}}, %[[W:.+]]: tensor<1x3x4xf32>
+//       CHECK:   %[[R:.+]] = nn.broadcast %[[W]] {dims = array<i64: 0, 1, 2>} : (tensor<1x3x4xf32>) -> tensor<2x3x4xf32>
+//       CHECK:   %[[S:.+]] = arith.addf %[[X]], %[[R]] : tensor<2x3x4xf32>
+//       CHECK:   tensor.collapse_shape %[[S]] {{.+}} : tensor<2x3x4xf32> into tensor<6x4xf32>
+module attributes {train.recipe = {"batch.micro" = 2 : i64, "batch.step" = 2 : i64}} {
+func.func @forward(%x: tensor<1x3x4xf32> {train.name = "x", train.role = "input"}, %w: tensor<1x3x4xf32> {train.name = "w", train.role = "param"}) -> tensor<3x4xf32> {
+  %s = arith.addf %x, %w : tensor<1x3x4xf32>
+  %m = tensor.collapse_shape %s [[0, 1], [2]] : tensor<1x3x4xf32> into tensor<3x4xf32>
+  return %m : tensor<3x4xf32>
+}
+}

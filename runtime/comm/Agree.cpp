@@ -50,7 +50,8 @@ Status agree(World *world, const Status &own) {
     size_t end = std::min(text.find('\0', 1), text.size());
     if (result.ok())
       result = {static_cast<StatusCode>(text[0]), "", text.substr(std::min(end + 1, text.size()))};
-    result.message += (result.message.empty() ? "rank " : "\nrank ") + std::to_string(rank) + ": " + text.substr(1, end - 1);
+    result.message +=
+        (result.message.empty() ? "rank " : "\nrank ") + std::to_string(rank) + ": " + text.substr(1, end - 1);
   }
   return result;
 }

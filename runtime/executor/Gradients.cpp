@@ -1,7 +1,7 @@
 //===- Gradients.cpp - writes the gradients of a step ---------------------===//
 //
-// Rank 0 writes the file. Tensor by tensor, part by part, the ranks that hold something of it send theirs, in order, and
-// rank 0 adds up what is still to be added up. No rank keeps more than one whole tensor.
+// Rank 0 writes the file. Tensor by tensor, part by part, the ranks that hold something of it send theirs, in order,
+// and rank 0 adds up what is still to be added up. No rank keeps more than one whole tensor.
 //
 //===----------------------------------------------------------------------===//
 #include "runtime/comm/Agree.h"
@@ -84,7 +84,8 @@ Status GradientGatherer::send(const StateTensor &tensor) {
     for (const Holder &source : sourcesOf(tensor, part)) {
       if (source.rank != executor.rank())
         continue;
-      Bytes bytes(executor.data(source.buffer), static_cast<size_t>(elementCount(part.box.size)) * elementBytes(tensor.type));
+      Bytes bytes(executor.data(source.buffer),
+                  static_cast<size_t>(elementCount(part.box.size)) * elementBytes(tensor.type));
       if (Status status = executor.world()->all().send(0, 0, std::as_bytes(bytes)); !status.ok())
         return status;
     }

@@ -6,7 +6,9 @@
 
 namespace llmc::runtime {
 
-template <typename T> static uint32_t sizeOf(const flatbuffers::Vector<T> *vector) { return vector ? vector->size() : 0; }
+template <typename T> static uint32_t sizeOf(const flatbuffers::Vector<T> *vector) {
+  return vector ? vector->size() : 0;
+}
 
 void ModelState::setInitialScalars() {
   for (uint32_t i = 0; i < sizeOf(program().scalars()); ++i) {
@@ -21,7 +23,8 @@ Status ModelState::initialize(const std::string &folder, const std::string &weig
   return agree(executor.world(), initializeParameters(folder, weights, progress));
 }
 
-Status ModelState::initializeParameters(const std::string &folder, const std::string &weights, const Progress &progress) {
+Status ModelState::initializeParameters(const std::string &folder, const std::string &weights,
+                                        const Progress &progress) {
   ParallelFor parallel = [&](int64_t items, const std::function<void(int64_t)> &work) {
     executor.threads().forEach(items, [&](int64_t item, unsigned) { work(item); });
   };
@@ -76,7 +79,8 @@ std::vector<TensorToWrite> ModelState::wholeTensors(const std::vector<StateTenso
   for (const StateTensor &tensor : tensors) {
     uint64_t width = elementBytes(tensor.type), bytes = static_cast<uint64_t>(elementCount(tensor.shape)) * width;
     const uint8_t *data = executor.data(tensor.parts[0].holders[0].buffer);
-    auto fetch = [view = tensor.view, shape = tensor.shape, width, bytes, data](std::vector<uint8_t> &scratch) -> Bytes {
+    auto fetch = [view = tensor.view, shape = tensor.shape, width, bytes,
+                  data](std::vector<uint8_t> &scratch) -> Bytes {
       if (keepsBytes(view))
         return {data, bytes};
       scratch.resize(bytes);
@@ -115,7 +119,7 @@ public:
 
 private:
   static std::function<Result<Bytes>(std::vector<uint8_t> &)> bytesOf(const StateTensor &tensor, const HeldPart &part,
-                                                                     const uint8_t *data) {
+                                                                      const uint8_t *data) {
     Bytes bytes(data, static_cast<uint64_t>(elementCount(part.box.size)) * elementBytes(tensor.type));
     return [bytes](std::vector<uint8_t> &) { return bytes; };
   }
@@ -179,9 +183,10 @@ Status ModelState::restore(CheckpointReader &checkpoint) {
   }
   if (step() != manifest.step)
     problems += "\n  the plan's step counter cannot be set to step " + std::to_string(manifest.step);
-  Status status = problems.empty() ? Status::success()
-                                   : Status::badInput("checkpoint '" + checkpoint.folder() + "' does not fit the plan:" + problems,
-                                                      "was it written by a run of another model?");
+  Status status = problems.empty()
+                      ? Status::success()
+                      : Status::badInput("checkpoint '" + checkpoint.folder() + "' does not fit the plan:" + problems,
+                                         "was it written by a run of another model?");
   return agree(executor.world(), status);
 }
 

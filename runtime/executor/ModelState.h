@@ -13,16 +13,17 @@
 
 namespace llmc::runtime {
 
-/// What outlives a step, by logical name: moves it between files and an executor's buffers. If the plan has several ranks,
-/// all of them call `initialize`, `restore`, `save` and `saveGradients`, each for its parts; errors are the same on all.
+/// What outlives a step, by logical name: moves it between files and an executor's buffers. If the plan has several
+/// ranks, all of them call `initialize`, `restore`, `save` and `saveGradients`, each for its parts; errors are the same
+/// on all.
 class ModelState {
 public:
   explicit ModelState(Executor &executor) : executor(executor), layout(stateLayout(executor.plan())) {}
 
   using Progress = std::function<void(const std::string &phase, double fraction)>;
 
-  /// First values: zeros, scalars, then each parameter from the plan's source (files below `folder`) or, if `weights` is
-  /// not empty, from that safetensors file. Errors: BadInput, all problems at once.
+  /// First values: zeros, scalars, then each parameter from the plan's source (files below `folder`) or, if `weights`
+  /// is not empty, from that safetensors file. Errors: BadInput, all problems at once.
   Status initialize(const std::string &folder, const std::string &weights, const Progress &progress);
 
   /// Replaces everything with a checkpoint, written by any number of ranks. Errors: BadInput, all problems at once; the
@@ -33,8 +34,8 @@ public:
   std::vector<TensorToWrite> modelTensors() const;
   /// Writes a checkpoint below `directory`: saveCheckpoint if the plan has one rank, otherwise saveShards.
   Status save(const std::string &directory, Manifest manifest) const;
-  /// Writes the gradients of the step, whole and averaged, before clipping, by parameter name. Errors: BadInput if the file
-  /// cannot be written.
+  /// Writes the gradients of the step, whole and averaged, before clipping, by parameter name. Errors: BadInput if the
+  /// file cannot be written.
   Status saveGradients(const std::string &path) const;
 
   std::map<std::string, double> scalars() const;

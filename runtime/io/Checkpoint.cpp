@@ -1,8 +1,8 @@
 //===- Checkpoint.cpp - folders that a run can continue from --------------===//
 //
-// Order of writing: all tensor files (each fsync and rename), then the manifest. Order of removing: the manifest first, so
-// that a folder is never complete by name and incomplete by content. With several ranks, rank 0 alone makes, completes and
-// removes folders, and no rank goes on before all have seen that.
+// Order of writing: all tensor files (each fsync and rename), then the manifest. Order of removing: the manifest first,
+// so that a folder is never complete by name and incomplete by content. With several ranks, rank 0 alone makes,
+// completes and removes folders, and no rank goes on before all have seen that.
 //
 //===----------------------------------------------------------------------===//
 #include "runtime/io/Checkpoint.h"
@@ -127,13 +127,14 @@ std::string shardName(uint32_t rank) {
   return name;
 }
 
-Status saveShards(const std::string &directory, Manifest manifest, const std::vector<TensorToWrite> &parts, World &world) {
+Status saveShards(const std::string &directory, Manifest manifest, const std::vector<TensorToWrite> &parts,
+                  World &world) {
   std::string folder = folderOf(directory, manifest.step), digest;
   bool leads = world.rank() == 0;
   if (Status status = agree(&world, leads ? beginCheckpoint(folder) : Status::success()); !status.ok())
     return status;
-  Status written = parts.empty() ? Status::success()
-                                 : writeSafetensors(folder + "/" + shardName(world.rank()), parts, &digest);
+  Status written =
+      parts.empty() ? Status::success() : writeSafetensors(folder + "/" + shardName(world.rank()), parts, &digest);
   if (Status status = agree(&world, written); !status.ok())
     return status;
   auto digests = gatherTexts(world, digest);
@@ -149,7 +150,8 @@ Status saveShards(const std::string &directory, Manifest manifest, const std::ve
 /// Opens a checkpoint. All ranks do so, check digests in turn, and agree.
 static Result<CheckpointReader> openShared(const std::string &folder, World *world) {
   auto reader = CheckpointReader::open(folder);
-  Status status = reader.ok() ? reader->checkDigests(world ? world->rank() : 0, world ? world->size() : 1) : reader.status();
+  Status status =
+      reader.ok() ? reader->checkDigests(world ? world->rank() : 0, world ? world->size() : 1) : reader.status();
   status = agree(world, status);
   if (!status.ok())
     return status;
@@ -172,8 +174,8 @@ static Result<std::vector<uint64_t>> sharedSteps(const std::string &directory, W
   return steps;
 }
 
-Result<std::optional<CheckpointReader>> openNewestCheckpoint(const std::string &directory, std::vector<std::string> &notes,
-                                                             World *world) {
+Result<std::optional<CheckpointReader>> openNewestCheckpoint(const std::string &directory,
+                                                             std::vector<std::string> &notes, World *world) {
   auto steps = sharedSteps(directory, world);
   if (!steps.ok())
     return steps.status();

@@ -29,7 +29,8 @@ Status CheckpointReader::listTensors(const std::string &name, StoredTensors &ten
   if (!opened.ok())
     return opened.status();
   for (const auto &[entry, info] : (*opened)->tensors())
-    tensors[entry] = {info.supported, info.type, info.typeName, info.shape, {}, {{name, entry, Box::whole(info.shape)}}};
+    tensors[entry] = {info.supported, info.type, info.typeName,
+                      info.shape,     {},        {{name, entry, Box::whole(info.shape)}}};
   return Status::success();
 }
 
@@ -51,9 +52,10 @@ Status CheckpointReader::checkDigests(size_t first, size_t stride) {
     if (index++ % stride != first)
       continue;
     auto mapped = MappedFile::open(path + "/" + name);
-    std::string problem = !mapped.ok()                               ? mapped.status().message
-                          : digestOf((*mapped)->bytes()) != digest ? name + " is damaged: its digest does not match the manifest"
-                                                                   : "";
+    std::string problem = !mapped.ok() ? mapped.status().message
+                          : digestOf((*mapped)->bytes()) != digest
+                              ? name + " is damaged: its digest does not match the manifest"
+                              : "";
     if (!problem.empty())
       problems += (problems.empty() ? "" : "; ") + problem;
   }
@@ -67,7 +69,8 @@ Result<Bytes> CheckpointReader::part(const StoredTensor &tensor, const StoredPar
   const TensorInfo *info = (*opened)->find(part.entry);
   if (!info || info->supported != tensor.supported || (info->supported && info->type != tensor.type) ||
       info->shape != part.box.size)
-    return bad("'" + part.entry + "' in " + part.file + (info ? " has another shape or type than in the manifest" : " is missing"));
+    return bad("'" + part.entry + "' in " + part.file +
+               (info ? " has another shape or type than in the manifest" : " is missing"));
   return (*opened)->data(*info);
 }
 

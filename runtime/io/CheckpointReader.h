@@ -21,13 +21,13 @@ public:
   const StoredTensors &model() const { return contents.model; }
   const StoredTensors &optimizer() const { return contents.optimizer; }
 
-  /// Compares files first, first + stride, ... with their digests in the manifest. Errors: BadInput, naming all that are
-  /// missing or damaged.
+  /// Compares files first, first + stride, ... with their digests in the manifest. Errors: BadInput, naming all that
+  /// are missing or damaged.
   Status checkDigests(size_t first = 0, size_t stride = 1);
 
-  /// Writes `box` of the compiled form that `view` makes of the tensor: straight from its parts if they are parts of the
-  /// same form, otherwise by way of the logical tensor. `name` is for messages. Errors: BadInput if a file or a part is
-  /// missing or damaged.
+  /// Writes `box` of the compiled form that `view` makes of the tensor: straight from its parts if they are parts of
+  /// the same form, otherwise by way of the logical tensor. `name` is for messages. Errors: BadInput if a file or a
+  /// part is missing or damaged.
   Status readBox(const std::string &name, const StoredTensor &tensor, const std::vector<ViewStep> &view, const Box &box,
                  void *to);
 

@@ -19,7 +19,8 @@ static Json describe(const StoredTensors &tensors) {
     for (const ViewStep &step : tensor.view)
       view.push_back({fb::EnumNameViewKind(step.kind), step.values});
     for (const StoredPart &part : tensor.parts)
-      parts.push_back({{"file", part.file}, {"tensor", part.entry}, {"begin", part.box.begin}, {"size", part.box.size}});
+      parts.push_back(
+          {{"file", part.file}, {"tensor", part.entry}, {"begin", part.box.begin}, {"size", part.box.size}});
     all[name] = {{"type", nameOf(tensor.type)}, {"shape", tensor.shape}, {"view", view}, {"parts", parts}};
   }
   return all;

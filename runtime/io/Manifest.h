@@ -3,7 +3,8 @@
 // Format 1, one rank: all tensors lie whole in two files, which say themselves what they hold.
 // Format 2, several ranks: the manifest lists each tensor with its parts.
 //   "tensors": {"model": {NAME: {"type": "F32", "shape": [8, 24], "view": [["Reshape", [8, 3, 8]]],
-//                                "parts": [{"file": "rank-00001.safetensors", "tensor": "NAME#1", "begin": [0, 0, 4], "size": [8, 3, 4]}]}},
+//                                "parts": [{"file": "rank-00001.safetensors", "tensor": "NAME#1", "begin": [0, 0, 4],
+//                                "size": [8, 3, 4]}]}},
 //               "optimizer": ...}
 //
 //===----------------------------------------------------------------------===//

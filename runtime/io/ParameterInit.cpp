@@ -31,7 +31,8 @@ Box ParameterInitializer::ownBox(const fb::Parameter &parameter) const {
 }
 
 /// Writes the elements of `box` of a tensor of `shape`.
-void ParameterInitializer::fillRandom(const fb::Parameter &parameter, const Shape &shape, const Box &box, void *to) const {
+void ParameterInitializer::fillRandom(const fb::Parameter &parameter, const Shape &shape, const Box &box,
+                                      void *to) const {
   RandomStream stream(plan.seed(), parameter.name()->str());
   uint64_t width = elementBytes(parameter.type());
   Runs runs(box, shape);

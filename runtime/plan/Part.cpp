@@ -6,7 +6,8 @@
 
 namespace llmc::runtime {
 
-std::optional<Box> partOf(const fb::Plan &plan, const Shape &shape, const Cuts *cuts, uint32_t rank, std::string &problem) {
+std::optional<Box> partOf(const fb::Plan &plan, const Shape &shape, const Cuts *cuts, uint32_t rank,
+                          std::string &problem) {
   Box box = Box::whole(shape);
   for (uint32_t i = 0; cuts && i < cuts->size(); ++i) {
     uint32_t dim = cuts->Get(i)->dim(), groups = cuts->Get(i)->groups();
@@ -16,8 +17,8 @@ std::optional<Box> partOf(const fb::Plan &plan, const Shape &shape, const Cuts *
     }
     int64_t parts = plan.groups()->Get(groups)->size();
     if (parts < 1 || box.size[dim] % parts != 0) {
-      problem = "dimension " + std::to_string(dim) + " of size " + std::to_string(box.size[dim]) + " is not cut evenly into " +
-                std::to_string(parts) + " parts";
+      problem = "dimension " + std::to_string(dim) + " of size " + std::to_string(box.size[dim]) +
+                " is not cut evenly into " + std::to_string(parts) + " parts";
       return std::nullopt;
     }
     box.size[dim] /= parts;

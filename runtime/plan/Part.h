@@ -20,7 +20,8 @@ struct Box {
 
 /// The part of a tensor of `shape` that `rank` holds after `cuts` (null: all of it) of a plan whose groups are valid.
 /// Nothing if a cut names no dimension or division, or does not divide; `problem` says which.
-std::optional<Box> partOf(const fb::Plan &plan, const Shape &shape, const Cuts *cuts, uint32_t rank, std::string &problem);
+std::optional<Box> partOf(const fb::Plan &plan, const Shape &shape, const Cuts *cuts, uint32_t rank,
+                          std::string &problem);
 /// Of a validated plan.
 Box partOf(const fb::Plan &plan, const Shape &shape, const Cuts *cuts, uint32_t rank);
 

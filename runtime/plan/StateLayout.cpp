@@ -6,7 +6,9 @@
 
 namespace llmc::runtime {
 
-template <typename T> static uint32_t sizeOf(const flatbuffers::Vector<T> *vector) { return vector ? vector->size() : 0; }
+template <typename T> static uint32_t sizeOf(const flatbuffers::Vector<T> *vector) {
+  return vector ? vector->size() : 0;
+}
 
 const HeldPart *StateTensor::partOf(uint32_t rank, uint32_t &buffer) const {
   for (const HeldPart &part : parts)
@@ -123,7 +125,8 @@ StateLayout stateLayout(const fb::Plan &plan) {
       model.add(parameter.name()->str(), parameter, parameter.cuts(), rank, parameter.buffer());
       for (uint32_t j = 0; j < sizeOf(parameter.states()); ++j) {
         const fb::StateBuffer &state = *parameter.states()->Get(j);
-        optimizer.add(parameter.name()->str() + "." + state.name()->str(), parameter, state.cuts(), rank, state.buffer());
+        optimizer.add(parameter.name()->str() + "." + state.name()->str(), parameter, state.cuts(), rank,
+                      state.buffer());
       }
     }
     for (auto &[name, buffer] : otherBuffers(program))

@@ -17,8 +17,8 @@ static bool tellsApart(const fb::Plan &plan, uint32_t sum, uint32_t cut) {
   return false;
 }
 
-void validateSums(const fb::Plan &plan, const flatbuffers::Vector<uint32_t> *sum, const Cuts *cuts, const std::string &where,
-                  Problems &problems) {
+void validateSums(const fb::Plan &plan, const flatbuffers::Vector<uint32_t> *sum, const Cuts *cuts,
+                  const std::string &where, Problems &problems) {
   for (uint32_t i = 0; i < sizeOf(sum); ++i) {
     uint32_t division = sum->Get(i);
     if (!problems.require(placesOf(plan, division) > 0, where, "is a sum over no division into groups"))

@@ -72,7 +72,8 @@ TEST(Part, CutsFollowPlaces) {
   first.groups = DpGroups;
   second.groups = TpGroups;
   flatbuffers::FlatBufferBuilder builder;
-  auto cuts = builder.CreateVector<flatbuffers::Offset<fb::Cut>>({fb::Cut::Pack(builder, &first), fb::Cut::Pack(builder, &second)});
+  auto cuts = builder.CreateVector<flatbuffers::Offset<fb::Cut>>(
+      {fb::Cut::Pack(builder, &first), fb::Cut::Pack(builder, &second)});
   builder.Finish(cuts);
   EXPECT_EQ(partOf(plan, {16}, flatbuffers::GetRoot<Cuts>(builder.GetBufferPointer()), 5), (Box{{10}, {2}}));
 }

@@ -5,6 +5,7 @@
 //===----------------------------------------------------------------------===//
 #include "runtime/io/Checkpoint.h"
 #include "test/runtime/StatePlan.h"
+#include <cctype>
 #include <csignal>
 #include <cstring>
 #include <filesystem>
@@ -17,7 +18,8 @@ using namespace llmc::test;
 
 namespace {
 
-const std::vector<StateMesh> kMeshes = {{1, 1}, {2, 1, true}, {1, 2}, {2, 2, true}, {2, 2}, {4, 1}, {1, 4, false, 2}, {2, 4, true, 6}};
+const std::vector<StateMesh> kMeshes = {{1, 1}, {2, 1, true}, {1, 2},           {2, 2, true},
+                                        {2, 2}, {4, 1},       {1, 4, false, 2}, {2, 4, true, 6}};
 
 auto silent = [](const std::string &, double) {};
 
@@ -88,7 +90,9 @@ TEST_F(Ranks, InitialValuesAreParts) {
   for (size_t i = 0; i < wide.size(); ++i)
     wide[i] = static_cast<double>(i) / 7;
   auto fetch = [&](size_t count) {
-    return [&wide, count](std::vector<uint8_t> &) { return Bytes(reinterpret_cast<const uint8_t *>(wide.data()), count * 8); };
+    return [&wide, count](std::vector<uint8_t> &) {
+      return Bytes(reinterpret_cast<const uint8_t *>(wide.data()), count * 8);
+    };
   };
   ASSERT_TRUE(writeSafetensors(folder / "w.safetensors", {{"embed", fb::DataType::F64, {10, 8}, fetch(80)},
                                                           {"qkv", fb::DataType::F64, {8, 24}, fetch(192)},
@@ -157,7 +161,8 @@ TEST_F(Ranks, LogicalTensorsAreAssembled) {
   EXPECT_EQ(checkpoint->optimizer().size(), layout.optimizer.size());
   EXPECT_FALSE(checkpoint->optimizer().count("buffer.loss_sum")) << "is zero at the start of a step";
   EXPECT_TRUE(checkpoint->optimizer().count("buffer.running"));
-  for (auto [tensors, stored] : {std::pair(&layout.model, &checkpoint->model()), std::pair(&layout.optimizer, &checkpoint->optimizer())})
+  for (auto [tensors, stored] :
+       {std::pair(&layout.model, &checkpoint->model()), std::pair(&layout.optimizer, &checkpoint->optimizer())})
     for (const StateTensor &tensor : *tensors) {
       ASSERT_TRUE(stored->count(tensor.name)) << tensor.name;
       auto logical = checkpoint->readLogical(tensor.name, stored->at(tensor.name), scratch);
@@ -214,14 +219,18 @@ TEST_F(Ranks, WrongManifestsAreRefused) {
       {"'qkv' leave some of it out", [&](nlohmann::json &json) { qkv(json)["parts"].erase(1); }},
       {"'qkv' leave some of it out", [&](nlohmann::json &json) { qkv(json)["parts"][1] = qkv(json)["parts"][0]; }},
       {"'qkv': part 'qkv#0' does not lie in it", [&](nlohmann::json &json) { qkv(json)["parts"][0]["begin"][2] = 5; }},
-      {"'qkv': part 'qkv#0' does not lie in it", [&](nlohmann::json &json) { qkv(json)["parts"][0]["size"][2] = INT64_MAX; }},
-      {"'qkv': part 'qkv#0' does not lie in it", [&](nlohmann::json &json) { qkv(json)["parts"][0]["begin"].erase(0); }},
+      {"'qkv': part 'qkv#0' does not lie in it",
+       [&](nlohmann::json &json) { qkv(json)["parts"][0]["size"][2] = INT64_MAX; }},
+      {"'qkv': part 'qkv#0' does not lie in it",
+       [&](nlohmann::json &json) { qkv(json)["parts"][0]["begin"].erase(0); }},
       {"'qkv': a part lacks", [&](nlohmann::json &json) { qkv(json)["parts"][0].erase("file"); }},
       {"'qkv': a part lacks", [&](nlohmann::json &json) { qkv(json)["parts"][0]["begin"][0] = -1; }},
       {"no file of the checkpoint", [&](nlohmann::json &json) { qkv(json)["parts"][0]["file"] = "../x.safetensors"; }},
       {"no file with a digest", [&](nlohmann::json &json) { json["files"]["../x.safetensors"] = "0"; }},
-      {"another shape or type than in the manifest", [&](nlohmann::json &json) { qkv(json)["parts"][0]["tensor"] = "embed#0"; }},
-      {"'nothing' in rank-00000.safetensors is missing", [&](nlohmann::json &json) { qkv(json)["parts"][0]["tensor"] = "nothing"; }},
+      {"another shape or type than in the manifest",
+       [&](nlohmann::json &json) { qkv(json)["parts"][0]["tensor"] = "embed#0"; }},
+      {"'nothing' in rank-00000.safetensors is missing",
+       [&](nlohmann::json &json) { qkv(json)["parts"][0]["tensor"] = "nothing"; }},
       {"'qkv': its type is unknown", [&](nlohmann::json &json) { qkv(json)["type"] = "X"; }},
       {"'qkv': its shape", [&](nlohmann::json &json) { qkv(json)["shape"] = 3; }},
       {"'qkv': its view is damaged", [&](nlohmann::json &json) { qkv(json)["view"][0][0] = "X"; }},
@@ -239,8 +248,35 @@ TEST_F(Ranks, WrongManifestsAreRefused) {
     writeJson(path, json);
     Status status = restore({2, 2, true}, 1, test.expected);
     EXPECT_EQ(status.code, StatusCode::BadInput) << test.expected;
-    EXPECT_NE(status.message.find(test.expected), std::string::npos) << "expected '" << test.expected << "', got " << status.message;
+    EXPECT_NE(status.message.find(test.expected), std::string::npos)
+        << "expected '" << test.expected << "', got " << status.message;
   }
+}
+
+// Damage anywhere in a manifest: refused, or harmless.
+TEST_F(Ranks, DamagedManifestsNeverCrash) {
+  save({2, 2, true}, 1);
+  std::string path = folder / "ck/step-00000001/manifest.json";
+  const std::vector<uint8_t> good = readBytes(path);
+  uint32_t state = 12345;
+  auto next = [&] { return state = state * 1664525 + 1013904223; };
+  int refused = 0;
+  for (int round = 0; round < 1500; ++round) {
+    std::vector<uint8_t> altered = good;
+    uint8_t &byte = altered[(uint64_t(next()) * altered.size()) >> 32];
+    byte = std::isdigit(byte) ? static_cast<uint8_t>('0' + (next() >> 24) % 10) : static_cast<uint8_t>(next() >> 24);
+    writeBytes(path, altered);
+    auto checkpoint = CheckpointReader::open(folder / "ck/step-00000001");
+    bool isGood = checkpoint.ok();
+    std::vector<uint8_t> scratch;
+    for (const StoredTensors *tensors :
+         {checkpoint.ok() ? &checkpoint->model() : nullptr, checkpoint.ok() ? &checkpoint->optimizer() : nullptr})
+      if (tensors)
+        for (const auto &[name, tensor] : *tensors)
+          isGood &= checkpoint->readLogical(name, tensor, scratch).ok();
+    refused += !isGood;
+  }
+  EXPECT_GT(refused, 300);
 }
 
 // Processes killed at any moment of saving leave a checkpoint that all ranks can use.
@@ -272,7 +308,8 @@ TEST_F(Ranks, KilledJobsLeaveACheckpoint) {
   EXPECT_LE(checkpointSteps(folder / "ck").size(), 3u);
 }
 
-// Gradients come whole to one file: parts side by side, what is not reduced yet added up, divided by everybody's weight.
+// Gradients come whole to one file: parts side by side, what is not reduced yet added up, divided by everybody's
+// weight.
 TEST_F(Ranks, GradientsAreGatheredAndAveraged) {
   for (const StateMesh &mesh : kMeshes) {
     std::string file = folder / "g.safetensors";

@@ -113,7 +113,8 @@ private:
 
 fb::PlanT statePlan(const StateMesh &mesh) {
   Builder builder(mesh);
-  builder.addParameter("embed", DataType::F32, {10, 8}, {{fb::ViewKind::Pad, {0, mesh.padding, 0, 0}}}, {{0, TpGroups}}, 1);
+  builder.addParameter("embed", DataType::F32, {10, 8}, {{fb::ViewKind::Pad, {0, mesh.padding, 0, 0}}}, {{0, TpGroups}},
+                       1);
   builder.addParameter("qkv", DataType::F32, {8, 24}, {{fb::ViewKind::Reshape, {8, 3, 8}}}, {{2, TpGroups}}, 0);
   builder.addParameter("proj", DataType::F32, {8, 4}, {{fb::ViewKind::Permute, {1, 0}}}, {{1, TpGroups}}, 0);
   fb::ParameterT &norm = builder.addParameter("norm", DataType::BF16, {16}, {}, {}, 0);

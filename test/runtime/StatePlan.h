@@ -16,8 +16,8 @@ namespace llmc::test {
 /// Ranks are numbered with tp running fastest.
 struct StateMesh {
   uint32_t dp = 1, tp = 1;
-  bool zero = false;    // states and gradients cut over dp, too
-  int64_t padding = 0;  // rows added to the vocabulary of 10
+  bool zero = false;   // states and gradients cut over dp, too
+  int64_t padding = 0; // rows added to the vocabulary of 10
   uint32_t ranks() const { return dp * tp; }
   std::string text() const;
 };

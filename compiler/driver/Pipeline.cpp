@@ -125,6 +125,7 @@ void buildLevel(OpPassManager &pm, Level level) {
     break;
   case Level::Sharded: // nothing without a mesh
     pm.addPass(sharding::createShardingAnnotate());
+    pm.addPass(sharding::createShardingSplitLoss()); // knows how weights are cut, and what it makes is yet to be sharded
     pm.addPass(sharding::createShardingPropagate());
     break;
   case Level::Local:

@@ -86,10 +86,17 @@ bool has(const TensorFactors &tensor, int64_t factor) {
   return llvm::any_of(tensor, [&](const DimensionFactors &dim) { return llvm::is_contained(dim, factor); });
 }
 
+/// In the order of the mesh, so that equal sets of axes are equal lists.
+void sortAxes(Axes &axes, dist::MeshAttr mesh) {
+  llvm::sort(axes, [&](StringAttr a, StringAttr b) {
+    return llvm::find(mesh.getNames(), a) < llvm::find(mesh.getNames(), b);
+  });
+}
+
 } // namespace
 
 OpSharding shardByRule(const FactorRule &rule, ArrayRef<Sharding> operands, ArrayRef<int64_t> operandBytes,
-                       dist::MeshAttr mesh) {
+                       dist::MeshAttr mesh, const Sharding &wanted) {
   Assignment assignment(rule, mesh);
   SmallVector<size_t> order(operands.size());
   std::iota(order.begin(), order.end(), 0);
@@ -100,6 +107,10 @@ OpSharding shardByRule(const FactorRule &rule, ArrayRef<Sharding> operands, Arra
     for (auto [factors, axes] : llvm::zip(rule.operands[i], operands[i].dims))
       assignment.adopt(factors, axes);
   }
+  if (!wanted.dims.empty())
+    for (auto [factors, axes] : llvm::zip_equal(rule.results[0], wanted.dims))
+      if (llvm::none_of(rule.operands, [&](const TensorFactors &tensor) { return !factors.empty() && has(tensor, factors[0]); }))
+        assignment.adopt(factors, axes);
   for (const auto *tensors : {&rule.operands, &rule.results})
     for (const TensorFactors &tensor : *tensors)
       assignment.dropInterleaved(tensor);
@@ -114,6 +125,8 @@ OpSharding shardByRule(const FactorRule &rule, ArrayRef<Sharding> operands, Arra
         if (Axes &partial = rule.factors[factor].kind == FactorKind::Max ? sharding.max : sharding.sum;
             !has(tensor, static_cast<int64_t>(factor)) && !llvm::is_contained(partial, axis))
           partial.push_back(axis);
+    sortAxes(sharding.sum, mesh);
+    sortAxes(sharding.max, mesh);
     result.results.push_back(sharding);
   }
   return result;

@@ -6,6 +6,7 @@
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "passes/sharding/OwnRows.h"
 #include "passes/sharding/Passes.h"
 
 namespace llmc::sharding {
@@ -98,6 +99,12 @@ private:
       adaptMean(b, reduce);
     } else if (auto dropout = dyn_cast<nn::DropoutOp>(op); dropout && dropout.getPosition()) {
       return adaptDropout(b, dropout, before[0]);
+    } else if (cutRows.contains(op)) {
+      sharding::useOwnRows(op, cutRows[op], mesh);
+    } else if (isa<nn::ReduceOp, nn::BroadcastOp>(op) && typeOf(op->getOperand(0)).getNumElements() == typeOf(op->getResult(0)).getNumElements()) {
+      // The dimensions that it has more, or less, are of one entry here.
+      op->getResult(0).replaceAllUsesWith(nn::reshape(b, op->getLoc(), op->getOperand(0), typeOf(op->getResult(0)).getShape()));
+      op->erase();
     }
     return success();
   }
@@ -164,6 +171,11 @@ public:
         spanOfMean[&op] = mesh.size(Sharding::of(cast<ShardingAttr>(shardings[0])).sum);
       if (isa<nn::DropoutOp>(op) && typeOf(op.getResult(0)).getRank() > 0)
         samplesAxes[&op] = Sharding::of(cast<ShardingAttr>(shardings[0])).dims[0];
+      SmallVector<Sharding> results;
+      for (Attribute sharding : shardings)
+        results.push_back(Sharding::of(cast<ShardingAttr>(sharding)));
+      if (Axes axes = sharding::axesOfRows(&op, results); !axes.empty())
+        cutRows[&op] = axes;
     }
   }
 
@@ -245,7 +257,7 @@ private:
   StringAttr reason;
   DenseMap<Operation *, llvm::SmallBitVector> droppedDims;
   DenseMap<Operation *, int64_t> spanOfMean;
-  DenseMap<Operation *, Axes> samplesAxes;
+  DenseMap<Operation *, Axes> samplesAxes, cutRows;
 };
 
 struct Partition : sharding::impl::ShardingPartitionBase<Partition> {

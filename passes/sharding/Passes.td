@@ -31,6 +31,18 @@ def ShardingAnnotate : Pass<"sharding-annotate", "::mlir::ModuleOp"> {
   let dependentDialects = ["::llmc::dist::DistDialect"];
 }
 
+def ShardingSplitLoss : Pass<"sharding-split-loss", "::mlir::ModuleOp"> {
+  let summary = "computes a loss by parts of a vocabulary that tensor ranks cut";
+  let description = [{
+    A linear head whose weight is cut along its classes gives the log-sum-exp of each part, and of these, with a maximum and a
+    sum over the parts, the whole one. The derivative reads that and makes logits again.
+
+    Input:  %s, %n, %lse = nn.linear_cross_entropy %x, %w, %labels                   (%w: #dist.sharding<[{tp}, { } ]>, tp = 2)
+    Output: %s, %n, %l = nn.linear_cross_entropy %x, %w, %labels {parts = 2}   %m = nn.reduce %l {kind = max, dims = 0}   ...
+  }];
+  let dependentDialects = ["::llmc::nn::NnDialect", "::mlir::arith::ArithDialect", "::mlir::math::MathDialect"];
+}
+
 def ShardingPropagate : Pass<"sharding-propagate", "::mlir::ModuleOp"> {
   let summary = "gives every value a sharding by the factor rules of its op, and inserts explicit reshards";
   let description = [{
@@ -50,7 +62,8 @@ def ShardingPartition : Pass<"sharding-partition", "::mlir::ModuleOp"> {
   let description = [{
     Every type becomes that of a rank's part. A reshard becomes a reduce-scatter, an all-reduce, all-gathers or a part, in this
     order, whichever it needs. Where an op's meaning depends on where its part lies, that is corrected: a mean becomes a sum
-    over the local part times one over the global count, and dropout counts samples from the rank's first.
+    over the local part times one over the global count, dropout counts samples from the rank's first, and ops that find rows of
+    a table by number look into the rank's own rows.
     Arguments and results keep `dist.sharding`: how a rank's state and inputs are parts of the whole.
 
     Input:  %1 = dist.reshard %0 {from = #dist.sharding<[{ } ] sum {dp}>, to = #dist.sharding<[{dp} ]>} : tensor<8xf32>

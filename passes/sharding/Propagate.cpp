@@ -59,6 +59,7 @@ public:
       splitSumsOfSquares();
     } else {
       gatherParameters();
+      wantGradients();
     }
     Block &block = f.getBody().front();
     for (Operation &op : llvm::make_early_inc_range(block.without_terminator()))
@@ -132,11 +133,9 @@ private:
   void gatherParameters() {
     for (unsigned i = 0; i < function.getNumArguments(); ++i) {
       Value parameter = function.getArgument(i);
-      Sharding sharding = shardingOf(parameter), whole = sharding;
+      Sharding sharding = shardingOf(parameter), whole = withoutData(sharding);
       if (train::argumentString(function, i, train::kRole) != train::kParam || parameter.use_empty())
         continue;
-      for (dist::Axes &axes : whole.dims)
-        llvm::erase_if(axes, [](StringAttr axis) { return axis == "dp"; });
       if (whole == sharding)
         continue;
       Operation *first = *parameter.user_begin();
@@ -147,6 +146,28 @@ private:
       Value gathered = reshard(b, parameter, whole, "parameter " + argumentName(i).second);
       parameter.replaceAllUsesExcept(gathered, gathered.getDefiningOp());
     }
+  }
+
+  /// What is added into a gradient is wanted cut as its parameter is, where its op may choose: rows of an embedding's gradient.
+  void wantGradients() {
+    for (unsigned i = 0; i < function.getNumResults(); ++i) {
+      int64_t parameter = train::findArgument(function, train::resultString(function, i, train::kName), train::kParam);
+      if (train::resultString(function, i, train::kRole) != train::kGradient || parameter < 0)
+        continue;
+      SmallVector<Value> open = {function.getBody().front().getTerminator()->getOperand(i)};
+      while (!open.empty()) {
+        Value value = open.pop_back_val();
+        wanted[value] = withoutData(shardingOf(function.getArgument(static_cast<unsigned>(parameter))));
+        if (auto sum = value.getDefiningOp<arith::AddFOp>())
+          open.append({sum.getLhs(), sum.getRhs()});
+      }
+    }
+  }
+
+  static Sharding withoutData(Sharding sharding) {
+    for (dist::Axes &axes : sharding.dims)
+      llvm::erase_if(axes, [](StringAttr axis) { return axis == "dp"; });
+    return sharding;
   }
 
   /// Each gradient as its moments are, or whole.
@@ -211,7 +232,8 @@ private:
       present.push_back(shardingOf(operand));
       bytes.push_back(tensorBytes(operand.getType()));
     }
-    sharding::OpSharding chosen = sharding::shardByRule(shardable.getFactorRule(), present, bytes, mesh);
+    sharding::OpSharding chosen = sharding::shardByRule(
+        shardable.getFactorRule(), present, bytes, mesh, op->getNumResults() == 1 ? wanted.lookup(op->getResult(0)) : Sharding());
     if (dist::Axes sum = commonPartialSum(op); !sum.empty()) {
       for (Sharding &operand : chosen.operands)
         operand.sum = sum;
@@ -273,6 +295,8 @@ private:
       Sharding needed = shardingOf(value);
       if (auto attribute = function.getResultAttrOfType<ShardingAttr>(i, dist::kSharding))
         needed = Sharding::of(attribute);
+      else if (name.first == train::kOutput)
+        needed = Sharding::whole(rankOf(value)); // so that every rank has it
       else
         needed = state.try_emplace(name, needed).first->second;
       if (Sharding from = shardingOf(value); needed.isPartial() && from != needed && !canBe(value, needed))
@@ -288,7 +312,7 @@ private:
   MLIRContext *context;
   func::FuncOp function;
   std::map<StateName, Sharding> &state;
-  DenseMap<Value, Sharding> known;
+  DenseMap<Value, Sharding> known, wanted;
   DenseMap<std::pair<Value, Attribute>, Value> reshards;
 };
 

@@ -22,6 +22,8 @@ public:
   PairFinder(func::FuncOp function, dist::MeshAttr mesh, StringAttr axis) : function(function), axis(axis), parts(mesh.size(axis)) {}
 
   std::map<std::string, Sharding> run() {
+    for (auto loss : function.getOps<nn::LinearCrossEntropyOp>())
+      cutVocabulary(loss);
     for (auto contract : function.getOps<nn::ContractOp>())
       for (bool parameterIsRhs : {true, false})
         tryPair(contract, parameterIsRhs ? contract.getRhs() : contract.getLhs(), parameterIsRhs ? contract.getLhs() : contract.getRhs(),
@@ -37,6 +39,34 @@ private:
 
   std::string nameOf(Value value) {
     return train::argumentString(function, cast<BlockArgument>(value).getArgNumber(), train::kName).str();
+  }
+
+  /// The weight of a head along its classes, with its bias; tables of as many rows along those.
+  void cutVocabulary(nn::LinearCrossEntropyOp loss) {
+    int64_t dim = loss.getVocabularyLast() ? 1 : 0, classes = typeOf(loss.getWeightMatrix()).getDimSize(dim);
+    if (classes % parts != 0)
+      return;
+    auto keep = [&](Value parameter, int64_t d) {
+      Sharding sharding = Sharding::whole(typeOf(parameter).getRank());
+      sharding.dims[d] = {axis};
+      found[nameOf(parameter)] = sharding;
+    };
+    if (!isParameter(loss.getWeightMatrix()) || !isReadByNumber(loss.getWeightMatrix()))
+      return;
+    keep(loss.getWeightMatrix(), dim);
+    for (Value bias = loss.getBias(); bias;) {
+      auto sum = bias.getDefiningOp<arith::AddFOp>(); // with the mask of what is padded
+      if (isParameter(bias))
+        keep(bias, 0);
+      bias = sum ? sum.getLhs() : Value();
+    }
+    for (auto gather : function.getOps<nn::GatherOp>())
+      if (Value table = gather.getTable(); isParameter(table) && typeOf(table).getDimSize(0) == classes && isReadByNumber(table))
+        keep(table, 0);
+  }
+
+  static bool isReadByNumber(Value table) {
+    return llvm::all_of(table.getUsers(), [](Operation *user) { return isa<nn::GatherOp, nn::LinearCrossEntropyOp, nn::ContractOp>(user); });
   }
 
   /// Other readers, such as an embedding's, would have to gather the parameter again.

@@ -13,7 +13,8 @@ namespace llmc::sharding {
 /// a parameter whose contracted dimension comes, through ops that may be cut along it, from contractions with other parameters
 /// is one half of a pair; its parameter is cut along the contracted dimension, the others along the dimension that they make
 /// (Shoeybi et al. 2019: Megatron-LM). So a pair needs one sum over ranks behind it and none inside. Each parameter belongs to
-/// one pair, in program order. What does not divide stays whole.
+/// one pair, in program order. The head's weight is cut along its classes, and tables of as many rows with it. What does not
+/// divide stays whole.
 std::map<std::string, dist::Sharding> findTensorParallel(mlir::func::FuncOp forward, dist::MeshAttr mesh, mlir::StringAttr axis);
 
 } // namespace llmc::sharding

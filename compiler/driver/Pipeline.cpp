@@ -98,6 +98,7 @@ static void buildModel(OpPassManager &pm) {
   recompose(pm);
   pm.addPass(importing::createImportBoundInputs());
   pm.addPass(sharding::createShardingGroupFusedWeights());
+  pm.addPass(sharding::createShardingPadVocabulary()); // knows from the bounds of inputs that no id is negative
 }
 
 // The loss is split into sum and weight before differentiation: gradients are summed over micro-batches, then divided.

@@ -9,10 +9,24 @@ def ShardingGroupFusedWeights : Pass<"sharding-group-fused-weights", "::mlir::Mo
   let description = [{
     Where the recipe's mesh has tensor ranks: a parameter whose contraction is read by slices of equal parts alone, such as GPT-2's
     weight of queries, keys and values, gets its dimension as (parts, size of one), and its bias too. So each part can be cut
-    over ranks, and none across a border between parts. It is a view of the same bytes: `train.shape` keeps the logical shape.
+    over ranks, and none across a border between parts. It is a view of the same bytes: `train.shape` keeps the logical shape,
+    `train.view` the reshape.
 
     Input:  %y = nn.contract %x, %w {equation = "tk,kn->tn"} (%w: tensor<4x12xf32>)   %q = tensor.extract_slice %y[0, 0] [8, 4] [1, 1]
     Output: %y = nn.contract %x, %w {equation = "tk,kan->tan"} (%w: tensor<4x3x4xf32>)   %q = tensor.extract_slice %y[0, 0, 0] [8, 1, 4] [1, 1, 1]
+  }];
+  let dependentDialects = ["::llmc::nn::NnDialect", "::mlir::tensor::TensorDialect", "::mlir::arith::ArithDialect"];
+}
+
+def ShardingPadVocabulary : Pass<"sharding-pad-vocabulary", "::mlir::ModuleOp"> {
+  let summary = "adds entries to a vocabulary that tensor ranks do not divide";
+  let description = [{
+    Where the recipe's mesh has tensor ranks: the weight and bias of a linear head, and tables of as many rows, are padded with
+    zeros along the classes, to a multiple of 64 per rank if that adds less than a hundredth, else of the ranks. `train.shape`
+    keeps the logical shape and `train.view` lists the padding. A mask as bias keeps it out of the softmax.
+
+    Input:  %s, %n, %lse = nn.linear_cross_entropy %x, %w, %labels                  (%w: tensor<13x8xf32>, tp = 2)
+    Output: %s, %n, %lse = nn.linear_cross_entropy %x, %w, %labels, %mask           (%w: tensor<14x8xf32> {train.view = [{pad = [14, 8] } ] })
   }];
   let dependentDialects = ["::llmc::nn::NnDialect", "::mlir::tensor::TensorDialect", "::mlir::arith::ArithDialect"];
 }

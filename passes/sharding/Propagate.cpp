@@ -8,6 +8,7 @@
 #include "dialects/nn/Nn.h"
 #include "dialects/train/Train.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "passes/sharding/Axes.h"
 #include "passes/sharding/OpSharding.h"
 #include "passes/sharding/Passes.h"
 #include "llvm/ADT/StringExtras.h"
@@ -133,7 +134,7 @@ private:
   void gatherParameters() {
     for (unsigned i = 0; i < function.getNumArguments(); ++i) {
       Value parameter = function.getArgument(i);
-      Sharding sharding = shardingOf(parameter), whole = withoutData(sharding);
+      Sharding sharding = shardingOf(parameter), whole = sharding::withoutData(sharding);
       if (train::argumentString(function, i, train::kRole) != train::kParam || parameter.use_empty())
         continue;
       if (whole == sharding)
@@ -157,17 +158,11 @@ private:
       SmallVector<Value> open = {function.getBody().front().getTerminator()->getOperand(i)};
       while (!open.empty()) {
         Value value = open.pop_back_val();
-        wanted[value] = withoutData(shardingOf(function.getArgument(static_cast<unsigned>(parameter))));
+        wanted[value] = sharding::withoutData(shardingOf(function.getArgument(static_cast<unsigned>(parameter))));
         if (auto sum = value.getDefiningOp<arith::AddFOp>())
           open.append({sum.getLhs(), sum.getRhs()});
       }
     }
-  }
-
-  static Sharding withoutData(Sharding sharding) {
-    for (dist::Axes &axes : sharding.dims)
-      llvm::erase_if(axes, [](StringAttr axis) { return axis == "dp"; });
-    return sharding;
   }
 
   /// Each gradient as its moments are, or whole.
@@ -234,31 +229,12 @@ private:
     }
     sharding::OpSharding chosen = sharding::shardByRule(
         shardable.getFactorRule(), present, bytes, mesh, op->getNumResults() == 1 ? wanted.lookup(op->getResult(0)) : Sharding());
-    if (dist::Axes sum = commonPartialSum(op); !sum.empty()) {
-      for (Sharding &operand : chosen.operands)
-        operand.sum = sum;
-      for (Sharding &result : chosen.results)
-        llvm::append_range(result.sum, sum);
-    }
+    sharding::keepPartialSums(op, present, chosen, mesh);
     OpBuilder b(op);
     for (auto [i, needed] : llvm::enumerate(chosen.operands))
       op->setOperand(i, reshard(b, op->getOperand(i), needed, "operand of " + op->getName().getStringRef()));
     annotate(op, chosen.results);
     return success();
-  }
-
-  /// The partial sum that all operands are, if the op may keep it.
-  dist::Axes commonPartialSum(Operation *op) {
-    if (!sharding::keepsPartialSums(op))
-      return {};
-    std::optional<dist::Axes> sum;
-    for (Value operand : op->getOperands()) {
-      Sharding sharding = shardingOf(operand);
-      if (!sharding.max.empty() || (sum && *sum != sharding.sum))
-        return {};
-      sum = sharding.sum;
-    }
-    return sum.value_or(dist::Axes());
   }
 
   /// An accumulator is held as what is added to it; elsewhere whole.

@@ -10,6 +10,7 @@
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/Math/IR/Math.h"
+#include "passes/sharding/Axes.h"
 #include "passes/sharding/Passes.h"
 
 namespace llmc::sharding {
@@ -98,9 +99,7 @@ struct SplitLoss : sharding::impl::ShardingSplitLossBase<SplitLoss> {
     auto attribute = weight ? function.getArgAttrOfType<dist::ShardingAttr>(weight.getArgNumber(), dist::kSharding) : dist::ShardingAttr();
     if (!attribute || loss.getParts())
       return 1;
-    dist::Axes axes = dist::Sharding::of(attribute).dims[loss.getVocabularyLast() ? 1 : 0];
-    llvm::erase_if(axes, [](StringAttr axis) { return axis == "dp"; });
-    return mesh.size(axes);
+    return mesh.size(sharding::withoutData(dist::Sharding::of(attribute)).dims[loss.getVocabularyLast() ? 1 : 0]);
   }
 };
 

@@ -157,6 +157,15 @@ protected:
     return results;
   }
 
+  /// Sums or maxima over ranks in a function, and other messages.
+  static std::pair<int64_t, int64_t> messagesOf(ModuleOp module, StringRef function) {
+    int64_t count = 0, other = 0;
+    for (Operation &op : module.lookupSymbol<func::FuncOp>(function).getBody().front())
+      if (isa_and_nonnull<dist::DistDialect>(op.getDialect()) && !isa<dist::IndexOp, dist::PartOp>(op))
+        ++(isa<dist::AllReduceOp>(op) ? count : other);
+    return {count, other};
+  }
+
   /// The largest relative difference; where `value` is padded, it must be zero.
   static double difference(const HostTensor &value, const HostTensor &expected) {
     if (value.rank() != expected.rank())
@@ -183,7 +192,7 @@ protected:
 
 TEST_F(RanksTest, ComputeWhatOneComputes) {
   std::vector<Mesh> meshes = {{{"dp", 2}},           {{"dp", 4}}, {{"tp", 2}}, {{"tp", 4}}, {{"dp", 2}, {"tp", 2}},
-                              {{"tp", 2}, {"dp", 4}}};
+                              {{"tp", 2}, {"dp", 4}}, {{"dp_replicate", 2}, {"dp", 2}}, {{"dp_replicate", 2}, {"dp", 2}, {"tp", 4}}};
   for (const char *model : {kModel, kLayer})
     for (int64_t micro : {8, 4}) {
       recipe.batch.micro = micro;
@@ -200,6 +209,22 @@ TEST_F(RanksTest, ComputeWhatOneComputes) {
           }
         }
     }
+}
+
+/// Two key and value heads over four tensor ranks: their weights are cut over two of them, queries over all, and the layer
+/// still has two sums forward and two backward.
+TEST_F(RanksTest, FewKeyHeadsAreCutOverAPartOfTheAxis) {
+  OwningOpRef<ModuleOp> module = compile(kLayer, {{"tp", 4}}, 0);
+  auto evaluate = module->lookupSymbol<func::FuncOp>(train::kEvaluate);
+  auto typeOf = [&](StringRef name) {
+    std::string text;
+    llvm::raw_string_ostream(text) << evaluate.getArgumentTypes()[train::findArgument(evaluate, name, train::kParam)];
+    return text;
+  };
+  EXPECT_EQ(typeOf("q"), "tensor<4x16xf32>");
+  EXPECT_EQ(typeOf("k"), "tensor<4x16xf32>");
+  EXPECT_EQ(typeOf("o"), "tensor<16x4xf32>");
+  EXPECT_EQ(messagesOf(*module, train::kAccumulate), std::pair(int64_t(4 + 1 + 2 + 1), int64_t(0)));
 }
 
 /// A vocabulary of 13 is padded for 2 and 4 tensor ranks: tied and untied, with a bias.
@@ -231,15 +256,8 @@ TEST_F(RanksTest, PaddedVocabularyComputesWhatOneComputes) {
 /// two results whole.
 TEST_F(RanksTest, TensorParallelLayerHasTwoSumsForwardAndTwoBackward) {
   OwningOpRef<ModuleOp> module = compile(kLayer, {{"tp", 2}}, 0);
-  auto sums = [&](StringRef function) {
-    int64_t count = 0, other = 0;
-    for (Operation &op : module->lookupSymbol<func::FuncOp>(function).getBody().front())
-      if (isa_and_nonnull<dist::DistDialect>(op.getDialect()) && !isa<dist::IndexOp, dist::PartOp>(op))
-        ++(isa<dist::AllReduceOp>(op) ? count : other);
-    return std::pair(count, other);
-  };
-  EXPECT_EQ(sums(train::kEvaluate), std::pair(int64_t(2 + 1 + 2 + 2), int64_t(0)));
-  EXPECT_EQ(sums(train::kAccumulate), std::pair(int64_t(4 + 1 + 2 + 1), int64_t(0)));
+  EXPECT_EQ(messagesOf(*module, train::kEvaluate), std::pair(int64_t(2 + 1 + 2 + 2), int64_t(0)));
+  EXPECT_EQ(messagesOf(*module, train::kAccumulate), std::pair(int64_t(4 + 1 + 2 + 1), int64_t(0)));
 }
 
 TEST_F(RanksTest, PartsAssembleToTheWhole) {

@@ -46,3 +46,48 @@ module attributes {train.recipe = {batch.micro = 8 : i64, mesh = [{name = "dp", 
   // CHECK-SAME:  %arg1: tensor<4x12xf32> {dist.sharding = #dist.sharding<[{dp}, {tp}]>
   func.func @update(%m: tensor<12x4xf32> {train.name = "exp_avg.w", train.role = "moment"}, %n: tensor<4x12xf32> {train.name = "exp_avg.v", train.role = "moment"}) { return }
 }
+
+// -----
+
+// Of four data ranks two divide a dimension of 6, along its major places: the axis becomes two. The batch is cut over both.
+// CHECK: dist.mesh = #dist.mesh<dp.0 = 2, dp.1 = 2>
+module attributes {train.recipe = {batch.micro = 4 : i64, mesh = [{name = "dp", value = 4 : i64}], zero = 1 : i64}} {
+  // CHECK-LABEL: func.func @update
+  // CHECK-SAME:  %arg0: tensor<4x3xf32> {dist.sharding = #dist.sharding<[{dp.0, dp.1}, {}]>
+  // CHECK-SAME:  %arg1: tensor<5x6xf32> {dist.sharding = #dist.sharding<[{}, {dp.0}]>
+  func.func @update(%x: tensor<4x3xf32> {train.name = "x", train.role = "input"}, %m: tensor<5x6xf32> {train.name = "exp_avg.w", train.role = "moment"}) { return }
+}
+
+// -----
+
+// Hybrid: samples over both data axes, state over dp alone.
+// CHECK: dist.mesh = #dist.mesh<dp_replicate = 2, dp = 2>
+module attributes {train.recipe = {batch.micro = 8 : i64, mesh = [{name = "dp_replicate", value = 2 : i64}, {name = "dp", value = 2 : i64}], zero = 1 : i64}} {
+  // CHECK-LABEL: func.func @update
+  // CHECK-SAME:  %arg0: tensor<8x3xf32> {dist.sharding = #dist.sharding<[{dp_replicate, dp}, {}]>
+  // CHECK-SAME:  %arg1: tensor<4x6xf32> {dist.sharding = #dist.sharding<[{dp}, {}]>
+  func.func @update(%x: tensor<8x3xf32> {train.name = "x", train.role = "input"}, %m: tensor<4x6xf32> {train.name = "exp_avg.w", train.role = "moment"}) { return }
+}
+
+// -----
+
+// The recipe's entries go over what is found, the last match first.
+// CHECK: dist.mesh = #dist.mesh<dp = 2, tp = 2>
+module attributes {train.recipe = {batch.micro = 8 : i64, mesh = [{name = "dp", value = 2 : i64}, {name = "tp", value = 2 : i64}],
+    sharding = [{glob = "*", dims = [[], []], line = 3 : i64}, {glob = "*.up", dims = [[], ["tp", "dp"]], line = 4 : i64}]}} {
+  // CHECK-LABEL: func.func @evaluate
+  // CHECK-SAME:  %arg0: tensor<12x4xf32> {dist.sharding = #dist.sharding<[{}, {tp, dp}]>
+  // CHECK-SAME:  %arg1: tensor<4x12xf32> {dist.sharding = #dist.sharding<[{}, {}]>
+  func.func @evaluate(%w: tensor<12x4xf32> {train.name = "mlp.up", train.role = "param"}, %v: tensor<4x12xf32> {train.name = "mlp.down", train.role = "param"}) { return }
+}
+
+// -----
+
+module attributes {train.recipe = {mesh = [{name = "tp", value = 4 : i64}], sharding = [{glob = "w", dims = [["tp"]], line = 3 : i64},
+    {glob = "*", dims = [["tp"], []], line = 4 : i64}, {glob = "v", dims = [], line = 5 : i64}, {glob = "w", dims = [["tp", "tp"], []], line = 6 : i64}]}} {
+  // expected-error@+4 {{recipe, line 3: `sharding.w`: parameter 'w' has 2 dimensions, 1 are given}}
+  // expected-error@+3 {{recipe, line 4: `sharding.*`: dimension 0 of parameter 'w' has size 6, which the 4 ranks of its axes do not divide}}
+  // expected-error@+2 {{recipe, line 5: `sharding.v`: no parameter has such a name}}
+  // expected-error@+1 {{recipe, line 6: `sharding.w`: axis tp stands twice}}
+  func.func @evaluate(%w: tensor<6x4xf32> {train.name = "w", train.role = "param"}) { return }
+}

@@ -42,3 +42,24 @@ module attributes {dist.mesh = #dist.mesh<dp = 2>} {
     return
   }
 }
+
+// -----
+
+// Rows of a table that the rank does not have are looked up as others of its own, and dropped: row i is row i % 5 of rank i / 5.
+// CHECK-LABEL: func.func @rows
+//       CHECK:   %[[IDS:.+]] = arith.select
+//       CHECK:   %[[OWN:.+]] = arith.cmpi eq
+//       CHECK:   %[[LOCAL:.+]] = arith.remsi %[[IDS]]
+//       CHECK:   %[[FOUND:.+]] = nn.gather %arg0, %[[LOCAL]] : (tensor<5x6xf32>, tensor<4xi64>) -> tensor<4x6xf32>
+//       CHECK:   arith.select %{{.+}}, %[[FOUND]], %{{.+}} : tensor<4x6xi1>, tensor<4x6xf32>
+//       CHECK:   dist.all_reduce {{.*}} : (tensor<4x6xf32>)
+//       CHECK:   nn.scatter_add {{.*}} -> tensor<5x6xf32>
+module attributes {dist.mesh = #dist.mesh<tp = 2>} {
+  func.func @rows(%w: tensor<10x6xf32> {dist.sharding = #dist.sharding<[{tp}, {}]>}, %ids: tensor<4xi64> {dist.sharding = #dist.sharding<[{}]>})
+      -> (tensor<10x6xf32> {dist.sharding = #dist.sharding<[{tp}, {}]>}) {
+    %0 = nn.gather %w, %ids {dist.shardings = [#dist.sharding<[{}, {}] sum {tp}>]} : (tensor<10x6xf32>, tensor<4xi64>) -> tensor<4x6xf32>
+    %1 = dist.reshard %0 {from = #dist.sharding<[{}, {}] sum {tp}>, to = #dist.sharding<[{}, {}]>, reason = "x", dist.shardings = [#dist.sharding<[{}, {}]>]} : tensor<4x6xf32>
+    %2 = nn.scatter_add %ids, %1 {dist.shardings = [#dist.sharding<[{tp}, {}]>]} : (tensor<4xi64>, tensor<4x6xf32>) -> tensor<10x6xf32>
+    return %2 : tensor<10x6xf32>
+  }
+}

@@ -131,6 +131,7 @@ void buildLevel(OpPassManager &pm, Level level) {
     break;
   case Level::Local:
     pm.addPass(sharding::createShardingPartition());
+    pm.addPass(sharding::createShardingMergeCollectives());
     break;
   case Level::Kernels:
     pm.addPass(lowering::createLoweringExpandLoss()); // makes contractions

@@ -86,4 +86,17 @@ def ShardingPartition : Pass<"sharding-partition", "::mlir::ModuleOp"> {
   let dependentDialects = ["::llmc::dist::DistDialect", "::llmc::nn::NnDialect", "::mlir::arith::ArithDialect", "::mlir::tensor::TensorDialect"];
 }
 
+def ShardingMergeCollectives : Pass<"sharding-merge-collectives", "::mlir::ModuleOp"> {
+  let summary = "sends several tensors in one message";
+  let description = [{
+    Equal collectives of a value become one. Collectives of one kind, along the same axes and of one element type, that do not
+    depend on each other, become one of several operands, up to a number of bytes, at the place of the last.
+
+    Input:  %1 = dist.all_reduce %a {axes = ["dp"], kind = "sum"}   %2 = dist.all_reduce %b {axes = ["dp"], kind = "sum"}
+    Output: %1:2 = dist.all_reduce %a, %b {axes = ["dp"], kind = "sum"}
+  }];
+  let options = [Option<"bucketBytes", "bucket-bytes", "int64_t", "26214400", "what one message may carry (25 MiB, as in DDP)">];
+  let dependentDialects = ["::llmc::dist::DistDialect"];
+}
+
 #endif // LLMC_PASSES_SHARDING

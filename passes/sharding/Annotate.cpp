@@ -6,6 +6,7 @@
 //
 //===----------------------------------------------------------------------===//
 #include "dialects/dist/Dist.h"
+#include "dialects/nn/Nn.h"
 #include "dialects/train/Recipe.h"
 #include "dialects/train/Train.h"
 #include "passes/sharding/Axes.h"
@@ -46,6 +47,8 @@ struct Annotate : sharding::impl::ShardingAnnotateBase<Annotate> {
     for (auto &[name, size] : recipe.mesh)
       if (size > 1 && name != "tp")
         dataAxes.push_back(axis(name));
+    if (recipe.sequenceParallel && axes.size(axis("tp")) > 1 && hasDropout(module))
+      return signalPassFailure();
     zero = recipe.zero;
     samples = recipe.batch.micro;
     if (failed(cutParameters(module, recipe)))
@@ -65,6 +68,17 @@ struct Annotate : sharding::impl::ShardingAnnotateBase<Annotate> {
 
 private:
   StringAttr axis(StringRef name) { return StringAttr::get(&getContext(), name); }
+
+  /// Its random numbers are counted along whole sequences.
+  static bool hasDropout(ModuleOp module) {
+    WalkResult found = module.walk([](nn::DropoutOp dropout) {
+      if (dropout.getPosition())
+        dropout.emitError() << "`sequence_parallel` cuts sequences, dropout needs them whole; export the model with a "
+                               "dropout of 0 or leave `sequence_parallel` out";
+      return dropout.getPosition() ? WalkResult::interrupt() : WalkResult::advance();
+    });
+    return found.wasInterrupted();
+  }
 
   LogicalResult cutParameters(ModuleOp module, const train::Recipe &recipe) {
     auto forward = module.lookupSymbol<func::FuncOp>(train::kEvaluate);

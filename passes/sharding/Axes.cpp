@@ -13,6 +13,8 @@ bool isDataAxis(StringAttr axis) {
   return name == "dp" || name == "dp_replicate";
 }
 
+bool isTensorAxis(StringAttr axis) { return axis.getValue().split('.').first == "tp"; }
+
 Sharding withoutData(Sharding sharding) {
   for (Axes &axes : sharding.dims)
     llvm::erase_if(axes, isDataAxis);

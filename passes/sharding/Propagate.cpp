@@ -6,11 +6,13 @@
 //===----------------------------------------------------------------------===//
 #include "dialects/dist/Dist.h"
 #include "dialects/nn/Nn.h"
+#include "dialects/train/Recipe.h"
 #include "dialects/train/Train.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "passes/sharding/Axes.h"
 #include "passes/sharding/OpSharding.h"
 #include "passes/sharding/Passes.h"
+#include "passes/sharding/SequenceParallel.h"
 #include "llvm/ADT/StringExtras.h"
 #include <map>
 
@@ -45,8 +47,8 @@ public:
   /// Role and name of state that functions share.
   using StateName = std::pair<std::string, std::string>;
 
-  Propagator(dist::MeshAttr mesh, std::map<StateName, Sharding> &state)
-      : mesh(mesh), context(mesh.getContext()), state(state) {}
+  Propagator(dist::MeshAttr mesh, bool sequenceParallel, std::map<StateName, Sharding> &state)
+      : mesh(mesh), context(mesh.getContext()), sequence(mesh, sequenceParallel), state(state) {}
 
   LogicalResult run(func::FuncOp f) {
     function = f;
@@ -217,8 +219,7 @@ private:
   LogicalResult visit(Operation *op) {
     if (isa<arith::ConstantOp, dist::ReshardOp>(op))
       return success();
-    auto shardable = dyn_cast<Shardable>(op);
-    if (!shardable)
+    if (!isa<Shardable>(op))
       return op->emitOpError("has no factor rule");
     settleOpenOperands(op);
     SmallVector<Sharding> present;
@@ -227,13 +228,19 @@ private:
       present.push_back(shardingOf(operand));
       bytes.push_back(tensorBytes(operand.getType()));
     }
-    sharding::OpSharding chosen = sharding::shardByRule(
-        shardable.getFactorRule(), present, bytes, mesh, op->getNumResults() == 1 ? wanted.lookup(op->getResult(0)) : Sharding());
-    sharding::keepPartialSums(op, present, chosen, mesh);
+    FailureOr<sharding::OpSharding> chosen =
+        sequence.choose(op, present, bytes, op->getNumResults() == 1 ? wanted.lookup(op->getResult(0)) : Sharding());
+    if (failed(chosen))
+      return failure();
     OpBuilder b(op);
-    for (auto [i, needed] : llvm::enumerate(chosen.operands))
-      op->setOperand(i, reshard(b, op->getOperand(i), needed, "operand of " + op->getName().getStringRef()));
-    annotate(op, chosen.results);
+    for (auto [i, needed] : llvm::enumerate(chosen->operands)) {
+      Value operand = op->getOperand(i);
+      std::string reason = ("operand of " + op->getName().getStringRef()).str();
+      if (std::optional<Sharding> scattered = sequence.between(shardingOf(operand), needed, operand))
+        operand = reshard(b, operand, *scattered, reason);
+      op->setOperand(i, reshard(b, operand, needed, reason));
+    }
+    annotate(op, chosen->results);
     return success();
   }
 
@@ -286,6 +293,7 @@ private:
 
   dist::MeshAttr mesh;
   MLIRContext *context;
+  sharding::SequenceParallel sequence;
   func::FuncOp function;
   std::map<StateName, Sharding> &state;
   DenseMap<Value, Sharding> known, wanted;
@@ -301,9 +309,10 @@ struct Propagate : sharding::impl::ShardingPropagateBase<Propagate> {
     llvm::stable_sort(functions, [](func::FuncOp a, func::FuncOp b) {
       return (a.getName() == train::kAccumulate) > (b.getName() == train::kAccumulate);
     });
+    bool sequenceParallel = train::recipeOf(getOperation()).sequenceParallel;
     std::map<Propagator::StateName, Sharding> state;
     for (func::FuncOp function : functions)
-      if (failed(Propagator(mesh, state).run(function)))
+      if (failed(Propagator(mesh, sequenceParallel && function.getName() != train::kUpdate, state).run(function)))
         return signalPassFailure();
   }
 };

@@ -227,6 +227,34 @@ TEST_F(RanksTest, FewKeyHeadsAreCutOverAPartOfTheAxis) {
   EXPECT_EQ(messagesOf(*module, train::kAccumulate), std::pair(int64_t(4 + 1 + 2 + 1), int64_t(0)));
 }
 
+/// Korthikanti et al. 2022: what tensor parallelism sums is scattered along the sequence, and gathered in front of the next
+/// product: two of each per layer forward and two backward; one of each for the embedding and for the head, and for their
+/// gradients. Sums remain for the loss alone.
+TEST_F(RanksTest, SequenceParallelLayerScattersAndGathers) {
+  recipe.sequenceParallel = true;
+  for (int64_t parts : {2, 4}) {
+    OwningOpRef<ModuleOp> module = compile(kLayer, {{"tp", parts}}, 0);
+    int64_t scattered = 0, gathered = 0, summed = 0;
+    for (Operation &op : module->lookupSymbol<func::FuncOp>(train::kAccumulate).getBody().front()) {
+      scattered += isa<dist::ReduceScatterOp>(op) ? op.getNumOperands() : 0;
+      gathered += isa<dist::AllGatherOp>(op) ? op.getNumOperands() : 0;
+      summed += isa<dist::AllReduceOp>(op) ? op.getNumOperands() : 0;
+    }
+    EXPECT_EQ(scattered, (2 + 1) + (2 + 1));
+    EXPECT_EQ(gathered, (2 + 1) + (2 + 1));
+    EXPECT_EQ(summed, 2);
+  }
+  recipe.sequenceParallel = false;
+  auto one = train(kLayer, {}, 0);
+  recipe.sequenceParallel = true;
+  for (const Mesh &mesh : {Mesh{{"tp", 2}}, Mesh{{"tp", 4}}, Mesh{{"dp", 2}, {"tp", 2}}})
+    for (int64_t zero : {0, 2, 3}) {
+      auto ranks = train(kLayer, mesh, zero);
+      for (auto &[name, expected] : one)
+        EXPECT_LT(difference(ranks.at(name), expected), 1e-12) << name << ", zero " << zero;
+    }
+}
+
 /// A vocabulary of 13 is padded for 2 and 4 tensor ranks: tied and untied, with a bias.
 TEST_F(RanksTest, PaddedVocabularyComputesWhatOneComputes) {
   auto grown = [](std::string text) {

@@ -91,3 +91,13 @@ module attributes {train.recipe = {mesh = [{name = "tp", value = 4 : i64}], shar
   // expected-error@+1 {{recipe, line 6: `sharding.w`: axis tp stands twice}}
   func.func @evaluate(%w: tensor<6x4xf32> {train.name = "w", train.role = "param"}) { return }
 }
+
+// -----
+
+module attributes {train.recipe = {sequence_parallel = true, mesh = [{name = "tp", value = 2 : i64}]}} {
+  func.func @accumulate(%x: tensor<8x4x6xf32>, %p: tensor<2xi64>) {
+    // expected-error@+1 {{`sequence_parallel` cuts sequences, dropout needs them whole; export the model with a dropout of 0}}
+    %0 = nn.dropout %x, %p {ratio = 0.5 : f64, seed = 1 : i64, id = 2 : i64} : (tensor<8x4x6xf32>, tensor<2xi64>) -> tensor<8x4x6xf32>
+    return
+  }
+}

@@ -14,6 +14,8 @@
 #include "passes/sharding/RecipeShardings.h"
 #include "passes/sharding/TensorParallel.h"
 
+#include <numeric>
+
 namespace llmc::sharding {
 #define GEN_PASS_DEF_SHARDINGANNOTATE
 #include "passes/sharding/Passes.h.inc"
@@ -80,6 +82,17 @@ private:
     return found.wasInterrupted();
   }
 
+  /// Says where tensor ranks compute the same heads.
+  static void remarkOnHeads(func::FuncOp forward, int64_t ranks) {
+    for (auto attention : forward.getOps<nn::AttentionOp>())
+      if (int64_t heads = nn::typeOf(attention.getQuery()).getDimSize(2); heads % ranks != 0) {
+        attention.emitRemark() << "axis tp of " << ranks << " ranks does not divide the " << heads
+                               << " heads: attention is cut into " << std::gcd(ranks, heads)
+                               << " parts, which several ranks compute; make tp a divisor of " << heads;
+        return;
+      }
+  }
+
   LogicalResult cutParameters(ModuleOp module, const train::Recipe &recipe) {
     auto forward = module.lookupSymbol<func::FuncOp>(train::kEvaluate);
     StringAttr tensor = axis("tp");
@@ -93,6 +106,7 @@ private:
         (void)axes.admit(tensor, cut.parts);
         parameters[name] = cuts;
       }
+    remarkOnHeads(forward, axes.size(tensor));
     return sharding::readRecipeShardings(forward, recipe, axes, parameters);
   }
 

@@ -16,9 +16,9 @@ SequenceParallel::SequenceParallel(dist::MeshAttr mesh, bool isOn) : mesh(mesh) 
       axes.push_back(axis);
 }
 
-/// A sum over all tensor ranks of an activation.
-bool SequenceParallel::isSummed(const Sharding &sharding) const {
-  return sharding.dims.size() >= 3 &&
+/// A sum over all tensor ranks of an activation; what has one place only is none of a sequence.
+bool SequenceParallel::isSummed(const Sharding &sharding, Value value) const {
+  return sharding.dims.size() >= 3 && cast<RankedTensorType>(value.getType()).getDimSize(kSequence) > 1 &&
          llvm::all_of(axes, [&](StringAttr axis) { return llvm::is_contained(sharding.sum, axis); });
 }
 
@@ -32,7 +32,7 @@ bool SequenceParallel::usesTensorRanks(const OpSharding &sharding) const {
 }
 
 std::optional<Sharding> SequenceParallel::between(const Sharding &from, const Sharding &to, Value value) const {
-  if (axes.empty() || !isSummed(from) || to.isPartial() || isCut(to) || isCut(from) ||
+  if (axes.empty() || !isSummed(from, value) || to.isPartial() || isCut(to) || isCut(from) ||
       cast<RankedTensorType>(value.getType()).getDimSize(kSequence) % (mesh.size(from.dims[kSequence]) * mesh.size(axes)) != 0)
     return std::nullopt;
   Sharding scattered = from;
@@ -54,12 +54,12 @@ FailureOr<OpSharding> SequenceParallel::choose(Operation *op, ArrayRef<Sharding>
   auto isPartial = [](const Sharding &sharding) { return sharding.isPartial(); };
   // A sum with other readers, such as the stream that layers add to, is scattered for them, and what it is added to too.
   bool isShared = llvm::any_of(llvm::zip_equal(op->getOperands(), present), [&](auto pair) {
-    return isSummed(std::get<1>(pair)) && !std::get<0>(pair).hasOneUse();
+    return isSummed(std::get<1>(pair), std::get<0>(pair)) && !std::get<0>(pair).hasOneUse();
   });
   if (axes.empty() || usesTensorRanks(chosen) || (llvm::any_of(chosen.operands, isPartial) && !isShared))
     return chosen;
   for (auto [sharding, operand] : llvm::zip_equal(scattered, op->getOperands())) {
-    if (!isSummed(sharding))
+    if (!isSummed(sharding, operand))
       continue;
     int64_t size = cast<RankedTensorType>(operand.getType()).getDimSize(kSequence);
     if (size % (mesh.size(sharding.dims[kSequence]) * mesh.size(axes)) != 0)

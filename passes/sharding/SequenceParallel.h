@@ -24,7 +24,7 @@ public:
   std::optional<dist::Sharding> between(const dist::Sharding &from, const dist::Sharding &to, mlir::Value value) const;
 
 private:
-  bool isSummed(const dist::Sharding &sharding) const;
+  bool isSummed(const dist::Sharding &sharding, mlir::Value value) const;
   bool usesTensorRanks(const OpSharding &sharding) const;
   bool isCut(const dist::Sharding &sharding) const;
 

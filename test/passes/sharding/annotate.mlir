@@ -101,3 +101,18 @@ module attributes {train.recipe = {sequence_parallel = true, mesh = [{name = "tp
     return
   }
 }
+
+// -----
+
+// Three heads over two tensor ranks: said, and computed whole on each.
+// CHECK-LABEL: func.func @evaluate
+// CHECK-SAME:  %arg1: tensor<6x6xf32> {dist.sharding = #dist.sharding<[{}, {}]>
+module attributes {train.recipe = {mesh = [{name = "tp", value = 2 : i64}]}} {
+  func.func @evaluate(%x: tensor<2x4x3x2xf32> {train.name = "x", train.role = "input"}, %w: tensor<6x6xf32> {train.name = "w", train.role = "param"}) {
+    // expected-remark@+1 {{axis tp of 2 ranks does not divide the 3 heads: attention is cut into 1 parts, which several ranks compute; make tp a divisor of 3}}
+    %y, %l = nn.attention %x, %x, %x {causal = true, scale = 0.5 : f64} : (tensor<2x4x3x2xf32>, tensor<2x4x3x2xf32>, tensor<2x4x3x2xf32>) -> (tensor<2x4x3x2xf32>, tensor<2x3x4xf32>)
+    %c = tensor.collapse_shape %y [[0], [1], [2, 3]] : tensor<2x4x3x2xf32> into tensor<2x4x6xf32>
+    %z = nn.contract %c, %w {equation = "btn,mn->btm"} : (tensor<2x4x6xf32>, tensor<6x6xf32>) -> tensor<2x4x6xf32>
+    return
+  }
+}

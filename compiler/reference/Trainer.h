@@ -18,8 +18,8 @@ public:
 
   /// Sets a parameter, buffer or scalar; a parameter in its logical shape.
   void set(llvm::StringRef name, HostTensor value);
-  /// A parameter, moment ("exp_avg.NAME") or scalar by name, in the shape of its argument once a step has read it; null if
-  /// there is none.
+  /// A parameter, moment ("exp_avg.NAME") or scalar by name, in the shape of its argument once a step has read it; null
+  /// if there is none.
   const HostTensor *get(llvm::StringRef name) const;
   /// The gradient of parameter `name` of the last step: the average over its tokens or samples, before clipping; null
   /// if it has none.

@@ -286,8 +286,9 @@ static void checkMesh(Binder &b) {
   };
   int64_t dp = std::max<int64_t>(1, sizeOf("dp")), replicate = std::max<int64_t>(1, sizeOf("dp_replicate"));
   if (r.batch.micro > 0 && r.batch.micro % (dp * replicate) != 0)
-    b.problem(at("batch.micro"), "`batch.micro` (" + std::to_string(r.batch.micro) + ") does not divide by `mesh.dp` (" +
-                                     std::to_string(dp) + ")" + (replicate > 1 ? " times `mesh.dp_replicate` (" + std::to_string(replicate) + ")" : ""),
+    b.problem(at("batch.micro"),
+              "`batch.micro` (" + std::to_string(r.batch.micro) + ") does not divide by `mesh.dp` (" + std::to_string(dp) +
+                  ")" + (replicate > 1 ? " times `mesh.dp_replicate` (" + std::to_string(replicate) + ")" : ""),
               "batch sizes count the samples of all dp ranks together");
   if (r.sequenceParallel && sizeOf("tp") < 2)
     b.problem(at("sequence_parallel"), "`sequence_parallel` needs tensor ranks", "mesh: {tp: 2}");

@@ -2,7 +2,8 @@
 //
 //   1. how parameters are cut over tensor ranks, found in @evaluate, or said by the recipe;
 //   2. how state and inputs are cut besides, over data ranks: in numbers of parts, over major places of an axis;
-//   3. the mesh, whose axes become several where some dimension has fewer parts than an axis has places; and attributes.
+//   3. the mesh, whose axes become several where some dimension has fewer parts than an axis has places; and
+//   attributes.
 //
 //===----------------------------------------------------------------------===//
 #include "dialects/dist/Dist.h"
@@ -100,7 +101,8 @@ private:
       return success();
     if (axes.size(tensor) > 1)
       for (auto &[name, cut] : sharding::findTensorParallel(forward, axes.size(tensor))) {
-        auto type = cast<RankedTensorType>(forward.getArgumentTypes()[train::findArgument(forward, name, train::kParam)]);
+        auto type =
+            cast<RankedTensorType>(forward.getArgumentTypes()[train::findArgument(forward, name, train::kParam)]);
         Cuts cuts(type.getRank());
         cuts[cut.dim].push_back({tensor, cut.parts});
         (void)axes.admit(tensor, cut.parts);
@@ -154,8 +156,8 @@ private:
     return cuts;
   }
 
-  /// How an argument or result is cut; nothing where it follows from the computation. State of a parameter is cut as the
-  /// parameter is, and by ZeRO besides.
+  /// How an argument or result is cut; nothing where it follows from the computation. State of a parameter is cut as
+  /// the parameter is, and by ZeRO besides.
   std::optional<Cuts> cutsOfState(StringRef role, StringRef name, RankedTensorType type) {
     bool ofParameter = role == train::kParam || role == train::kMoment || role == train::kGradient;
     StringRef parameter = role == train::kMoment ? name.split('.').second : name;
@@ -171,7 +173,8 @@ private:
     return cuts;
   }
 
-  /// Cuts a tensor over data ranks along the first dimension that divides; if none does, over as many of them as divide one.
+  /// Cuts a tensor over data ranks along the first dimension that divides; if none does, over as many of them as divide
+  /// one.
   bool addZero(Cuts &cuts, RankedTensorType type) {
     StringAttr data = axis("dp");
     auto isData = [&](const DimCuts &dim) { return llvm::any_of(dim, [&](auto &cut) { return cut.first == data; }); };

@@ -23,8 +23,8 @@ void sortAxes(dist::Axes &axes, dist::MeshAttr mesh);
 /// Divisors of `number` that are greater than 1, the largest first.
 llvm::SmallVector<int64_t> divisorsOf(int64_t number);
 
-/// The numbers of parts into which the major places of one axis are grouped, e.g. {2, 4} of an axis of 4 places: each divides
-/// the next.
+/// The numbers of parts into which the major places of one axis are grouped, e.g. {2, 4} of an axis of 4 places: each
+/// divides the next.
 class Divisions {
 public:
   explicit Divisions(int64_t size) : sizes({size}) {}
@@ -36,14 +36,15 @@ private:
   std::set<int64_t> sizes;
 };
 
-/// The mesh of a recipe, whose axes become several, AXIS.0, AXIS.1, ..., the first major, where some dimensions are cut over a
-/// part of one only.
+/// The mesh of a recipe, whose axes become several, AXIS.0, AXIS.1, ..., the first major, where some dimensions are cut
+/// over a part of one only.
 class AxisSplitter {
 public:
   void add(mlir::StringAttr axis, int64_t size) { axes.insert({axis, Divisions(size)}); }
   /// The places of an axis; 1 if there is none of this name.
   int64_t size(mlir::StringAttr axis) const;
-  /// True if a dimension may be cut into `parts` over the major places of `axis`, beside what was admitted before; notes it.
+  /// True if a dimension may be cut into `parts` over the major places of `axis`, beside what was admitted before;
+  /// notes it.
   bool admit(mlir::StringAttr axis, int64_t parts);
   bool empty() const { return axes.empty(); }
 

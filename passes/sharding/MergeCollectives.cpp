@@ -1,7 +1,8 @@
 //===- MergeCollectives.cpp - sharding-merge-collectives -------------------------===//
 //
 //   1. equal messages of one value are sent once;
-//   2. each message joins the last one of its kind, at its own place, if it does not depend on it and both together fit a
+//   2. each message joins the last one of its kind, at its own place, if it does not depend on it and both together fit
+//   a
 //      bucket: so what is ready first waits for what is ready last. What reads the earlier one moves behind.
 //
 //===----------------------------------------------------------------------===//
@@ -34,7 +35,8 @@ DictionaryAttr withoutReason(Operation *op) {
 using Kind = std::pair<Attribute, Attribute>;
 Kind kindOf(Operation *op) {
   Type element = cast<RankedTensorType>(op->getOperand(0).getType()).getElementType();
-  return {ArrayAttr::get(op->getContext(), {StringAttr::get(op->getContext(), op->getName().getStringRef()), TypeAttr::get(element)}),
+  return {ArrayAttr::get(op->getContext(),
+                         {StringAttr::get(op->getContext(), op->getName().getStringRef()), TypeAttr::get(element)}),
           withoutReason(op)};
 }
 
@@ -57,7 +59,8 @@ public:
       if (!isa_and_nonnull<dist::DistDialect>(op.getDialect()))
         continue;
       auto &alike = seen[{StringAttr::get(op.getContext(), op.getName().getStringRef()), withoutReason(&op)}];
-      auto *same = llvm::find_if(alike, [&](Operation *other) { return llvm::equal(other->getOperands(), op.getOperands()); });
+      auto *same =
+          llvm::find_if(alike, [&](Operation *other) { return llvm::equal(other->getOperands(), op.getOperands()); });
       if (same == alike.end()) {
         alike.push_back(&op);
         continue;
@@ -73,7 +76,8 @@ public:
       if (!isa<dist::AllReduceOp, dist::ReduceScatterOp, dist::AllGatherOp>(op))
         continue;
       Operation *&before = last[kindOf(&op)];
-      before = before && bytesOf(before) + bytesOf(&op) <= bucketBytes && makeRoom(before, &op) ? join(before, &op) : &op;
+      before =
+          before && bytesOf(before) + bytesOf(&op) <= bucketBytes && makeRoom(before, &op) ? join(before, &op) : &op;
     }
   }
 

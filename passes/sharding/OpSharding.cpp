@@ -103,7 +103,8 @@ OpSharding shardByRule(const FactorRule &rule, ArrayRef<Sharding> operands, Arra
   }
   if (!wanted.dims.empty())
     for (auto [factors, axes] : llvm::zip_equal(rule.results[0], wanted.dims))
-      if (llvm::none_of(rule.operands, [&](const TensorFactors &tensor) { return !factors.empty() && has(tensor, factors[0]); }))
+      if (llvm::none_of(rule.operands,
+                        [&](const TensorFactors &tensor) { return !factors.empty() && has(tensor, factors[0]); }))
         assignment.adopt(factors, axes);
   for (const auto *tensors : {&rule.operands, &rule.results})
     for (const TensorFactors &tensor : *tensors)

@@ -1,7 +1,7 @@
 //===- OwnRows.cpp - ops that look into one part of a table ---------------------===//
 //
-// With n rows on each rank, row i lies on the rank whose place is i / n, as its row i % n. A row of another rank is looked up
-// as i % n too, and what is found is not used: so lookups stay within the table, and spread over it.
+// With n rows on each rank, row i lies on the rank whose place is i / n, as its row i % n. A row of another rank is
+// looked up as i % n too, and what is found is not used: so lookups stay within the table, and spread over it.
 //
 //===----------------------------------------------------------------------===//
 #include "passes/sharding/OwnRows.h"
@@ -22,7 +22,8 @@ RankedTensorType typeOf(Value value) { return cast<RankedTensorType>(value.getTy
 
 class OwnRows {
 public:
-  OwnRows(Operation *op, ArrayRef<StringAttr> axes, dist::MeshAttr mesh) : op(op), b(op), axes(axes), parts(mesh.size(axes)) {}
+  OwnRows(Operation *op, ArrayRef<StringAttr> axes, dist::MeshAttr mesh)
+      : op(op), b(op), axes(axes), parts(mesh.size(axes)) {}
 
   void gather(nn::GatherOp gather) {
     int64_t rows = typeOf(gather.getTable()).getDimSize(0);
@@ -53,7 +54,8 @@ public:
     int64_t rows = typeOf(backward.getWeightMatrix()).getDimSize(backward.getVocabularyLast() ? 1 : 0);
     Value labels = backward.getLabels();
     Value classes = select(isOwn(labels, rows), place(labels, rows), constant(labels, rows));
-    backward.getLabelsMutable().assign(select(counts(labels, backward.getIgnoreIndex()), classes, constant(labels, -1)));
+    backward.getLabelsMutable().assign(
+        select(counts(labels, backward.getIgnoreIndex()), classes, constant(labels, -1)));
     backward.setIgnoreIndex(-1);
   }
 
@@ -61,22 +63,30 @@ private:
   Location loc() { return op->getLoc(); }
   Value constant(Value like, int64_t value) {
     RankedTensorType type = typeOf(like);
-    return arith::ConstantOp::create(b, loc(), DenseElementsAttr::get(type, b.getIntegerAttr(type.getElementType(), value)));
+    return arith::ConstantOp::create(b, loc(),
+                                     DenseElementsAttr::get(type, b.getIntegerAttr(type.getElementType(), value)));
   }
   Value select(Value condition, Value x, Value y) { return arith::SelectOp::create(b, loc(), condition, x, y); }
-  Value compare(arith::CmpIPredicate predicate, Value x, Value y) { return arith::CmpIOp::create(b, loc(), predicate, x, y); }
+  Value compare(arith::CmpIPredicate predicate, Value x, Value y) {
+    return arith::CmpIOp::create(b, loc(), predicate, x, y);
+  }
 
   /// Negative indices count from the end.
   Value fromStart(Value indices, int64_t rows) {
     return select(compare(arith::CmpIPredicate::slt, indices, constant(indices, 0)),
                   arith::AddIOp::create(b, loc(), indices, constant(indices, rows)), indices);
   }
-  Value counts(Value labels, int64_t ignored) { return compare(arith::CmpIPredicate::ne, labels, constant(labels, ignored)); }
-  Value place(Value indices, int64_t rows) { return arith::RemSIOp::create(b, loc(), indices, constant(indices, rows)); }
+  Value counts(Value labels, int64_t ignored) {
+    return compare(arith::CmpIPredicate::ne, labels, constant(labels, ignored));
+  }
+  Value place(Value indices, int64_t rows) {
+    return arith::RemSIOp::create(b, loc(), indices, constant(indices, rows));
+  }
 
   Value isOwn(Value indices, int64_t rows) {
     RankedTensorType type = typeOf(indices);
-    Value rank = dist::IndexOp::create(b, loc(), RankedTensorType::get({}, b.getI64Type()), dist::namesOf(op->getContext(), axes));
+    Value rank = dist::IndexOp::create(b, loc(), RankedTensorType::get({}, b.getI64Type()),
+                                       dist::namesOf(op->getContext(), axes));
     if (!type.getElementType().isInteger(64))
       rank = arith::TruncIOp::create(b, loc(), RankedTensorType::get({}, type.getElementType()), rank);
     Value each = nn::BroadcastOp::create(b, loc(), type, rank, b.getDenseI64ArrayAttr({}));

@@ -1,7 +1,7 @@
 //===- PadVocabulary.cpp - sharding-pad-vocabulary ------------------------------===//
 //
-// Entries are added behind the classes of a head, and behind the rows of tables with as many. They are zeros and stay so:
-// no id names them, and a bias of -1e30 keeps them out of the softmax, whose derivative is then zero there.
+// Entries are added behind the classes of a head, and behind the rows of tables with as many. They are zeros and stay
+// so: no id names them, and a bias of -1e30 keeps them out of the softmax, whose derivative is then zero there.
 //
 //===----------------------------------------------------------------------===//
 #include "dialects/nn/Nn.h"
@@ -51,17 +51,19 @@ private:
     return argument && function.getArgAttr(argument.getArgNumber(), train::kLimit);
   }
 
-  /// Whether rows or columns may be added to `parameter` along `dim`: all its readers find rows by number, or are products
-  /// whose results have the dimension.
+  /// Whether rows or columns may be added to `parameter` along `dim`: all its readers find rows by number, or are
+  /// products whose results have the dimension.
   bool mayBePadded(Value parameter, int64_t dim) {
     return isParameter(parameter) && llvm::all_of(parameter.getUsers(), [&](Operation *user) {
-      if (auto gather = dyn_cast<nn::GatherOp>(user))
-        return dim == 0 && isFromStart(gather.getIndices());
-      if (auto contract = dyn_cast<nn::ContractOp>(user))
-        return labelInResult(contract, parameter, dim) != StringRef::npos && contract.getLhs() != contract.getRhs();
-      auto loss = dyn_cast<nn::LinearCrossEntropyOp>(user);
-      return loss && (loss.getWeightMatrix() == parameter ? dim == (loss.getVocabularyLast() ? 1 : 0) : loss.getBias() == parameter);
-    });
+             if (auto gather = dyn_cast<nn::GatherOp>(user))
+               return dim == 0 && isFromStart(gather.getIndices());
+             if (auto contract = dyn_cast<nn::ContractOp>(user))
+               return labelInResult(contract, parameter, dim) != StringRef::npos &&
+                      contract.getLhs() != contract.getRhs();
+             auto loss = dyn_cast<nn::LinearCrossEntropyOp>(user);
+             return loss && (loss.getWeightMatrix() == parameter ? dim == (loss.getVocabularyLast() ? 1 : 0)
+                                                                 : loss.getBias() == parameter);
+           });
   }
 
   static size_t labelInResult(nn::ContractOp contract, Value parameter, int64_t dim) {
@@ -71,7 +73,8 @@ private:
 
   void pad(nn::LinearCrossEntropyOp loss) {
     int64_t dim = loss.getVocabularyLast() ? 1 : 0, classes = nn::typeOf(loss.getWeightMatrix()).getDimSize(dim);
-    if (classes % parts == 0 || !mayBePadded(loss.getWeightMatrix(), dim) || (loss.getBias() && !mayBePadded(loss.getBias(), 0)))
+    if (classes % parts == 0 || !mayBePadded(loss.getWeightMatrix(), dim) ||
+        (loss.getBias() && !mayBePadded(loss.getBias(), 0)))
       return;
     int64_t size = paddedSize(classes, parts);
     llvm::MapVector<Value, int64_t> padded;
@@ -87,9 +90,9 @@ private:
     Value bias = maskOf(classes, size, nn::typeOf(loss.getWeightMatrix()).getElementType());
     if (loss.getBias())
       bias = arith::AddFOp::create(b, loss.getLoc(), loss.getBias(), bias);
-    auto masked = nn::LinearCrossEntropyOp::create(b, loss.getLoc(), loss->getResultTypes(), loss.getInput(), loss.getWeightMatrix(),
-                                                   loss.getLabels(), bias, loss.getIgnoreIndexAttr(), loss.getVocabularyLastAttr(),
-                                                   loss.getPartsAttr());
+    auto masked = nn::LinearCrossEntropyOp::create(
+        b, loss.getLoc(), loss->getResultTypes(), loss.getInput(), loss.getWeightMatrix(), loss.getLabels(), bias,
+        loss.getIgnoreIndexAttr(), loss.getVocabularyLastAttr(), loss.getPartsAttr());
     loss.replaceAllUsesWith(masked);
     loss.erase();
   }
@@ -102,7 +105,8 @@ private:
     SmallVector<int64_t> shape(logical.getShape());
     shape[dim] = size;
     function.setArgAttr(i, train::kShape, b.getDenseI64ArrayAttr(logical.getShape()));
-    function.setArgAttr(i, train::kView, b.getArrayAttr(b.getDictionaryAttr(b.getNamedAttr("pad", b.getDenseI64ArrayAttr(shape)))));
+    function.setArgAttr(i, train::kView,
+                        b.getArrayAttr(b.getDictionaryAttr(b.getNamedAttr("pad", b.getDenseI64ArrayAttr(shape)))));
     argument.setType(logical.clone(shape));
     for (Operation *user : llvm::make_early_inc_range(argument.getUsers()))
       if (auto contract = dyn_cast<nn::ContractOp>(user))
@@ -127,7 +131,8 @@ private:
   }
 
   void updateType() {
-    function.setType(FunctionType::get(function.getContext(), function.getBody().front().getArgumentTypes(), function.getResultTypes()));
+    function.setType(FunctionType::get(function.getContext(), function.getBody().front().getArgumentTypes(),
+                                       function.getResultTypes()));
   }
 
   /// Zeros, and -1e30 for what is padded.

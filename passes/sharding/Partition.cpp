@@ -101,9 +101,11 @@ private:
       return adaptDropout(b, dropout, before[0]);
     } else if (cutRows.contains(op)) {
       sharding::useOwnRows(op, cutRows[op], mesh);
-    } else if (isa<nn::ReduceOp, nn::BroadcastOp>(op) && typeOf(op->getOperand(0)).getNumElements() == typeOf(op->getResult(0)).getNumElements()) {
+    } else if (isa<nn::ReduceOp, nn::BroadcastOp>(op) &&
+               typeOf(op->getOperand(0)).getNumElements() == typeOf(op->getResult(0)).getNumElements()) {
       // The dimensions that it has more, or less, are of one entry here.
-      op->getResult(0).replaceAllUsesWith(nn::reshape(b, op->getLoc(), op->getOperand(0), typeOf(op->getResult(0)).getShape()));
+      op->getResult(0).replaceAllUsesWith(
+          nn::reshape(b, op->getLoc(), op->getOperand(0), typeOf(op->getResult(0)).getShape()));
       op->erase();
     }
     return success();

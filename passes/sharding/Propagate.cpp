@@ -151,7 +151,8 @@ private:
     }
   }
 
-  /// What is added into a gradient is wanted cut as its parameter is, where its op may choose: rows of an embedding's gradient.
+  /// What is added into a gradient is wanted cut as its parameter is, where its op may choose: rows of an embedding's
+  /// gradient.
   void wantGradients() {
     for (unsigned i = 0; i < function.getNumResults(); ++i) {
       int64_t parameter = train::findArgument(function, train::resultString(function, i, train::kName), train::kParam);

@@ -35,7 +35,8 @@ public:
     SmallVector<int64_t> dims = storedDims(forward, argument);
     std::string name = train::argumentString(forward, argument, train::kName).str();
     if (dims.size() != entry.dims.size())
-      return fail() << "parameter '" << name << "' has " << dims.size() << " dimensions, " << entry.dims.size() << " are given";
+      return fail() << "parameter '" << name << "' has " << dims.size() << " dimensions, " << entry.dims.size()
+                    << " are given";
     Cuts cuts(type.getRank());
     llvm::SmallPtrSet<Attribute, 4> seen;
     for (auto [d, names] : llvm::enumerate(entry.dims)) {
@@ -51,8 +52,8 @@ public:
         parts *= size;
       }
       if (int64_t size = type.getDimSize(dims[d]); size % parts != 0)
-        return fail() << "dimension " << d << " of parameter '" << name << "' has size " << size << ", which the " << parts
-                      << " ranks of its axes do not divide";
+        return fail() << "dimension " << d << " of parameter '" << name << "' has size " << size << ", which the "
+                      << parts << " ranks of its axes do not divide";
     }
     parameters[name] = cuts;
     return success();

@@ -33,7 +33,9 @@ bool SequenceParallel::usesTensorRanks(const OpSharding &sharding) const {
 
 std::optional<Sharding> SequenceParallel::between(const Sharding &from, const Sharding &to, Value value) const {
   if (axes.empty() || !isSummed(from, value) || to.isPartial() || isCut(to) || isCut(from) ||
-      cast<RankedTensorType>(value.getType()).getDimSize(kSequence) % (mesh.size(from.dims[kSequence]) * mesh.size(axes)) != 0)
+      cast<RankedTensorType>(value.getType()).getDimSize(kSequence) %
+              (mesh.size(from.dims[kSequence]) * mesh.size(axes)) !=
+          0)
     return std::nullopt;
   Sharding scattered = from;
   llvm::append_range(scattered.dims[kSequence], axes);
@@ -52,7 +54,8 @@ FailureOr<OpSharding> SequenceParallel::choose(Operation *op, ArrayRef<Sharding>
   OpSharding chosen = shardByRule(rule, others, bytes, mesh, wanted);
   keepPartialSums(op, present, chosen, mesh);
   auto isPartial = [](const Sharding &sharding) { return sharding.isPartial(); };
-  // A sum with other readers, such as the stream that layers add to, is scattered for them, and what it is added to too.
+  // A sum with other readers, such as the stream that layers add to, is scattered for them, and what it is added to
+  // too.
   bool isShared = llvm::any_of(llvm::zip_equal(op->getOperands(), present), [&](auto pair) {
     return isSummed(std::get<1>(pair), std::get<0>(pair)) && !std::get<0>(pair).hasOneUse();
   });
@@ -63,8 +66,9 @@ FailureOr<OpSharding> SequenceParallel::choose(Operation *op, ArrayRef<Sharding>
       continue;
     int64_t size = cast<RankedTensorType>(operand.getType()).getDimSize(kSequence);
     if (size % (mesh.size(sharding.dims[kSequence]) * mesh.size(axes)) != 0)
-      return op->emitError() << "`sequence_parallel`: the " << mesh.size(axes) << " ranks of axis tp do not divide the sequence, dimension "
-                             << kSequence << " of size " << size << "; pad the sequences or leave `sequence_parallel` out";
+      return op->emitError() << "`sequence_parallel`: the " << mesh.size(axes)
+                             << " ranks of axis tp do not divide the sequence, dimension " << kSequence << " of size "
+                             << size << "; pad the sequences or leave `sequence_parallel` out";
     llvm::append_range(sharding.dims[kSequence], axes);
     llvm::erase_if(sharding.sum, isTensorAxis);
   }

@@ -28,8 +28,10 @@ public:
       cutVocabulary(loss);
     for (auto contract : function.getOps<nn::ContractOp>())
       for (bool parameterIsRhs : {true, false})
-        tryPair(contract, parameterIsRhs ? contract.getRhs() : contract.getLhs(), parameterIsRhs ? contract.getLhs() : contract.getRhs(),
-                parameterIsRhs ? contract.rhsLabels() : contract.lhsLabels(), parameterIsRhs ? contract.lhsLabels() : contract.rhsLabels());
+        tryPair(contract, parameterIsRhs ? contract.getRhs() : contract.getLhs(),
+                parameterIsRhs ? contract.getLhs() : contract.getRhs(),
+                parameterIsRhs ? contract.rhsLabels() : contract.lhsLabels(),
+                parameterIsRhs ? contract.lhsLabels() : contract.rhsLabels());
     return found;
   }
 
@@ -58,12 +60,15 @@ private:
       bias = masked ? masked.getLhs() : Value();
     }
     for (auto gather : function.getOps<nn::GatherOp>())
-      if (Value table = gather.getTable(); isParameter(table) && typeOf(table).getDimSize(0) == classes && isReadByNumber(table))
+      if (Value table = gather.getTable();
+          isParameter(table) && typeOf(table).getDimSize(0) == classes && isReadByNumber(table))
         found[nameOf(table)] = {0, ranks};
   }
 
   static bool isReadByNumber(Value table) {
-    return llvm::all_of(table.getUsers(), [](Operation *user) { return isa<nn::GatherOp, nn::LinearCrossEntropyOp, nn::ContractOp>(user); });
+    return llvm::all_of(table.getUsers(), [](Operation *user) {
+      return isa<nn::GatherOp, nn::LinearCrossEntropyOp, nn::ContractOp>(user);
+    });
   }
 
   //===-- Pairs --------------------------------------------------------------------===//
@@ -71,20 +76,24 @@ private:
   /// Other readers, such as an embedding's, would have to gather the parameter again.
   bool mayBeCut(Value parameter, int64_t dim, int64_t parts) {
     return typeOf(parameter).getDimSize(dim) % parts == 0 && !found.count(nameOf(parameter)) &&
-           llvm::all_of(parameter.getUsers(), [](Operation *user) { return isa<nn::ContractOp, nn::BroadcastOp>(user); });
+           llvm::all_of(parameter.getUsers(),
+                        [](Operation *user) { return isa<nn::ContractOp, nn::BroadcastOp>(user); });
   }
 
-  void tryPair(nn::ContractOp contract, Value parameter, Value activation, StringRef parameterLabels, StringRef activationLabels) {
+  void tryPair(nn::ContractOp contract, Value parameter, Value activation, StringRef parameterLabels,
+               StringRef activationLabels) {
     if (!isParameter(parameter) || isParameter(activation))
       return;
     for (int64_t parts : divisorsOf(ranks))
       for (auto [dim, label] : llvm::enumerate(parameterLabels)) {
         auto d = static_cast<int64_t>(dim);
-        if (contract.resultLabels().contains(label) || !activationLabels.contains(label) || !mayBeCut(parameter, d, parts))
+        if (contract.resultLabels().contains(label) || !activationLabels.contains(label) ||
+            !mayBeCut(parameter, d, parts))
           continue;
         cut.clear();
         contractions = 0;
-        if (!trace(activation, {static_cast<int64_t>(activationLabels.find(label)), parts}) || contractions == 0 || cut.count(parameter))
+        if (!trace(activation, {static_cast<int64_t>(activationLabels.find(label)), parts}) || contractions == 0 ||
+            cut.count(parameter))
           continue;
         cut[parameter] = {d, parts};
         if (keep())
@@ -177,6 +186,8 @@ private:
 
 } // namespace
 
-std::map<std::string, TensorCut> findTensorParallel(func::FuncOp forward, int64_t ranks) { return PairFinder(forward, ranks).run(); }
+std::map<std::string, TensorCut> findTensorParallel(func::FuncOp forward, int64_t ranks) {
+  return PairFinder(forward, ranks).run();
+}
 
 } // namespace llmc::sharding

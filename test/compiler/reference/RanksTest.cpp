@@ -2,10 +2,13 @@
 #include "compiler/reference/Ranks.h"
 #include "compiler/driver/Pipeline.h"
 #include "compiler/reference/Trainer.h"
+#include "dialects/nn/Nn.h"
 #include "dialects/train/Recipe.h"
 #include "dialects/train/Train.h"
 #include "mlir/IR/MLIRContext.h"
 #include "mlir/Parser/Parser.h"
+#include "mlir/Pass/PassManager.h"
+#include "passes/lowering/Passes.h"
 #include <gtest/gtest.h>
 #include <cmath>
 #include <random>
@@ -117,6 +120,11 @@ protected:
     driver::PipelineOptions options;
     options.to = driver::Level::Local;
     EXPECT_TRUE(succeeded(driver::runPipeline(*module, options)));
+    if (expandsLoss) {
+      PassManager pm(&context);
+      pm.addPass(lowering::createLoweringExpandLoss());
+      EXPECT_TRUE(succeeded(pm.run(*module)));
+    }
     return module;
   }
 
@@ -188,6 +196,7 @@ protected:
 
   MLIRContext context;
   train::Recipe recipe;
+  bool expandsLoss = false;
 };
 
 TEST_F(RanksTest, ComputeWhatOneComputes) {
@@ -276,6 +285,24 @@ TEST_F(RanksTest, PaddedVocabularyComputesWhatOneComputes) {
         for (auto &[name, expected] : one)
           EXPECT_LT(difference(ranks.at(name), expected), 1e-12) << name << ", zero " << zero;
       }
+  }
+}
+
+/// Loss and gradients together, in front of kernels: a product for the logits, two for gradients, on each rank.
+TEST_F(RanksTest, ExpandedLossOfPartsMakesLogitsOnce) {
+  auto one = train(kLayer, {}, 0);
+  expandsLoss = true;
+  for (train::LossAverage average : {train::LossAverage::Tokens, train::LossAverage::MicroBatch}) {
+    recipe.lossAverage = average;
+    recipe.mesh = {};
+    for (const Mesh &mesh : {Mesh{{"tp", 2}}, Mesh{{"dp", 2}, {"tp", 2}}}) {
+      auto ranks = train(kLayer, mesh, 0);
+      for (auto &[name, expected] : one)
+        EXPECT_LT(difference(ranks.at(name), expected), 1e-12) << name;
+    }
+    OwningOpRef<ModuleOp> module = compile(kLayer, {{"tp", 2}}, 0);
+    auto withLogits = [](nn::ContractOp op) { return op.getEquation() == "tc,vc->tv"; };
+    EXPECT_EQ(llvm::count_if(module->lookupSymbol<func::FuncOp>(train::kAccumulate).getOps<nn::ContractOp>(), withLogits), 1);
   }
 }
 

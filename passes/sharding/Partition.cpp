@@ -191,8 +191,10 @@ private:
     type = typeOf(value); // local already
     reason = reshard.getReasonAttr();
     value = reducePartial(b, reshard.getLoc(), value, from, to);
-    for (size_t d = 0; d < from.dims.size(); ++d)
-      value = changeCut(b, reshard.getLoc(), value, from.dims[d], to.dims[d], d);
+    // All gathers first: an axis may go from a later dimension to an earlier one.
+    for (bool gathers : {true, false})
+      for (size_t d = 0; d < from.dims.size(); ++d)
+        value = changeCut(b, reshard.getLoc(), value, from.dims[d], to.dims[d], d, gathers);
     reshard.getResult().replaceAllUsesWith(value);
     reshard.erase();
     return success();
@@ -236,17 +238,17 @@ private:
     return value;
   }
 
-  /// Gathers what `to` does not cut, then cuts what it cuts further.
-  Value changeCut(OpBuilder &b, Location loc, Value value, const Axes &from, const Axes &to, size_t d) {
+  /// Gathers what `to` does not cut, or cuts what it cuts further.
+  Value changeCut(OpBuilder &b, Location loc, Value value, const Axes &from, const Axes &to, size_t d, bool gathers) {
     size_t common = 0;
     while (common < from.size() && common < to.size() && from[common] == to[common])
       ++common;
     auto dim = b.getI64IntegerAttr(static_cast<int64_t>(d));
-    if (Axes gone(from.begin() + static_cast<ptrdiff_t>(common), from.end()); !gone.empty()) {
+    if (Axes gone(from.begin() + static_cast<ptrdiff_t>(common), from.end()); gathers && !gone.empty()) {
       Type gathered = scaled(d, mesh.size(gone), 1);
       value = dist::AllGatherOp::create(b, loc, gathered, value, namesOf(context, gone), dim, reason)->getResult(0);
     }
-    if (Axes added(to.begin() + static_cast<ptrdiff_t>(common), to.end()); !added.empty()) {
+    if (Axes added(to.begin() + static_cast<ptrdiff_t>(common), to.end()); !gathers && !added.empty()) {
       Type part = scaled(d, 1, mesh.size(added));
       value = dist::PartOp::create(b, loc, part, value, namesOf(context, added), dim);
     }

@@ -288,6 +288,21 @@ TEST_F(RanksTest, PaddedVocabularyComputesWhatOneComputes) {
   }
 }
 
+/// Whatever the recipe says of parameters, and however that goes with what is found for the others.
+TEST_F(RanksTest, NamedShardingsComputeWhatOneComputes) {
+  using Dims = std::vector<std::vector<std::string>>;
+  auto one = train(kLayer, {}, 0);
+  for (const char *glob : {"q", "v", "o", "up", "down", "head", "table"})
+    for (const Dims &dims : {Dims{{}, {}}, Dims{{"tp"}, {}}, Dims{{}, {"tp"}}, Dims{{"dp"}, {"tp"}}, Dims{{}, {"tp", "dp"}}})
+      for (bool sequence : {false, true}) {
+        recipe.sharding = {{glob, dims, 1}};
+        recipe.sequenceParallel = sequence;
+        auto ranks = train(kLayer, {{"dp", 2}, {"tp", 2}}, 2);
+        for (auto &[name, expected] : one)
+          EXPECT_LT(difference(ranks.at(name), expected), 1e-12) << name << ", " << glob;
+      }
+}
+
 /// Loss and gradients together, in front of kernels, in two chunks of rows: for each a product for the logits and two for
 /// gradients, on each rank.
 TEST_F(RanksTest, ExpandedLossOfPartsMakesLogitsOnce) {

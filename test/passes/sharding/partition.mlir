@@ -7,14 +7,17 @@
 //       CHECK:   dist.all_gather %arg1 {axes = ["dp"], dim = 0 : i64, reason = "i"} : (tensor<4x6xf32>) -> tensor<8x6xf32>
 //       CHECK:   %[[A:.+]] = dist.all_gather %arg1 {axes = ["dp"], dim = 0
 //       CHECK:   dist.part %[[A]] {axes = ["dp"], dim = 1 : i64} : (tensor<8x6xf32>) -> tensor<8x3xf32>
+//       CHECK:   %[[B:.+]] = dist.all_gather %arg2 {axes = ["dp"], dim = 1
+//       CHECK:   dist.part %[[B]] {axes = ["dp"], dim = 0 : i64} : (tensor<8x6xf32>) -> tensor<4x6xf32>
 //       CHECK:   return %[[R]] : tensor<4x6xf32>
 module attributes {dist.mesh = #dist.mesh<dp = 2>} {
-  func.func @f(%x: tensor<8x6xf32> {dist.sharding = #dist.sharding<[{}, {}] sum {dp}>}, %y: tensor<8x6xf32> {dist.sharding = #dist.sharding<[{dp}, {}]>})
-      -> (tensor<8x6xf32> {dist.sharding = #dist.sharding<[{dp}, {}]>}) {
+  func.func @f(%x: tensor<8x6xf32> {dist.sharding = #dist.sharding<[{}, {}] sum {dp}>}, %y: tensor<8x6xf32> {dist.sharding = #dist.sharding<[{dp}, {}]>},
+               %z: tensor<8x6xf32> {dist.sharding = #dist.sharding<[{}, {dp}]>}) -> (tensor<8x6xf32> {dist.sharding = #dist.sharding<[{dp}, {}]>}) {
     %0 = dist.reshard %x {from = #dist.sharding<[{}, {}] sum {dp}>, to = #dist.sharding<[{dp}, {}]>, reason = "g", dist.shardings = [#dist.sharding<[{dp}, {}]>]} : tensor<8x6xf32>
     %1 = dist.reshard %x {from = #dist.sharding<[{}, {}] sum {dp}>, to = #dist.sharding<[{}, {}]>, reason = "h", dist.shardings = [#dist.sharding<[{}, {}]>]} : tensor<8x6xf32>
     %2 = dist.reshard %y {from = #dist.sharding<[{dp}, {}]>, to = #dist.sharding<[{}, {}]>, reason = "i", dist.shardings = [#dist.sharding<[{}, {}]>]} : tensor<8x6xf32>
     %3 = dist.reshard %y {from = #dist.sharding<[{dp}, {}]>, to = #dist.sharding<[{}, {dp}]>, reason = "j", dist.shardings = [#dist.sharding<[{}, {dp}]>]} : tensor<8x6xf32>
+    %4 = dist.reshard %z {from = #dist.sharding<[{}, {dp}]>, to = #dist.sharding<[{dp}, {}]>, reason = "k", dist.shardings = [#dist.sharding<[{dp}, {}]>]} : tensor<8x6xf32>
     return %0 : tensor<8x6xf32>
   }
 }

@@ -1,6 +1,6 @@
 //===- MergeCollectives.cpp - sharding-merge-collectives -------------------------===//
 //
-//   1. equal messages of one value are sent once;
+//   1. equal sums and parts of one value are made once; what is gathered again has its place on purpose: it is freed between;
 //   2. each message joins the last one of its kind, at its own place, if it does not depend on it and both together fit
 //   a
 //      bucket: so what is ready first waits for what is ready last. What reads the earlier one moves behind.
@@ -56,7 +56,7 @@ public:
   void share(Block &block) {
     DenseMap<std::pair<Attribute, Attribute>, SmallVector<Operation *>> seen;
     for (Operation &op : llvm::make_early_inc_range(block)) {
-      if (!isa_and_nonnull<dist::DistDialect>(op.getDialect()))
+      if (!isa_and_nonnull<dist::DistDialect>(op.getDialect()) || isa<dist::AllGatherOp>(op))
         continue;
       auto &alike = seen[{StringAttr::get(op.getContext(), op.getName().getStringRef()), withoutReason(&op)}];
       auto *same =
@@ -76,8 +76,9 @@ public:
       if (!isa<dist::AllReduceOp, dist::ReduceScatterOp, dist::AllGatherOp>(op))
         continue;
       Operation *&before = last[kindOf(&op)];
-      before =
-          before && bytesOf(before) + bytesOf(&op) <= bucketBytes && makeRoom(before, &op) ? join(before, &op) : &op;
+      bool joins = before && bytesOf(before) + bytesOf(&op) <= bucketBytes &&
+                   !llvm::is_contained(before->getOperands(), op.getOperand(0)) && makeRoom(before, &op);
+      before = joins ? join(before, &op) : &op;
     }
   }
 

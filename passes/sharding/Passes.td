@@ -89,7 +89,7 @@ def ShardingPartition : Pass<"sharding-partition", "::mlir::ModuleOp"> {
 def ShardingMergeCollectives : Pass<"sharding-merge-collectives", "::mlir::ModuleOp"> {
   let summary = "sends several tensors in one message";
   let description = [{
-    Equal collectives of a value become one. Collectives of one kind, along the same axes and of one element type, that do not
+    Equal sums and parts of a value become one, gathers stay. Collectives of one kind, along the same axes and of one element type, that do not
     depend on each other, become one of several operands, up to a number of bytes, at the place of the last.
 
     Input:  %1 = dist.all_reduce %a {axes = ["dp"], kind = "sum"}   %2 = dist.all_reduce %b {axes = ["dp"], kind = "sum"}

@@ -39,3 +39,16 @@ module attributes {dist.mesh = #dist.mesh<dp = 2>} {
     return %2, %3 : tensor<4xf32>, tensor<4xf32>
   }
 }
+
+// -----
+
+// A parameter that is gathered again on purpose stays so.
+// CHECK-LABEL: func.func @h
+// CHECK-COUNT-2: dist.all_gather %arg0
+module attributes {dist.mesh = #dist.mesh<dp = 2>} {
+  func.func @h(%a: tensor<4xf32>) -> (tensor<8xf32>, tensor<8xf32>) {
+    %0 = dist.all_gather %a {axes = ["dp"], dim = 0 : i64, reason = "forward"} : (tensor<4xf32>) -> tensor<8xf32>
+    %1 = dist.all_gather %a {axes = ["dp"], dim = 0 : i64, reason = "backward"} : (tensor<4xf32>) -> tensor<8xf32>
+    return %0, %1 : tensor<8xf32>, tensor<8xf32>
+  }
+}

@@ -1,50 +1,12 @@
 //===- ModelState.cpp - parameters, optimizer state and scalars -----------===//
-//
-// A checkpoint holds parameters and their optimizer states in logical form, and beside them, as they are, all other
-// buffers of state that are no gradients (running statistics and the like), as `buffer.NAME`.
-//
-//===----------------------------------------------------------------------===//
 #include "runtime/executor/ModelState.h"
-#include <cmath>
-#include <cstring>
+#include "runtime/comm/Agree.h"
+#include <algorithm>
 #include <set>
 
 namespace llmc::runtime {
 
 template <typename T> static uint32_t sizeOf(const flatbuffers::Vector<T> *vector) { return vector ? vector->size() : 0; }
-
-uint32_t ModelState::rootOf(uint32_t buffer) const {
-  while (executor.buffer(buffer).alias_of() >= 0)
-    buffer = static_cast<uint32_t>(executor.buffer(buffer).alias_of());
-  return buffer;
-}
-
-std::vector<ModelState::Extra> ModelState::extraBuffers() const {
-  std::set<uint32_t> covered;
-  for (uint32_t i = 0; i < sizeOf(program().parameters()); ++i) {
-    const fb::Parameter &parameter = *program().parameters()->Get(i);
-    covered.insert(rootOf(parameter.buffer()));
-    if (parameter.gradient())
-      covered.insert(rootOf(parameter.gradient()->buffer()));
-    for (uint32_t j = 0; j < sizeOf(parameter.states()); ++j)
-      covered.insert(rootOf(parameter.states()->Get(j)->buffer()));
-  }
-  for (uint32_t i = 0; i < sizeOf(program().scalars()); ++i)
-    covered.insert(rootOf(program().scalars()->Get(i)->buffer()));
-  std::vector<Extra> extras;
-  std::set<std::string> names;
-  for (uint32_t i = 0; i < sizeOf(program().buffers()); ++i) {
-    const fb::Buffer &buffer = executor.buffer(i);
-    if (buffer.alias_of() >= 0 || covered.count(i) ||
-        program().arenas()->Get(buffer.arena())->kind() != fb::ArenaKind::State)
-      continue;
-    std::string name = "buffer." + (buffer.name() ? buffer.name()->str() : "");
-    if (!names.insert(name).second)
-      name += "." + std::to_string(i);
-    extras.push_back({name, i});
-  }
-  return extras;
-}
 
 void ModelState::setInitialScalars() {
   for (uint32_t i = 0; i < sizeOf(program().scalars()); ++i) {
@@ -56,6 +18,10 @@ void ModelState::setInitialScalars() {
 Status ModelState::initialize(const std::string &folder, const std::string &weights, const Progress &progress) {
   executor.clearState();
   setInitialScalars();
+  return agree(executor.world(), initializeParameters(folder, weights, progress));
+}
+
+Status ModelState::initializeParameters(const std::string &folder, const std::string &weights, const Progress &progress) {
   ParallelFor parallel = [&](int64_t items, const std::function<void(int64_t)> &work) {
     executor.threads().forEach(items, [&](int64_t item, unsigned) { work(item); });
   };
@@ -105,124 +71,118 @@ Status ModelState::loadWeights(ParameterInitializer &initializer, const std::str
                                              "it must hold every parameter by the name that the model gives it");
 }
 
-TensorToWrite ModelState::logicalTensor(const std::string &name, const fb::Parameter &parameter, uint32_t buffer) const {
-  fb::DataType type = executor.buffer(buffer).type();
-  Shape shape = shapeOf(parameter.shape());
-  uint64_t bytes = static_cast<uint64_t>(elementCount(shape)) * elementBytes(type);
-  std::vector<ViewStep> view = viewOf(parameter);
-  const uint8_t *data = executor.data(buffer);
-  return {name, type, shape, [=](std::vector<uint8_t> &scratch) -> Bytes {
-            if (view.empty())
-              return {data, bytes};
-            scratch.resize(bytes);
-            toLogical(view, shape, elementBytes(type), data, scratch.data());
-            return {scratch.data(), bytes};
-          }};
-}
-
-std::vector<TensorToWrite> ModelState::modelTensors() const {
-  std::vector<TensorToWrite> tensors;
-  for (uint32_t i = 0; i < sizeOf(program().parameters()); ++i) {
-    const fb::Parameter &parameter = *program().parameters()->Get(i);
-    tensors.push_back(logicalTensor(parameter.name()->str(), parameter, parameter.buffer()));
-  }
-  return tensors;
-}
-
-std::vector<TensorToWrite> ModelState::optimizerTensors() const {
-  std::vector<TensorToWrite> tensors;
-  for (uint32_t i = 0; i < sizeOf(program().parameters()); ++i) {
-    const fb::Parameter &parameter = *program().parameters()->Get(i);
-    for (uint32_t j = 0; j < sizeOf(parameter.states()); ++j) {
-      const fb::StateBuffer &state = *parameter.states()->Get(j);
-      tensors.push_back(logicalTensor(parameter.name()->str() + "." + state.name()->str(), parameter, state.buffer()));
-    }
-  }
-  for (const Extra &extra : extraBuffers()) {
-    const fb::Buffer &buffer = executor.buffer(extra.buffer);
-    Bytes bytes(executor.data(extra.buffer), buffer.bytes());
-    tensors.push_back({extra.name, fb::DataType::U8, {static_cast<int64_t>(buffer.bytes())},
-                       [=](std::vector<uint8_t> &) { return bytes; }});
-  }
-  return tensors;
-}
-
-/// `tensor` divided by `weight`, element by element.
-static TensorToWrite average(TensorToWrite tensor, double weight) {
-  auto fetch = std::move(tensor.fetch);
-  fb::DataType type = tensor.type;
-  tensor.fetch = [fetch, weight, type](std::vector<uint8_t> &scratch) -> Bytes {
-    Bytes sum = fetch(scratch);
-    if (scratch.data() != sum.data())
-      scratch.assign(sum.begin(), sum.end());
-    auto divide = [&](auto *values, size_t count) {
-      for (size_t i = 0; i < count; ++i)
-        values[i] = static_cast<std::remove_reference_t<decltype(*values)>>(values[i] / weight);
+std::vector<TensorToWrite> ModelState::wholeTensors(const std::vector<StateTensor> &tensors) const {
+  std::vector<TensorToWrite> list;
+  for (const StateTensor &tensor : tensors) {
+    uint64_t width = elementBytes(tensor.type), bytes = static_cast<uint64_t>(elementCount(tensor.shape)) * width;
+    const uint8_t *data = executor.data(tensor.parts[0].holders[0].buffer);
+    auto fetch = [view = tensor.view, shape = tensor.shape, width, bytes, data](std::vector<uint8_t> &scratch) -> Bytes {
+      if (keepsBytes(view))
+        return {data, bytes};
+      scratch.resize(bytes);
+      toLogical(view, shape, width, data, scratch.data());
+      return {scratch.data(), bytes};
     };
-    if (type == fb::DataType::F32)
-      divide(reinterpret_cast<float *>(scratch.data()), scratch.size() / sizeof(float));
-    else if (type == fb::DataType::F64)
-      divide(reinterpret_cast<double *>(scratch.data()), scratch.size() / sizeof(double));
-    return {scratch.data(), scratch.size()};
-  };
-  return tensor;
-}
-
-Status ModelState::saveGradients(const std::string &path) const {
-  double weight = program().weight() >= 0 ? executor.scalar(static_cast<uint32_t>(program().weight())) : 1.0;
-  std::vector<TensorToWrite> tensors;
-  for (uint32_t i = 0; i < sizeOf(program().parameters()); ++i) {
-    const fb::Parameter &parameter = *program().parameters()->Get(i);
-    if (parameter.gradient())
-      tensors.push_back(average(logicalTensor(parameter.name()->str(), parameter, parameter.gradient()->buffer()),
-                                weight > 0 ? weight : 1.0));
+    list.push_back({tensor.name, tensor.type, tensor.shape, fetch});
   }
-  return writeSafetensors(path, tensors);
+  return list;
 }
 
-Status ModelState::restore(const Checkpoint &checkpoint) {
-  executor.clearState();
-  setInitialScalars();
+std::vector<TensorToWrite> ModelState::modelTensors() const { return wholeTensors(layout.model); }
+
+namespace {
+/// Which rank writes which part of each tensor, under which name.
+class ShardList {
+public:
+  explicit ShardList(const Executor &executor) : executor(executor) {}
+
+  /// Adds this rank's parts to `own`, all ranks' to `stored`.
+  void add(const std::vector<StateTensor> &tensors, StoredTensors &stored) {
+    for (const StateTensor &tensor : tensors) {
+      StoredTensor &entry = stored[tensor.name];
+      entry = {true, tensor.type, nameOf(tensor.type), tensor.shape, tensor.view, {}};
+      for (size_t i = 0; i < tensor.parts.size(); ++i) {
+        std::string name = uniqueName(tensor.parts.size() == 1 ? tensor.name : tensor.name + "#" + std::to_string(i));
+        const HeldPart &part = tensor.parts[i];
+        const Holder &writer = part.holders.front();
+        entry.parts.push_back({shardName(writer.rank), name, part.box});
+        if (writer.rank == executor.rank())
+          own.push_back({name, tensor.type, part.box.size, bytesOf(tensor, part, executor.data(writer.buffer))});
+      }
+    }
+  }
+  std::vector<TensorToWrite> own;
+
+private:
+  static std::function<Result<Bytes>(std::vector<uint8_t> &)> bytesOf(const StateTensor &tensor, const HeldPart &part,
+                                                                     const uint8_t *data) {
+    Bytes bytes(data, static_cast<uint64_t>(elementCount(part.box.size)) * elementBytes(tensor.type));
+    return [bytes](std::vector<uint8_t> &) { return bytes; };
+  }
+  std::string uniqueName(std::string name) {
+    while (!names.insert(name).second)
+      name += "'";
+    return name;
+  }
+
+  const Executor &executor;
+  std::set<std::string> names;
+};
+} // namespace
+
+Status ModelState::save(const std::string &directory, Manifest manifest) const {
+  if (executor.plan().ranks()->size() == 1)
+    return saveCheckpoint(directory, std::move(manifest), wholeTensors(layout.model), wholeTensors(layout.optimizer));
+  ShardList shards(executor);
+  shards.add(layout.model, manifest.model);
+  shards.add(layout.optimizer, manifest.optimizer);
+  return saveShards(directory, std::move(manifest), shards.own, *executor.world());
+}
+
+/// Returns the problems.
+std::string ModelState::restoreTensors(CheckpointReader &checkpoint, const std::vector<StateTensor> &tensors,
+                                       const StoredTensors &stored) {
   std::string problems;
-  auto load = [&](const SafetensorsFile &file, const std::string &name, const TensorInfo *info,
-                  const fb::Parameter &parameter, uint32_t buffer) {
-    fb::DataType type = executor.buffer(buffer).type();
-    Shape shape = shapeOf(parameter.shape());
-    if (!info || !info->supported || info->type != type || info->shape != shape) {
-      problems += "\n  '" + name + "' " + (info ? "has another shape or type" : "is missing");
-      return;
-    }
-    toCompiled(viewOf(parameter), shape, elementBytes(type), file.data(*info).data(), executor.data(buffer));
-  };
-  for (uint32_t i = 0; i < sizeOf(program().parameters()); ++i) {
-    const fb::Parameter &parameter = *program().parameters()->Get(i);
-    std::string name = parameter.name()->str();
-    load(*checkpoint.model, name, checkpoint.model->find(name), parameter, parameter.buffer());
-    for (uint32_t j = 0; j < sizeOf(parameter.states()); ++j) {
-      std::string stateName = name + "." + parameter.states()->Get(j)->name()->str();
-      load(*checkpoint.optimizer, stateName, checkpoint.optimizer->find(stateName), parameter,
-           parameter.states()->Get(j)->buffer());
-    }
-  }
-  for (const Extra &extra : extraBuffers()) {
-    const TensorInfo *info = checkpoint.optimizer->find(extra.name);
-    if (!info || info->end - info->begin != executor.buffer(extra.buffer).bytes()) {
-      problems += "\n  '" + extra.name + "' " + (info ? "has another size" : "is missing");
+  for (const StateTensor &tensor : tensors) {
+    uint32_t buffer = 0;
+    const HeldPart *own = tensor.partOf(executor.rank(), buffer);
+    if (!own)
+      continue;
+    auto found = stored.find(tensor.name);
+    if (found == stored.end()) {
+      problems += "\n  '" + tensor.name + "' is missing";
       continue;
     }
-    std::memcpy(executor.data(extra.buffer), checkpoint.optimizer->data(*info).data(), info->end - info->begin);
+    const StoredTensor &entry = found->second;
+    if (!entry.supported || entry.type != tensor.type || entry.shape != tensor.shape) {
+      problems += "\n  '" + tensor.name + "' has another shape or type";
+      continue;
+    }
+    Status status = checkpoint.readBox(tensor.name, entry, tensor.view, own->box, executor.data(buffer));
+    if (!status.ok())
+      problems += "\n  " + status.message;
   }
+  return problems;
+}
+
+Status ModelState::restore(CheckpointReader &checkpoint) {
+  executor.clearState();
+  setInitialScalars();
+  std::string problems = restoreTensors(checkpoint, layout.model, checkpoint.model()) +
+                         restoreTensors(checkpoint, layout.optimizer, checkpoint.optimizer());
+  const Manifest &manifest = checkpoint.manifest();
   for (uint32_t i = 0; i < sizeOf(program().scalars()); ++i) {
     const fb::Scalar &scalar = *program().scalars()->Get(i);
-    auto found = checkpoint.manifest.scalars.find(scalar.name()->str());
-    if (found != checkpoint.manifest.scalars.end())
+    auto found = manifest.scalars.find(scalar.name()->str());
+    if (found != manifest.scalars.end())
       executor.setScalar(scalar.buffer(), found->second);
   }
-  if (step() != checkpoint.manifest.step)
-    problems += "\n  the plan's step counter cannot be set to step " + std::to_string(checkpoint.manifest.step);
-  return problems.empty() ? Status::success()
-                          : Status::badInput("checkpoint '" + checkpoint.folder + "' does not fit the plan:" + problems,
-                                             "was it written by a run of another model?");
+  if (step() != manifest.step)
+    problems += "\n  the plan's step counter cannot be set to step " + std::to_string(manifest.step);
+  Status status = problems.empty() ? Status::success()
+                                   : Status::badInput("checkpoint '" + checkpoint.folder() + "' does not fit the plan:" + problems,
+                                                      "was it written by a run of another model?");
+  return agree(executor.world(), status);
 }
 
 std::map<std::string, double> ModelState::scalars() const {

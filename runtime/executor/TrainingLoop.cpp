@@ -1,5 +1,6 @@
 //===- TrainingLoop.cpp - steps, evaluations, checkpoints -----------------===//
 #include "runtime/executor/TrainingLoop.h"
+#include "runtime/comm/Agree.h"
 #include "runtime/kernels/PeakRate.h"
 #include <algorithm>
 #include <cmath>
@@ -36,7 +37,7 @@ Status TrainingLoop::restoreNewest(bool &found) {
   if (options.checkpointFolder.empty())
     return Status::success();
   std::vector<std::string> notes;
-  auto checkpoint = openNewestCheckpoint(options.checkpointFolder, notes);
+  auto checkpoint = openNewestCheckpoint(options.checkpointFolder, notes, executor.world());
   if (!checkpoint.ok())
     return checkpoint.status();
   for (const std::string &note : notes)
@@ -44,7 +45,7 @@ Status TrainingLoop::restoreNewest(bool &found) {
   if (!*checkpoint)
     return Status::success();
   found = true;
-  const Manifest &manifest = (*checkpoint)->manifest;
+  const Manifest &manifest = (*checkpoint)->manifest();
   if (manifest.planDigest != executor.file().digest())
     observer.onNote("the checkpoint was written with another plan");
   if (data && manifest.dataIdentity != data->identity())
@@ -83,8 +84,8 @@ Status TrainingLoop::prepareData() {
   DataOptions dataOptions = DataOptions::of(executor.plan(), options.dataFiles);
   dataOptions.rank = executor.rank();
   auto opened = DataSet::open(dataOptions, *executor.program().segments()->Get(*accumulate), executor.program());
-  if (!opened.ok())
-    return opened.status();
+  if (Status status = agree(executor.world(), opened.status()); !status.ok())
+    return status;
   data = std::move(*opened);
   if (options.steps > data->steps())
     return Status::badInput("the data lasts for " + std::to_string(data->steps()) + " steps, " +
@@ -97,8 +98,8 @@ Status TrainingLoop::prepareData() {
   dataOptions.files = options.evalFiles;
   dataOptions.shuffle = false;
   auto eval = DataSet::open(dataOptions, *executor.program().segments()->Get(*evaluation), executor.program());
-  if (!eval.ok())
-    return eval.status();
+  if (Status status = agree(executor.world(), eval.status()); !status.ok())
+    return status;
   evalData = std::move(*eval);
   if (evalData->microBatches() == 0)
     return Status::badInput("the evaluation data is too short for one micro-batch of " +
@@ -198,7 +199,7 @@ Status TrainingLoop::saveCheckpointNow() {
   manifest.planDigest = executor.file().digest();
   manifest.dataIdentity = data->identity();
   observer.onPhase("writing checkpoint", 0.0);
-  Status status = saveCheckpoint(options.checkpointFolder, manifest, modelState.modelTensors(), modelState.optimizerTensors());
+  Status status = modelState.save(options.checkpointFolder, manifest);
   observer.onPhase("writing checkpoint", 1.0);
   if (status.ok())
     lastCheckpoint = manifest.step;

@@ -1,21 +1,20 @@
 //===- Checkpoint.cpp - folders that a run can continue from --------------===//
 //
-// Order of writing: both tensor files (each fsync and rename), then the manifest. Order of removing: the manifest first, so
-// that a folder is never complete by name and incomplete by content.
+// Order of writing: all tensor files (each fsync and rename), then the manifest. Order of removing: the manifest first, so
+// that a folder is never complete by name and incomplete by content. With several ranks, rank 0 alone makes, completes and
+// removes folders, and no rank goes on before all have seen that.
 //
 //===----------------------------------------------------------------------===//
 #include "runtime/io/Checkpoint.h"
-#include "runtime/plan/PlanFile.h"
+#include "runtime/comm/Agree.h"
 #include <algorithm>
-#include <cmath>
 #include <cstdio>
+#include <cstring>
 #include <filesystem>
-#include <nlohmann/json.hpp>
 
 namespace llmc::runtime {
 
 namespace fs = std::filesystem;
-using Json = nlohmann::json;
 
 static constexpr size_t kKept = 2;
 
@@ -48,40 +47,51 @@ static std::vector<uint64_t> listSteps(const std::string &directory, std::vector
 
 std::vector<uint64_t> checkpointSteps(const std::string &directory) { return listSteps(directory); }
 
+/// True for the names that checkpoints give, finished or not.
+static bool isOurs(std::string name) {
+  if (name.ends_with(".tmp"))
+    name.resize(name.size() - 4);
+  if (name == "model.safetensors" || name == "optimizer.safetensors" || name == "manifest.json")
+    return true;
+  return name.starts_with("rank-") && name.ends_with(".safetensors") && name.size() > 17 &&
+         std::all_of(name.begin() + 5, name.end() - 12, [](unsigned char c) { return std::isdigit(c); });
+}
+
+/// Empties the folder of a checkpoint, the manifest first.
+static void clearFolder(const std::string &folder) {
+  std::error_code error;
+  if (fs::remove(folder + "/manifest.json", error))
+    (void)syncDirectory(folder);
+  std::vector<fs::path> files;
+  for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error))
+    if (isOurs(it->path().filename().string()))
+      files.push_back(it->path());
+  for (const fs::path &file : files)
+    fs::remove(file, error);
+}
+
 static void removeCheckpoint(const std::string &folder) {
   std::error_code error;
-  fs::remove(folder + "/manifest.json", error);
-  (void)syncDirectory(folder);
-  for (const char *name : {"model.safetensors", "optimizer.safetensors", "model.safetensors.tmp",
-                           "optimizer.safetensors.tmp", "manifest.json.tmp"})
-    fs::remove(folder + "/" + name, error);
+  clearFolder(folder);
   fs::remove(folder, error);
 }
 
-Status saveCheckpoint(const std::string &directory, const Manifest &manifest, const std::vector<TensorToWrite> &model,
-                      const std::vector<TensorToWrite> &optimizer) {
+/// Makes the folder of a step, without what an earlier attempt left there.
+static Status beginCheckpoint(const std::string &folder) {
   std::error_code error;
-  std::string folder = folderOf(directory, manifest.step);
   fs::create_directories(folder, error);
   if (error)
     return Status::badInput("cannot make the folder '" + folder + "': " + error.message());
-  fs::remove(folder + "/manifest.json", error); // the same step again: unfinished until the new manifest
-  std::string modelDigest, optimizerDigest;
-  if (Status status = writeSafetensors(folder + "/model.safetensors", model, &modelDigest); !status.ok())
-    return status;
-  if (Status status = writeSafetensors(folder + "/optimizer.safetensors", optimizer, &optimizerDigest); !status.ok())
-    return status;
-  Json json = {{"format", "llmc checkpoint 1"},
-               {"step", manifest.step},
-               {"seed", manifest.seed},
-               {"scalars", manifest.scalars},
-               {"plan", manifest.planDigest},
-               {"data", manifest.dataIdentity},
-               {"files", {{"model.safetensors", modelDigest}, {"optimizer.safetensors", optimizerDigest}}}};
+  clearFolder(folder);
+  return Status::success();
+}
+
+/// Writes the manifest, then removes what is too old or unfinished.
+static Status completeCheckpoint(const std::string &directory, const std::string &folder, const Manifest &manifest) {
   auto file = DurableFile::create(folder + "/manifest.json");
   if (!file.ok())
     return file.status();
-  if (Status status = (*file)->write(json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n"); !status.ok())
+  if (Status status = (*file)->write(manifestText(manifest)); !status.ok())
     return status;
   if (Status status = (*file)->commit(); !status.ok())
     return status;
@@ -96,71 +106,89 @@ Status saveCheckpoint(const std::string &directory, const Manifest &manifest, co
   return Status::success();
 }
 
-/// Reads the manifest's JSON. Returns the problem, empty if there is none.
-static std::string parseManifest(const Json &json, Manifest &manifest, std::map<std::string, std::string> &digests) {
-  if (!json.is_object() || json.value("format", Json()) != "llmc checkpoint 1")
-    return "its manifest is damaged or of another format";
-  auto isCount = [&](const char *key) { return json.contains(key) && json[key].is_number_unsigned(); };
-  auto isText = [&](const char *key) { return json.contains(key) && json[key].is_string(); };
-  if (!isCount("step") || !isCount("seed") || !isText("plan") || !isText("data") || !json.contains("scalars") ||
-      !json["scalars"].is_object() || !json.contains("files") || !json["files"].is_object())
-    return "its manifest lacks entries";
-  manifest.step = json["step"].get<uint64_t>();
-  manifest.seed = json["seed"].get<uint64_t>();
-  manifest.planDigest = json["plan"].get<std::string>();
-  manifest.dataIdentity = json["data"].get<std::string>();
-  for (const auto &[name, value] : json["scalars"].items()) {
-    if (!value.is_number())
-      return "its scalar '" + name + "' is no number";
-    manifest.scalars[name] = value.get<double>();
-  }
-  for (const auto &[name, value] : json["files"].items())
-    if (value.is_string())
-      digests[name] = value.get<std::string>();
-  return "";
+Status saveCheckpoint(const std::string &directory, Manifest manifest, const std::vector<TensorToWrite> &model,
+                      const std::vector<TensorToWrite> &optimizer) {
+  std::string folder = folderOf(directory, manifest.step);
+  if (Status status = beginCheckpoint(folder); !status.ok())
+    return status;
+  std::string digest;
+  if (Status status = writeSafetensors(folder + "/model.safetensors", model, &digest); !status.ok())
+    return status;
+  manifest.files["model.safetensors"] = digest;
+  if (Status status = writeSafetensors(folder + "/optimizer.safetensors", optimizer, &digest); !status.ok())
+    return status;
+  manifest.files["optimizer.safetensors"] = digest;
+  return completeCheckpoint(directory, folder, manifest);
 }
 
-Result<Checkpoint> openCheckpoint(const std::string &folder) {
-  auto bad = [&](const std::string &what) { return Status::badInput("checkpoint '" + folder + "': " + what); };
-  auto mapped = MappedFile::open(folder + "/manifest.json");
-  if (!mapped.ok())
-    return mapped.status();
-  Bytes text = (*mapped)->bytes();
-  Json json = Json::parse(text.begin(), text.end(), nullptr, /*allow_exceptions=*/false);
-  Checkpoint checkpoint;
-  checkpoint.folder = folder;
-  std::map<std::string, std::string> digests;
-  std::string problem = parseManifest(json, checkpoint.manifest, digests);
-  if (!problem.empty())
-    return bad(problem);
-  auto open = [&](const char *name, std::shared_ptr<SafetensorsFile> &file) {
-    auto opened = SafetensorsFile::open(folder + "/" + name);
-    if (!opened.ok())
-      return opened.status();
-    file = *opened;
-    return digests[name] == digestOf(file->bytes())
-               ? Status::success()
-               : bad(std::string(name) + " is damaged: its digest does not match the manifest");
-  };
-  if (Status status = open("model.safetensors", checkpoint.model); !status.ok())
-    return status;
-  if (Status status = open("optimizer.safetensors", checkpoint.optimizer); !status.ok())
-    return status;
-  return checkpoint;
+std::string shardName(uint32_t rank) {
+  char name[32];
+  std::snprintf(name, sizeof(name), "rank-%05u.safetensors", rank);
+  return name;
 }
 
-Result<std::optional<Checkpoint>> openNewestCheckpoint(const std::string &directory, std::vector<std::string> &notes) {
+Status saveShards(const std::string &directory, Manifest manifest, const std::vector<TensorToWrite> &parts, World &world) {
+  std::string folder = folderOf(directory, manifest.step), digest;
+  bool leads = world.rank() == 0;
+  if (Status status = agree(&world, leads ? beginCheckpoint(folder) : Status::success()); !status.ok())
+    return status;
+  Status written = parts.empty() ? Status::success()
+                                 : writeSafetensors(folder + "/" + shardName(world.rank()), parts, &digest);
+  if (Status status = agree(&world, written); !status.ok())
+    return status;
+  auto digests = gatherTexts(world, digest);
+  if (!digests.ok())
+    return digests.status();
+  for (uint32_t rank = 0; rank < world.size(); ++rank)
+    if (!(*digests)[rank].empty())
+      manifest.files[shardName(rank)] = (*digests)[rank];
+  manifest.inParts = true;
+  return agree(&world, leads ? completeCheckpoint(directory, folder, manifest) : Status::success());
+}
+
+/// Opens a checkpoint. All ranks do so, check digests in turn, and agree.
+static Result<CheckpointReader> openShared(const std::string &folder, World *world) {
+  auto reader = CheckpointReader::open(folder);
+  Status status = reader.ok() ? reader->checkDigests(world ? world->rank() : 0, world ? world->size() : 1) : reader.status();
+  status = agree(world, status);
+  if (!status.ok())
+    return status;
+  return reader;
+}
+
+Result<CheckpointReader> openCheckpoint(const std::string &folder) { return openShared(folder, nullptr); }
+
+/// Rank 0's list of steps, on all ranks.
+static Result<std::vector<uint64_t>> sharedSteps(const std::string &directory, World *world) {
   std::vector<uint64_t> steps = listSteps(directory);
-  for (uint64_t step : steps) {
-    auto checkpoint = openCheckpoint(folderOf(directory, step));
-    if (checkpoint.ok() && checkpoint->manifest.step == step)
-      return std::optional<Checkpoint>(std::move(*checkpoint));
+  if (!world)
+    return steps;
+  std::string text(reinterpret_cast<const char *>(steps.data()), steps.size() * sizeof(uint64_t));
+  auto texts = gatherTexts(*world, world->rank() == 0 ? text : "");
+  if (!texts.ok())
+    return texts.status();
+  steps.resize((*texts)[0].size() / sizeof(uint64_t));
+  std::memcpy(steps.data(), (*texts)[0].data(), steps.size() * sizeof(uint64_t));
+  return steps;
+}
+
+Result<std::optional<CheckpointReader>> openNewestCheckpoint(const std::string &directory, std::vector<std::string> &notes,
+                                                             World *world) {
+  auto steps = sharedSteps(directory, world);
+  if (!steps.ok())
+    return steps.status();
+  for (uint64_t step : *steps) {
+    auto checkpoint = openShared(folderOf(directory, step), world);
+    if (checkpoint.ok() && checkpoint->manifest().step == step)
+      return std::optional<CheckpointReader>(std::move(*checkpoint));
+    if (!checkpoint.ok() && checkpoint.status().code != StatusCode::BadInput)
+      return checkpoint.status();
     notes.push_back(checkpoint.ok() ? "checkpoint '" + folderOf(directory, step) + "' says that it is of another step"
                                     : checkpoint.status().message);
   }
-  if (!steps.empty())
+  if (!steps->empty())
     return Status::badInput("all checkpoints in '" + directory + "' are damaged: " + notes.back());
-  return std::optional<Checkpoint>();
+  return std::optional<CheckpointReader>();
 }
 
 } // namespace llmc::runtime

@@ -6,45 +6,47 @@
 
 namespace llmc::runtime {
 
-void toPart(const fb::Plan &plan, const std::vector<ViewStep> &view, const Shape &shape, const Cuts *cuts, uint32_t rank, uint64_t width,
-            const void *logical, void *part) {
-  Shape compiled = shape;
-  std::string problem;
-  applyToShape(view, compiled, problem); // validated
-  Box own = partOf(plan, compiled, cuts, rank);
-  bool keepsBytes = std::all_of(view.begin(), view.end(), [](const ViewStep &step) { return step.kind == fb::ViewKind::Reshape; });
-  if (keepsBytes)
-    return copyBox(own, Box::whole(compiled), logical, own, part, width);
-  if (own.isWhole(compiled))
-    return toCompiled(view, shape, width, logical, part);
-  std::vector<uint8_t> whole(static_cast<size_t>(elementCount(compiled)) * width);
-  toCompiled(view, shape, width, logical, whole.data());
-  copyBox(own, Box::whole(compiled), whole.data(), own, part, width);
+static constexpr int64_t kBlock = 1 << 16; // elements per item of parallel work
+
+/// `count` values of a tensor, from row-major element `first` on.
+static void drawValues(const fb::Init &init, const RandomStream &stream, uint64_t first, int64_t count, float *values) {
+  float a = static_cast<float>(init.a()), b = static_cast<float>(init.b());
+  uint64_t end = first + static_cast<uint64_t>(count);
+  if (init.kind() == fb::InitKind::Constant)
+    std::fill(values, values + count, a);
+  else if (init.kind() == fb::InitKind::Uniform)
+    for (uint64_t element = first; element < end; ++element)
+      values[element - first] = a + (b - a) * stream.uniform(element);
+  else
+    for (uint64_t element = first; element < end;) {
+      uint64_t pair = element / 2 * 2;
+      std::array<float, 2> normals = stream.normalPair(pair);
+      for (; element < std::min(end, pair + 2); ++element)
+        values[element - first] = a + b * normals[element - pair];
+    }
 }
 
-static constexpr int64_t kBlock = 1 << 16; // elements per item of parallel work; even
+Box ParameterInitializer::ownBox(const fb::Parameter &parameter) const {
+  return partOf(plan, compiledShape(viewOf(parameter), shapeOf(parameter.shape())), parameter.cuts(), rank);
+}
 
-void ParameterInitializer::fillRandom(const fb::Parameter &parameter, int64_t count, void *logical) const {
-  const fb::Init &init = *parameter.init();
+/// Writes the elements of `box` of a tensor of `shape`.
+void ParameterInitializer::fillRandom(const fb::Parameter &parameter, const Shape &shape, const Box &box, void *to) const {
   RandomStream stream(plan.seed(), parameter.name()->str());
   uint64_t width = elementBytes(parameter.type());
-  parallel((count + kBlock - 1) / kBlock, [&](int64_t block) {
-    int64_t begin = block * kBlock, size = std::min(kBlock, count - begin);
-    std::vector<float> values(static_cast<size_t>(size) + 1);
-    float a = static_cast<float>(init.a()), b = static_cast<float>(init.b());
-    for (int64_t i = 0; i < size; ++i) {
-      if (init.kind() == fb::InitKind::Constant) {
-        values[i] = a;
-      } else if (init.kind() == fb::InitKind::Uniform) {
-        values[i] = a + (b - a) * stream.uniform(static_cast<uint64_t>(begin + i));
-      } else if (i % 2 == 0) {
-        auto [first, second] = stream.normalPair(static_cast<uint64_t>(begin + i));
-        values[i] = a + b * first;
-        values[i + 1] = a + b * second;
-      }
+  Runs runs(box, shape);
+  int64_t total = elementCount(box.size);
+  parallel((total + kBlock - 1) / kBlock, [&](int64_t block) {
+    int64_t begin = block * kBlock, end = std::min(begin + kBlock, total);
+    std::vector<float> values(static_cast<size_t>(end - begin));
+    for (int64_t at = begin; at < end;) {
+      int64_t inside = at % runs.length, count = std::min(runs.length - inside, end - at);
+      drawValues(*parameter.init(), stream, static_cast<uint64_t>(runs.begin(at / runs.length) + inside), count,
+                 &values[at - begin]);
+      at += count;
     }
-    convertElements(fb::DataType::F32, values.data(), parameter.type(), static_cast<uint8_t *>(logical) + begin * width,
-                    size);
+    convertElements(fb::DataType::F32, values.data(), parameter.type(),
+                    static_cast<uint8_t *>(to) + static_cast<uint64_t>(begin) * width, end - begin);
   });
 }
 
@@ -72,7 +74,7 @@ Status ParameterInitializer::fromFile(const fb::Parameter &parameter, void *comp
     return Status::badInput("parameter '" + parameter.name()->str() + "': file '" + file->path() +
                                 "' has changed since the plan was compiled",
                             "compile again");
-  toPart(plan, viewOf(parameter), shapeOf(parameter.shape()), parameter.cuts(), rank, elementBytes(parameter.type()), value.data(),
+  toPart(viewOf(parameter), shapeOf(parameter.shape()), ownBox(parameter), elementBytes(parameter.type()), value.data(),
          compiled);
   return Status::success();
 }
@@ -83,16 +85,16 @@ Status ParameterInitializer::initialize(const fb::Parameter &parameter, void *co
   if (parameter.init()->kind() == fb::InitKind::File)
     return fromFile(parameter, compiled);
   Shape shape = shapeOf(parameter.shape());
-  int64_t count = elementCount(shape);
   std::vector<ViewStep> view = viewOf(parameter);
-  if (view.empty() && (!parameter.cuts() || parameter.cuts()->size() == 0)) {
-    fillRandom(parameter, count, compiled);
+  Box box = ownBox(parameter);
+  if (keepsBytes(view)) {
+    fillRandom(parameter, compiledShape(view, shape), box, compiled);
     return Status::success();
   }
   uint64_t width = elementBytes(parameter.type());
-  std::vector<uint8_t> logical(static_cast<size_t>(count) * width);
-  fillRandom(parameter, count, logical.data());
-  toPart(plan, view, shape, parameter.cuts(), rank, width, logical.data(), compiled);
+  std::vector<uint8_t> logical(static_cast<size_t>(elementCount(shape)) * width);
+  fillRandom(parameter, shape, Box::whole(shape), logical.data());
+  toPart(view, shape, box, width, logical.data(), compiled);
   return Status::success();
 }
 
@@ -110,16 +112,16 @@ Status ParameterInitializer::load(const fb::Parameter &parameter, const Safetens
     return Status::badInput(name + "has shape " + describe(info.shape) + ", not " + describe(shape));
   if (!info.supported || !isFloat(info.type))
     return Status::badInput(name + "has type " + info.typeName);
-  Bytes bytes = file.data(info);
-  const void *logical = bytes.data();
-  std::vector<uint8_t> converted;
-  uint64_t width = elementBytes(parameter.type());
-  if (info.type != parameter.type()) {
-    converted.resize(static_cast<size_t>(elementCount(shape)) * width);
-    convertElements(info.type, bytes.data(), parameter.type(), converted.data(), elementCount(shape));
-    logical = converted.data();
+  Box box = ownBox(parameter);
+  const void *logical = file.data(info).data();
+  if (info.type == parameter.type()) {
+    toPart(viewOf(parameter), shape, box, elementBytes(info.type), logical, compiled);
+    return Status::success();
   }
-  toPart(plan, viewOf(parameter), shape, parameter.cuts(), rank, width, logical, compiled);
+  int64_t count = elementCount(box.size);
+  std::vector<uint8_t> part(static_cast<size_t>(count) * elementBytes(info.type)); // zeros are zeros in all types
+  toPart(viewOf(parameter), shape, box, elementBytes(info.type), logical, part.data());
+  convertElements(info.type, part.data(), parameter.type(), compiled, count);
   return Status::success();
 }
 

@@ -13,10 +13,6 @@ namespace llmc::runtime {
 /// Calls the function for each item in [0, items), on any threads.
 using ParallelFor = std::function<void(int64_t items, const std::function<void(int64_t)> &)>;
 
-/// Writes into `part` the rank's part of the compiled form of a tensor whose logical form, of `shape`, is given.
-void toPart(const fb::Plan &plan, const std::vector<ViewStep> &view, const Shape &shape, const Cuts *cuts, uint32_t rank, uint64_t width,
-            const void *logical, void *part);
-
 /// Fills parameters from what the plan says. Random values are a function of (seed, name, element) alone.
 class ParameterInitializer {
 public:
@@ -28,13 +24,14 @@ public:
   /// Errors: BadInput if a file is missing, too short, outside the folder, or not the one the plan was compiled with.
   Status initialize(const fb::Parameter &parameter, void *compiled);
 
-  /// Writes the rank's part of the compiled form of `parameter` from tensor `info` of `file`, converting the element type.
-  /// Errors: BadInput if shape or type do not fit.
+  /// Writes the rank's part of the compiled form of `parameter` from tensor `info` of `file`, converting the
+  /// element type. Errors: BadInput if shape or type do not fit.
   Status load(const fb::Parameter &parameter, const SafetensorsFile &file, const TensorInfo &info, void *compiled);
 
 private:
   Status fromFile(const fb::Parameter &parameter, void *compiled);
-  void fillRandom(const fb::Parameter &parameter, int64_t count, void *logical) const;
+  Box ownBox(const fb::Parameter &parameter) const;
+  void fillRandom(const fb::Parameter &parameter, const Shape &shape, const Box &box, void *to) const;
 
   const fb::Plan &plan;
   uint32_t rank;

@@ -162,8 +162,10 @@ Status writeSafetensors(const std::string &path, const std::vector<TensorToWrite
     return status;
   std::vector<uint8_t> scratch;
   for (const TensorToWrite &tensor : tensors) {
-    Bytes bytes = tensor.fetch(scratch);
-    if (Status status = write(bytes.data(), bytes.size()); !status.ok())
+    auto bytes = tensor.fetch(scratch);
+    if (!bytes.ok())
+      return bytes.status();
+    if (Status status = write(bytes->data(), bytes->size()); !status.ok())
       return status;
   }
   if (digest) {

@@ -44,12 +44,12 @@ private:
   std::map<std::string, TensorInfo> entries;
 };
 
-/// One tensor to write. `fetch` returns its bytes (row-major), which may lie in `scratch`.
+/// One tensor to write. `fetch` returns its bytes (row-major), which may lie in `scratch`, or the error that ends the writing.
 struct TensorToWrite {
   std::string name;
   fb::DataType type;
   Shape shape;
-  std::function<Bytes(std::vector<uint8_t> &scratch)> fetch;
+  std::function<Result<Bytes>(std::vector<uint8_t> &scratch)> fetch;
 };
 
 /// Writes a file that appears under `path` only when whole and on disk; equal tensors give equal bytes. On success

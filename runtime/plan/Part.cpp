@@ -42,41 +42,117 @@ std::optional<Box> intersect(const Box &a, const Box &b) {
   return common;
 }
 
-/// Elements between neighbours along each dimension of a box.
-static Shape stridesOf(const Box &box) {
-  Shape strides(box.size.size(), 1);
+/// Elements between neighbours along each dimension.
+static Shape stridesOf(const Shape &shape) {
+  Shape strides(shape.size(), 1);
   for (size_t d = strides.size(); d-- > 1;)
-    strides[d - 1] = strides[d] * box.size[d];
+    strides[d - 1] = strides[d] * shape[d];
   return strides;
 }
 
-void copyBox(const Box &box, const Box &fromBox, const void *from, const Box &toBox, void *to, uint64_t width) {
-  Shape fromStrides = stridesOf(fromBox), toStrides = stridesOf(toBox);
-  // Dimensions that are whole on both sides are copied together with the one before.
-  size_t rank = box.size.size(), inner = rank;
-  int64_t run = 1;
-  while (inner > 0) {
-    run *= box.size[--inner];
-    if (box.size[inner] != fromBox.size[inner] || box.size[inner] != toBox.size[inner])
+Runs::Runs(const Box &box, const Shape &shape) : box(box), strides(stridesOf(shape)), outer(shape.size()) {
+  while (outer > 0) {
+    length *= box.size[--outer];
+    if (box.size[outer] != shape[outer])
       break;
   }
-  int64_t rows = 1;
-  for (size_t d = 0; d < inner; ++d)
-    rows *= box.size[d];
-  for (int64_t row = 0; row < rows; ++row) {
-    int64_t fromAt = 0, toAt = 0, rest = row;
-    for (size_t d = rank; d-- > 0;) {
-      int64_t index = box.begin[d];
-      if (d < inner) {
-        index += rest % box.size[d];
-        rest /= box.size[d];
-      }
-      fromAt += (index - fromBox.begin[d]) * fromStrides[d];
-      toAt += (index - toBox.begin[d]) * toStrides[d];
+  for (size_t d = 0; d < outer; ++d)
+    count *= box.size[d];
+}
+
+int64_t Runs::begin(int64_t run) const {
+  int64_t element = 0;
+  for (size_t d = strides.size(); d-- > 0;) {
+    element += box.begin[d] * strides[d];
+    if (d < outer) {
+      element += run % box.size[d] * strides[d];
+      run /= box.size[d];
     }
-    std::memcpy(static_cast<uint8_t *>(to) + static_cast<uint64_t>(toAt) * width,
-                static_cast<const uint8_t *>(from) + static_cast<uint64_t>(fromAt) * width, static_cast<uint64_t>(run) * width);
   }
+  return element;
+}
+
+/// `box` as seen from a tensor that holds only `frame`.
+static Box within(const Box &frame, Box box) {
+  for (size_t d = 0; d < box.begin.size(); ++d)
+    box.begin[d] -= frame.begin[d];
+  return box;
+}
+
+void copyBox(const Box &box, const Box &fromBox, const void *from, const Box &toBox, void *to, uint64_t width) {
+  Box fromPart = within(fromBox, box), toPart = within(toBox, box);
+  Runs fromRuns(fromPart, fromBox.size), toRuns(toPart, toBox.size);
+  int64_t length = std::min(fromRuns.length, toRuns.length); // divides the other
+  if (elementCount(box.size) == 0)
+    return;
+  for (int64_t at = 0, count = elementCount(box.size); at < count; at += length) {
+    int64_t fromAt = fromRuns.begin(at / fromRuns.length) + at % fromRuns.length;
+    int64_t toAt = toRuns.begin(at / toRuns.length) + at % toRuns.length;
+    std::memcpy(static_cast<uint8_t *>(to) + static_cast<uint64_t>(toAt) * width,
+                static_cast<const uint8_t *>(from) + static_cast<uint64_t>(fromAt) * width,
+                static_cast<uint64_t>(length) * width);
+  }
+}
+
+void copyCommon(const Box &fromBox, const void *from, const Box &toBox, void *to, uint64_t width) {
+  if (std::optional<Box> common = intersect(fromBox, toBox))
+    copyBox(*common, fromBox, from, toBox, to, width);
+}
+
+/// Adds what `hole` leaves of `box` to `rest`: along each dimension what lies before and after it.
+static void subtract(Box box, const Box &hole, std::vector<Box> &rest) {
+  std::optional<Box> common = intersect(box, hole);
+  if (!common)
+    return rest.push_back(box);
+  for (size_t d = 0; d < box.size.size(); ++d) {
+    int64_t end = box.begin[d] + box.size[d], holeEnd = common->begin[d] + common->size[d];
+    Box before = box, after = box;
+    before.size[d] = common->begin[d] - box.begin[d];
+    after.begin[d] = holeEnd;
+    after.size[d] = end - holeEnd;
+    for (const Box &piece : {before, after})
+      if (piece.size[d] > 0)
+        rest.push_back(piece);
+    box.begin[d] = common->begin[d];
+    box.size[d] = common->size[d];
+  }
+}
+
+bool covers(const std::vector<Box> &boxes, const Box &box) {
+  std::vector<Box> missing, rest;
+  if (elementCount(box.size) != 0)
+    missing.push_back(box);
+  for (const Box &held : boxes) {
+    rest.clear();
+    for (const Box &piece : missing)
+      subtract(piece, held, rest);
+    missing.swap(rest);
+  }
+  return missing.empty();
+}
+
+bool keepsBytes(const std::vector<ViewStep> &view) {
+  return std::all_of(view.begin(), view.end(), [](const ViewStep &step) { return step.kind == fb::ViewKind::Reshape; });
+}
+
+Shape compiledShape(const std::vector<ViewStep> &view, const Shape &shape) {
+  Shape compiled = shape;
+  std::string problem;
+  applyToShape(view, compiled, problem);
+  return compiled;
+}
+
+void toPart(const std::vector<ViewStep> &view, const Shape &shape, const Box &box, uint64_t width, const void *logical,
+            void *part) {
+  Shape compiled = compiledShape(view, shape);
+  Box whole = Box::whole(compiled);
+  if (keepsBytes(view))
+    return copyBox(box, whole, logical, box, part, width);
+  if (box == whole)
+    return toCompiled(view, shape, width, logical, part);
+  std::vector<uint8_t> all(static_cast<size_t>(elementCount(compiled)) * width);
+  toCompiled(view, shape, width, logical, all.data());
+  copyBox(box, whole, all.data(), box, part, width);
 }
 
 } // namespace llmc::runtime

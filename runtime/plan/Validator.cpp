@@ -246,8 +246,10 @@ public:
       problems.require(!textOf(state.name()).empty() && stateNames.insert(textOf(state.name())).second, where,
                        "state without a name, or two of one name");
       std::string name = where + " state " + quote(textOf(state.name()));
+      problems.require(states.insert(textOf(parameter.name()) + "." + textOf(state.name())).second, name,
+                       "has the name of another parameter's state");
       stateBuffer(state.buffer(), partCount(shape, state.cuts(), name), name);
-      sums(state.sum(), name);
+      validateSums(context.plan, state.sum(), state.cuts(), name, problems);
     }
   }
 
@@ -286,13 +288,9 @@ private:
     problems.require(part.has_value(), where, problem);
     return part ? elementCount(part->size) : -1;
   }
-  void sums(const flatbuffers::Vector<uint32_t> *groups, const std::string &where) {
-    for (uint32_t i = 0; i < sizeOf(groups); ++i)
-      problems.require(placesOf(context.plan, groups->Get(i)) > 0, where, "is a sum over no division into groups");
-  }
   void gradient(const fb::Parameter &parameter, const Shape &shape, const std::string &where) {
     int64_t count = partCount(shape, parameter.gradient()->cuts(), where + " gradient");
-    sums(parameter.gradient()->sum(), where + " gradient");
+    validateSums(context.plan, parameter.gradient()->sum(), parameter.gradient()->cuts(), where + " gradient", problems);
     uint32_t index = parameter.gradient()->buffer();
     if (!problems.require(context.isSound(index), where, "gradient out of range or unsound"))
       return;
@@ -306,7 +304,7 @@ private:
 
   const ProgramContext &context;
   Problems &problems;
-  std::set<std::string> names, scalars;
+  std::set<std::string> names, scalars, states;
   std::set<uint32_t> used;
 };
 } // namespace
@@ -332,17 +330,29 @@ static void validateSchedule(const ProgramContext &context, Problems &problems) 
   }
 }
 
+static void validateWeight(const ProgramContext &context, Problems &problems) {
+  std::string where = context.where + "weight";
+  int32_t weight = context.program.weight();
+  validateSums(context.plan, context.program.weight_sum(), nullptr, where, problems);
+  if (weight == -1)
+    return;
+  bool isScalar = weight >= 0 && context.isSound(weight);
+  if (isScalar) {
+    const fb::Buffer &buffer = context.buffer(static_cast<uint32_t>(weight));
+    isScalar = elementCount(shapeOf(buffer.shape())) == 1 && buffer.segment() == -1 &&
+               (buffer.type() == fb::DataType::F32 || buffer.type() == fb::DataType::F64 ||
+                buffer.type() == fb::DataType::I32 || buffer.type() == fb::DataType::I64);
+  }
+  problems.require(isScalar, where, "its buffer is no scalar of the state");
+}
+
 static void validateProgram(const fb::Plan &plan, uint32_t index, PlanSizes sizes, Problems &problems) {
   std::string where = sizeOf(plan.programs()) > 1 ? "program " + std::to_string(index) + " " : "";
   ProgramContext context{plan, *plan.programs()->Get(index), where, {}, {}};
   validateBuffers(context, sizes, problems);
   validateSegments(context, problems);
   validateSchedule(context, problems);
-  if (int32_t weight = context.program.weight(); weight != -1)
-    problems.require(weight >= 0 && context.isSound(static_cast<uint32_t>(weight)) &&
-                         elementCount(shapeOf(context.buffer(static_cast<uint32_t>(weight)).shape())) == 1 &&
-                         context.buffer(static_cast<uint32_t>(weight)).segment() == -1,
-                     where + "weight", "its buffer is no scalar of the state");
+  validateWeight(context, problems);
   StateChecks state(context, problems);
   for (uint32_t i = 0; i < sizeOf(context.program.parameters()); ++i)
     state.parameter(*context.program.parameters()->Get(i));
@@ -384,6 +394,8 @@ std::vector<std::string> validatePlan(const fb::Plan &plan, PlanSizes sizes) {
   for (uint32_t i = 0; i < sizeOf(plan.programs()); ++i)
     validateProgram(plan, i, sizes, problems);
   validateMeetings(plan, problems);
+  if (problems.texts.empty())
+    validateSharedState(plan, problems);
   return std::move(problems.texts);
 }
 

@@ -2,6 +2,7 @@
 #ifndef LLMC_RUNTIME_PLAN_VALIDATORPARTS_H
 #define LLMC_RUNTIME_PLAN_VALIDATORPARTS_H
 
+#include "runtime/plan/Part.h"
 #include "runtime/plan/Validator.h"
 #include "runtime/plan/View.h"
 #include "runtime/support/Checked.h"
@@ -69,6 +70,12 @@ void validateCopy(const ProgramContext &context, const fb::Copy &body,
 void validateEvents(const ProgramContext &context, const fb::Segment &segment, const std::string &where, Problems &problems);
 /// All members of each group issue the same collectives in the same order.
 void validateMeetings(const fb::Plan &plan, Problems &problems);
+
+/// Divisions over whose groups a tensor with these cuts (null: none) is to be added up.
+void validateSums(const fb::Plan &plan, const flatbuffers::Vector<uint32_t> *sum, const Cuts *cuts, const std::string &where,
+                  Problems &problems);
+/// That programs mean the same by a name, and that all ranks together hold all of each tensor. Of a plan without problems.
+void validateSharedState(const fb::Plan &plan, Problems &problems);
 
 /// Instructions, inputs and outputs of every segment.
 void validateSegments(const ProgramContext &context, Problems &problems);

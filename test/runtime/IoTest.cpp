@@ -270,4 +270,94 @@ TEST(Data, ArraysThatDoNotFitAreRefused) {
   EXPECT_EQ(codeOf("x.1", fb::DataType::I64, {4, 4}), StatusCode::BadInput);
 }
 
+/// tinyPlan for two ranks, each of which gets one of the two samples of a micro-batch.
+fb::PlanT halvedPlan() {
+  fb::PlanT plan = tinyPlan();
+  plan.ranks.push_back(std::make_unique<fb::RankT>());
+  plan.groups.push_back(std::make_unique<fb::GroupsT>());
+  plan.groups[0]->size = 2;
+  plan.groups[0]->ranks = {0, 1};
+  for (auto &input : plan.programs[0]->segments[0]->inputs) {
+    input->cuts.push_back(std::make_unique<fb::CutT>());
+    plan.programs[0]->buffers[input->buffer]->shape[0] = 1;
+  }
+  return plan;
+}
+
+/// What rank `rank` gets for `input` of the accumulate segment, over two steps of two micro-batches.
+std::vector<int64_t> idsOf(const fb::PlanT &object, uint32_t input, uint32_t rank, const std::string &file) {
+  std::vector<uint8_t> bytes = pack(object);
+  const fb::Plan &plan = *fb::GetPlan(bytes.data());
+  const fb::RankProgram &program = *plan.programs()->Get(0);
+  DataOptions options = DataOptions::of(plan, {file});
+  options.rank = rank;
+  auto data = DataSet::open(options, *program.segments()->Get(0), program);
+  EXPECT_TRUE(data.ok()) << data.status().message;
+  const fb::Input &entry = *program.segments()->Get(0)->inputs()->Get(input);
+  const fb::Buffer &buffer = *program.buffers()->Get(entry.buffer());
+  std::vector<int64_t> all, ids(static_cast<size_t>(elementCount(shapeOf(buffer.shape()))));
+  for (uint64_t run = 0; run < 4; ++run) {
+    EXPECT_TRUE((*data)->fill(entry, buffer, run / 2, run % 2, ids.data()).ok());
+    all.insert(all.end(), ids.begin(), ids.end());
+  }
+  return all;
+}
+
+// Ranks get, side by side, what one rank gets: from shuffled tokens and from arrays.
+TEST(Data, RanksGetTheirSamples) {
+  TemporaryFolder folder;
+  writeTokens(folder / "t.u16", 400);
+  std::vector<int64_t> ids(16);
+  for (int i = 0; i < 16; ++i)
+    ids[i] = i * 3 % 8;
+  auto fetch = [&](std::vector<uint8_t> &) { return Bytes(reinterpret_cast<uint8_t *>(ids.data()), 128); };
+  ASSERT_TRUE(writeSafetensors(folder / "x.safetensors", {{"x.0", fb::DataType::I64, {4, 4}, fetch}, {"x.1", fb::DataType::I64, {4, 4}, fetch}}).ok());
+  for (bool arrays : {false, true}) {
+    fb::PlanT whole = tinyPlan(), halves = halvedPlan();
+    for (fb::PlanT *plan : {&whole, &halves})
+      for (auto &input : plan->programs[0]->segments[0]->inputs)
+        if (arrays) {
+          input->source = input->name == "ids" ? fb::Source::Array : fb::Source::ArrayNext;
+          input->array = "x";
+        }
+    std::string file = folder / (arrays ? "x.safetensors" : "t.u16");
+    for (uint32_t input : {0, 1}) {
+      std::vector<int64_t> all = idsOf(whole, input, 0, file), first = idsOf(halves, input, 0, file), joined;
+      std::vector<int64_t> second = idsOf(halves, input, 1, file);
+      for (size_t run = 0; run < 4; ++run)
+        for (const std::vector<int64_t> *half : {&first, &second})
+          joined.insert(joined.end(), half->begin() + run * 4, half->begin() + run * 4 + 4);
+      EXPECT_EQ(joined, all) << (arrays ? "arrays" : "tokens") << " input " << input;
+    }
+  }
+}
+
+// The position counts the samples of all ranks; places are not the data's to fill.
+TEST(Data, PositionIsGlobal) {
+  TemporaryFolder folder;
+  writeTokens(folder / "t.u16", 400);
+  std::vector<uint8_t> bytes = pack(halvedPlan());
+  const fb::Plan &plan = *fb::GetPlan(bytes.data());
+  const fb::RankProgram &program = *plan.programs()->Get(0);
+  DataOptions options = DataOptions::of(plan, {folder / "t.u16"});
+  options.rank = 1;
+  auto data = DataSet::open(options, *program.segments()->Get(0), program);
+  ASSERT_TRUE(data.ok());
+  fb::InputT position, place;
+  position.source = fb::Source::Position;
+  place.source = fb::Source::Place;
+  auto fill = [&](const fb::InputT &object, int64_t *to) {
+    flatbuffers::FlatBufferBuilder builder;
+    builder.Finish(fb::Input::Pack(builder, &object));
+    const auto *input = flatbuffers::GetRoot<fb::Input>(builder.GetBufferPointer());
+    return (*data)->fill(*input, *program.buffers()->Get(0), 3, 1, to).ok();
+  };
+  int64_t values[2] = {-1, -1};
+  EXPECT_TRUE(fill(place, values));
+  EXPECT_EQ(values[0], -1);
+  EXPECT_TRUE(fill(position, values));
+  EXPECT_EQ(values[0], 3);
+  EXPECT_EQ(values[1], 2);
+}
+
 } // namespace

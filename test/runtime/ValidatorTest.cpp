@@ -4,7 +4,7 @@
 //
 //===----------------------------------------------------------------------===//
 #include "runtime/plan/Validator.h"
-#include "test/runtime/TinyPlan.h"
+#include "test/runtime/StatePlan.h"
 #include <algorithm>
 #include <cmath>
 #include <functional>
@@ -33,17 +33,20 @@ fb::InstructionT &at(fb::PlanT &plan, int segment, int index) { return *program(
 fb::GemmT &gemm(fb::PlanT &plan) { return *at(plan, Accumulate, 1).body.AsGemm(); }
 fb::ParameterT &parameter(fb::PlanT &plan) { return *program(plan).parameters[0]; }
 
+void expectProblem(const std::vector<std::string> &problems, const std::string &expected) {
+  bool found = std::any_of(problems.begin(), problems.end(),
+                           [&](const std::string &text) { return text.find(expected) != std::string::npos; });
+  std::string all;
+  for (const std::string &text : problems)
+    all += "\n  " + text;
+  EXPECT_TRUE(found) << "expected '" << expected << "', got:" << all;
+}
+
 void runCases(const std::vector<Case> &cases) {
   for (const Case &test : cases) {
     fb::PlanT plan = tinyPlan();
     test.alter(plan);
-    std::vector<std::string> problems = problemsOf(plan);
-    bool found = std::any_of(problems.begin(), problems.end(),
-                             [&](const std::string &text) { return text.find(test.expected) != std::string::npos; });
-    std::string all;
-    for (const std::string &text : problems)
-      all += "\n  " + text;
-    EXPECT_TRUE(found) << "expected '" << test.expected << "', got:" << all;
+    expectProblem(problemsOf(plan), test.expected);
   }
 }
 
@@ -160,6 +163,14 @@ TEST(Validator, InputsOutputsSchedule) {
       {"unknown source", [&](fb::PlanT &p) { inputOf(p).source = static_cast<fb::Source>(7); }},
       {"its array has no name", [&](fb::PlanT &p) { inputOf(p).source = fb::Source::Array; }},
       {"input arena", [&](fb::PlanT &p) { inputOf(p).buffer = Weight; }},
+      {"its samples are cut", [&](fb::PlanT &p) { inputOf(p).cuts.push_back(std::make_unique<fb::CutT>()); }},
+      {"its samples are cut", [&](fb::PlanT &p) {
+         inputOf(p).cuts.push_back(std::make_unique<fb::CutT>());
+         inputOf(p).cuts[0]->dim = 1;
+         p.groups.push_back(std::make_unique<fb::GroupsT>());
+         p.groups[0]->size = 1;
+         p.groups[0]->ranks = {0};
+       }},
       {"samples of a run", [&](fb::PlanT &p) { inputOf(p).buffer = PredictIds; }},
       {"not [samples, sequence]", [](fb::PlanT &p) { p.sequence = 3; }},
       {"two of one name", [&](fb::PlanT &p) { inputOf(p).name = "labels"; }},
@@ -210,6 +221,59 @@ TEST(Validator, ParametersAndScalars) {
       {"initial value is impossible", [](fb::PlanT &p) { program(p).scalars[1]->initial = NAN; }},
       {"two of one name", [](fb::PlanT &p) { program(p).scalars[1]->name = "step"; }},
       {"shares its buffer", [](fb::PlanT &p) { program(p).scalars[1]->buffer = StepCount; }},
+  });
+}
+
+void runSharedCases(const std::vector<Case> &cases) {
+  for (const Case &test : cases) {
+    fb::PlanT plan = statePlan({2, 2, true});
+    ASSERT_EQ(problemsOf(plan), std::vector<std::string>());
+    test.alter(plan);
+    expectProblem(problemsOf(plan), test.expected);
+  }
+}
+
+// What ranks hold of each tensor: parameters 0 embed [10, 8], 1 qkv [8, 3, 8], 2 proj [4, 8], 3 norm [16].
+TEST(Validator, PartsOfTheState) {
+  auto cut = [](fb::PlanT &p, int index) -> fb::CutT & { return *program(p).parameters[index]->cuts[0]; };
+  auto state = [](fb::PlanT &p, int index) -> fb::StateBufferT & { return *program(p).parameters[index]->states[0]; };
+  runSharedCases({
+      {"does not exist", [&](fb::PlanT &p) { cut(p, 1).dim = 3; }},
+      {"does not exist", [&](fb::PlanT &p) { cut(p, 1).groups = 2; }},
+      {"is not cut evenly", [&](fb::PlanT &p) { cut(p, 1).dim = 1; }},
+      {"state 'exp_avg': dimension 1 of size 3 is not cut evenly", [&](fb::PlanT &p) { state(p, 1).cuts[1]->dim = 1; }},
+      {"do not match its buffer's shape", [&](fb::PlanT &p) { program(p).parameters[1]->cuts.clear(); }},
+      {"do not match its buffer's shape", [&](fb::PlanT &p) { state(p, 3).cuts.clear(); }},
+      {"gradient and parameter differ", [&](fb::PlanT &p) { program(p).parameters[3]->gradient->cuts.clear(); }},
+      {"sum over no division", [&](fb::PlanT &p) { program(p).parameters[3]->gradient->sum = {2}; }},
+      {"sum over no division", [&](fb::PlanT &p) { state(p, 3).sum = {2}; }},
+      {"gradient: is a sum over ranks that hold different parts", [&](fb::PlanT &p) { program(p).parameters[1]->gradient->sum = {TpGroups}; }},
+      {"state 'exp_avg': is a sum over ranks that hold different parts", [&](fb::PlanT &p) { state(p, 3).sum = {DpGroups}; }},
+      {"weight: is a sum over no division", [&](fb::PlanT &p) { program(p).weight_sum = {2}; }},
+      {"weight: its buffer is no scalar", [&](fb::PlanT &p) { program(p).weight = 0; }},
+      {"weight: its buffer is no scalar", [&](fb::PlanT &p) { program(p).weight = 99; }},
+      {"weight: its buffer is no scalar", [&](fb::PlanT &p) { buffer(p, program(p).weight).type = fb::DataType::U8; }},
+      {"has the name of another parameter's state", [&](fb::PlanT &p) { program(p).parameters[1]->name = "norm.x", state(p, 1).name = "y", state(p, 3).name = "x.y"; }},
+  });
+}
+
+// A second program, which ranks 2 and 3 run, must mean the same by the same names.
+TEST(Validator, ProgramsShareTheState) {
+  auto alterSecond = [](std::function<void(fb::ParameterT &)> alter) {
+    return [alter](fb::PlanT &plan) {
+      plan.programs.push_back(std::make_unique<fb::RankProgramT>(*plan.programs[0]));
+      plan.ranks[2]->program = plan.ranks[3]->program = 1;
+      alter(*plan.programs[1]->parameters[1]);
+    };
+  };
+  std::string other = "has another shape, type or view than in another program";
+  std::string parameterText = "program 1 parameter 'qkv': " + other, stateText = "program 1 state 'qkv.exp_avg': " + other,
+              gradientText = "program 1 gradient of 'qkv': " + other;
+  runSharedCases({
+      {parameterText.c_str(), alterSecond([](fb::ParameterT &parameter) { parameter.shape = {24, 8}; })},
+      {stateText.c_str(), alterSecond([](fb::ParameterT &parameter) { parameter.shape = {24, 8}; })},
+      {gradientText.c_str(), alterSecond([](fb::ParameterT &parameter) { parameter.view[0]->values = {4, 2, 3, 8}, parameter.view.push_back(std::make_unique<fb::ViewT>()), parameter.view[1]->values = {8, 3, 8}; })},
+      {"'qkv.exp_avg': some of it is held by no rank", alterSecond([](fb::ParameterT &parameter) { parameter.states[0]->name = "other"; })},
   });
 }
 

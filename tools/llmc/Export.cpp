@@ -1,9 +1,8 @@
 //===- Export.cpp - llmc export: trained values of a checkpoint -----------------------===//
 //
 //   1. read the model, and the checkpoint by its manifest's digests;
-//   2. match the checkpoint's tensors with the model's parameters and buffers by name and shape, converting to the
-//   model's
-//      element type; everything that does not fit is reported at once;
+//   2. match the checkpoint's tensors with the model's parameters and buffers by name and shape, putting together what
+//      several ranks wrote and converting to the model's element type; everything that does not fit is reported at once;
 //   3. write the model with these values, or a safetensors file.
 // A data file is in place before the model that refers to it; an older model of that name is removed before both.
 //
@@ -42,7 +41,7 @@ public:
 private:
   int openCheckpoint();
   int matchTensors();
-  std::string matchTensor(const onnx::Tensor &initializer, const runtime::TensorInfo &info);
+  std::string matchTensor(const onnx::Tensor &initializer, const runtime::StoredTensor &stored);
   bool isDataFileOfModel(StringRef path) const;
   int writeModel();
   int writeTensors();
@@ -50,9 +49,9 @@ private:
   const ExportOptions &options;
   std::unique_ptr<onnx::Model> model;
   onnx::Roles roles;
-  runtime::Checkpoint checkpoint;
+  std::optional<runtime::CheckpointReader> checkpoint;
   std::vector<TrainedTensor> tensors;
-  std::vector<std::unique_ptr<std::vector<uint8_t>>> converted;
+  std::vector<std::unique_ptr<std::vector<uint8_t>>> storage; // of bytes that are not mapped
 };
 
 int failWith(const runtime::Status &status) {
@@ -109,27 +108,34 @@ int Exporter::openCheckpoint() {
   if (!*newest)
     return fail(kBadInput, "there is no complete checkpoint in '" + options.checkpoint + "'",
                 "name the folder that llmc-run --checkpoint wrote, or one step-... in it");
-  checkpoint = std::move(**newest);
+  checkpoint = std::move(*newest);
   return kDone;
 }
 
 /// Returns the problem, empty if there is none.
-std::string Exporter::matchTensor(const onnx::Tensor &initializer, const runtime::TensorInfo &info) {
-  if (!llvm::equal(info.shape, initializer.dims))
-    return "has shape " + describeShape(info.shape) + " in the checkpoint, " + describeShape(initializer.dims) +
+std::string Exporter::matchTensor(const onnx::Tensor &initializer, const runtime::StoredTensor &stored) {
+  if (!llvm::equal(stored.shape, initializer.dims))
+    return "has shape " + describeShape(stored.shape) + " in the checkpoint, " + describeShape(initializer.dims) +
            " in the model";
   std::optional<runtime::fb::DataType> type = runtimeType(initializer.type);
-  runtime::Bytes bytes = checkpoint.model->data(info);
-  if (type && info.supported && info.type != *type) {
-    converted.push_back(std::make_unique<std::vector<uint8_t>>(initializer.bytes()));
-    if (!runtime::convertElements(info.type, bytes.data(), *type, converted.back()->data(), initializer.elements))
-      type = std::nullopt;
-    bytes = *converted.back();
+  std::string otherType =
+      "has type " + stored.typeName + " in the checkpoint, " + onnx::nameOf(initializer.type) + " in the model";
+  if (!type || !stored.supported)
+    return otherType;
+  auto assembled = std::make_unique<std::vector<uint8_t>>();
+  auto bytes = checkpoint->readLogical(initializer.name, stored, *assembled);
+  if (!bytes.ok())
+    return "cannot be read: " + bytes.status().message;
+  if (stored.type != *type) {
+    auto converted = std::make_unique<std::vector<uint8_t>>(initializer.bytes());
+    if (!runtime::convertElements(stored.type, bytes->data(), *type, converted->data(), initializer.elements))
+      return otherType;
+    assembled = std::move(converted);
+    bytes = runtime::Bytes(*assembled);
   }
-  if (!type || !info.supported)
-    return "has type " + info.typeName + " in the checkpoint, " + onnx::nameOf(initializer.type) + " in the model";
+  tensors.push_back({initializer.name, {}, *type, stored.shape, *bytes});
+  storage.push_back(std::move(assembled));
   auto aliases = roles.aliases.find(initializer.name);
-  tensors.push_back({initializer.name, {}, *type, info.shape, bytes});
   if (aliases != roles.aliases.end())
     tensors.back().aliases = aliases->second;
   return "";
@@ -144,17 +150,18 @@ int Exporter::matchTensors() {
   };
   roles = onnx::findRoles(*model);
   for (const onnx::Tensor &initializer : model->initializers) {
-    if (const runtime::TensorInfo *info = checkpoint.model->find(initializer.name))
-      report(initializer.name, matchTensor(initializer, *info));
+    auto stored = checkpoint->model().find(initializer.name);
+    if (stored != checkpoint->model().end())
+      report(initializer.name, matchTensor(initializer, stored->second));
     else if (roles.of(initializer.name) == onnx::Kind::Parameter)
       report(initializer.name, "is not in the checkpoint");
   }
-  for (const auto &[name, info] : checkpoint.model->tensors())
+  for (const auto &[name, stored] : checkpoint->model())
     if (!model->initializer(name))
       report(name, "is not in the model");
   if (problems.empty())
     return kDone;
-  std::string message = "checkpoint '" + checkpoint.folder + "' does not fit the model:";
+  std::string message = "checkpoint '" + checkpoint->folder() + "' does not fit the model:";
   for (const std::string &problem : llvm::ArrayRef(problems).take_front(kShownProblems))
     message += "\n  " + problem;
   if (problems.size() > kShownProblems)
@@ -235,7 +242,7 @@ int Exporter::run() {
     return code;
   if (int code = asModel ? writeModel() : writeTensors())
     return code;
-  llvm::outs() << output << ": " << tensors.size() << " tensors after step " << checkpoint.manifest.step << "\n";
+  llvm::outs() << output << ": " << tensors.size() << " tensors after step " << checkpoint->manifest().step << "\n";
   return kDone;
 }
 

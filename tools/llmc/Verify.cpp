@@ -219,7 +219,7 @@ std::vector<std::pair<std::string, HostTensor>> Verifier::parameters() const {
   for (const runtime::TensorToWrite &tensor : runtime::ModelState(*executor).modelTensors())
     values.emplace_back(
         tensor.name,
-        *fromBytes(tensor.fetch(scratch), RankedTensorType::get(tensor.shape, elementTypeOf(tensor.type, &context))));
+        *fromBytes(*tensor.fetch(scratch), RankedTensorType::get(tensor.shape, elementTypeOf(tensor.type, &context))));
   return values;
 }
 

@@ -98,6 +98,7 @@ static void buildModel(OpPassManager &pm) {
   recompose(pm);
   pm.addPass(importing::createImportBoundInputs());
   pm.addPass(sharding::createShardingGroupFusedWeights());
+  pm.addPass(sharding::createShardingPadVocabulary()); // knows from the bounds of inputs that no id is negative
 }
 
 // The loss is split into sum and weight before differentiation: gradients are summed over micro-batches, then divided.
@@ -125,10 +126,12 @@ void buildLevel(OpPassManager &pm, Level level) {
     break;
   case Level::Sharded: // nothing without a mesh
     pm.addPass(sharding::createShardingAnnotate());
+    pm.addPass(sharding::createShardingSplitLoss()); // knows how weights are cut, and what it makes is yet to be sharded
     pm.addPass(sharding::createShardingPropagate());
     break;
   case Level::Local:
     pm.addPass(sharding::createShardingPartition());
+    pm.addPass(sharding::createShardingMergeCollectives());
     pm.addPass(sharding::createShardingScheduleCollectives()); // last: what is merged moves together
     break;
   case Level::Kernels:

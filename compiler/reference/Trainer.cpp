@@ -1,6 +1,7 @@
 //===- Trainer.cpp - trains with the interpreter ---------------------------------===//
 #include "compiler/reference/Trainer.h"
 #include "compiler/reference/Ranks.h"
+#include "compiler/reference/View.h"
 #include "dialects/train/Recipe.h"
 #include "dialects/train/Train.h"
 
@@ -19,7 +20,7 @@ Trainer::Trainer(ModuleOp module, Arithmetic arithmetic)
 
 void Trainer::set(StringRef name, HostTensor value) {
   for (StringRef role : {train::kParam, train::kBuffer, train::kScalar})
-    state[{role.str(), name.str()}] = {value, {}, {}};
+    state[{role.str(), name.str()}] = {value, {}, {}, false};
 }
 
 const HostTensor *Trainer::get(StringRef name) const {
@@ -75,6 +76,10 @@ LogicalResult Trainer::call(func::FuncOp function, const Inputs &inputs) {
         return function.emitError() << "nothing feeds input '" << name << "'";
       parts = partsOf(it->second, function, i);
     } else if (auto it = state.find({role, name}); it != state.end()) {
+      if (it->second.parts.empty() && role == train::kParam && !it->second.stored) {
+        it->second.whole = viewed(std::move(*it->second.whole), function, i);
+        it->second.stored = true;
+      }
       parts = it->second.parts.empty() ? partsOf(*it->second.whole, function, i) : it->second.parts;
     } else {
       parts.assign(ranks(), HostTensor::zeros(function.getArgumentTypes()[i]));

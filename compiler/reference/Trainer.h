@@ -16,9 +16,10 @@ class Trainer {
 public:
   Trainer(mlir::ModuleOp module, Arithmetic arithmetic);
 
-  /// Sets a parameter, buffer or scalar.
+  /// Sets a parameter, buffer or scalar; a parameter in its logical shape.
   void set(llvm::StringRef name, HostTensor value);
-  /// A parameter, moment ("exp_avg.NAME") or scalar by name; null if there is none.
+  /// A parameter, moment ("exp_avg.NAME") or scalar by name, in the shape of its argument once a step has read it; null
+  /// if there is none.
   const HostTensor *get(llvm::StringRef name) const;
   /// The gradient of parameter `name` of the last step: the average over its tokens or samples, before clipping; null
   /// if it has none.
@@ -41,6 +42,7 @@ private:
     std::optional<HostTensor> whole;
     std::vector<HostTensor> parts;
     dist::Sharding sharding;
+    bool stored = true; // false: `whole` has the logical shape still
   };
   const HostTensor &wholeOf(Held &held) const;
   std::vector<HostTensor> partsOf(const HostTensor &whole, mlir::func::FuncOp function, unsigned argument) const;

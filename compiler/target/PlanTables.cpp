@@ -413,17 +413,28 @@ std::unique_ptr<fb::StateBufferT> PlanTables::stateBuffer(StringRef name, FlatSy
   return entry;
 }
 
-/// The compiled form is what the ranks hold together; the logical one, if it is another, a reshape of it.
+/// The compiled form is what the ranks hold together; the view leads to it from the logical one, if that is another.
 void PlanTables::addLogicalShape(plan::ParameterOp op, fb::ParameterT &parameter, const std::vector<int64_t> &local) const {
   std::vector<int64_t> compiled = local;
   for (const auto &cut : parameter.cuts)
     compiled[cut->dim] *= plan.groups[cut->groups]->size;
   parameter.shape = compiled;
-  if (auto logical = op.getShape()) {
-    parameter.shape.assign(logical->begin(), logical->end());
+  if (!op.getShape() || !op.getView())
+    return;
+  parameter.shape.assign(op.getShape()->begin(), op.getShape()->end());
+  std::vector<int64_t> shape = parameter.shape;
+  for (auto entry : op.getView()->getAsRange<DictionaryAttr>()) {
     auto step = std::make_unique<fb::ViewT>();
-    step->kind = fb::ViewKind::Reshape;
-    step->values = compiled;
+    auto target = entry.getAs<DenseI64ArrayAttr>("reshape");
+    step->kind = target ? fb::ViewKind::Reshape : fb::ViewKind::Pad;
+    if (!target)
+      target = entry.getAs<DenseI64ArrayAttr>("pad");
+    for (auto [before, after] : llvm::zip(shape, target.asArrayRef()))
+      if (step->kind == fb::ViewKind::Pad)
+        step->values.insert(step->values.end(), {0, after - before});
+    shape.assign(target.asArrayRef().begin(), target.asArrayRef().end());
+    if (step->kind == fb::ViewKind::Reshape)
+      step->values = shape;
     parameter.view.push_back(std::move(step));
   }
 }

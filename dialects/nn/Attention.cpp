@@ -65,7 +65,7 @@ void scoreRow(Op op, const Sizes &s, Operands in, const HostTensor *mask, int64_
   }
 }
 
-/// Batch parallel; heads parallel if every head has its own key; the rest whole but the queries.
+/// Batch and heads parallel, the rest whole.
 template <typename Op>
 struct AttentionFactors {
   FactorRule rule;
@@ -73,8 +73,9 @@ struct AttentionFactors {
   explicit AttentionFactors(Op op) {
     Sizes s = sizesOf(op);
     int64_t batch = rule.add(s.batch), queries = rule.add(s.queries, FactorKind::NeedWhole);
-    // Heads are (groups, heads per group): splitting over groups splits keys and values too.
-    int64_t groups = rule.add(s.groups), perGroup = rule.add(s.heads / s.groups, FactorKind::NeedWhole);
+    // Heads are (groups, heads per group): splitting over groups splits keys and values too, and splitting a group does not:
+    // the gradients of its key and value are then sums over the parts.
+    int64_t groups = rule.add(s.groups), perGroup = rule.add(s.heads / s.groups);
     int64_t size = rule.add(s.size, FactorKind::NeedWhole), keys = rule.add(s.keys, FactorKind::NeedWhole);
     int64_t valueSize = rule.add(s.valueSize, FactorKind::NeedWhole);
     query = {{batch}, {queries}, {groups, perGroup}, {size}};

@@ -16,14 +16,14 @@ static SmallVector<int64_t> gatheredShape(Value table, Value indices) {
   return shape;
 }
 
-/// Factors of (table, indices, rows): the table's first dimension is needed whole.
+/// Factors of (table, indices, rows): rows of the table are summed over, since a lookup finds nothing in other parts than one.
 struct GatherFactors {
   FactorRule rule;
   TensorFactors table, indices, rows;
   GatherFactors(Value tableValue, Value indexValue) {
     indices = rule.addDimensions(typeOf(indexValue).getShape());
     TensorFactors columns = rule.addDimensions(typeOf(tableValue).getShape().drop_front());
-    table.push_back({rule.add(typeOf(tableValue).getDimSize(0), FactorKind::NeedWhole)});
+    table.push_back({rule.add(typeOf(tableValue).getDimSize(0), FactorKind::Sum)});
     rows = indices;
     llvm::append_range(table, columns);
     llvm::append_range(rows, columns);

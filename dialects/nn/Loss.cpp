@@ -17,8 +17,9 @@ double logSumExp(const double *x, int64_t columns) {
   return top + std::log(sum);
 }
 
-LogicalResult labelInRange(Operation *op, int64_t label, int64_t classes, int64_t row) {
-  if (label >= 0 && label < classes)
+/// `elsewhere` if the label may be the number of classes.
+LogicalResult labelInRange(Operation *op, int64_t label, int64_t classes, int64_t row, bool elsewhere = false) {
+  if (label >= 0 && (label < classes || (elsewhere && label == classes)))
     return success();
   return op->emitOpError() << "label " << label << " of row " << row << " is outside of the " << classes << " classes";
 }
@@ -38,20 +39,28 @@ LogicalResult lossOfRow(Operation *op, const double *logits, int64_t classes, in
 
 bool leadingShape(Value value, RankedTensorType type) { return typeOf(value).getShape() == leading(type); }
 
-/// How a linear head's operands move: rows parallel (sums for the loss), vocabulary and width summed.
+template <typename Op>
+int64_t classesOf(Op op) {
+  return typeOf(op.getWeightMatrix()).getDimSize(op.getVocabularyLast() ? 1 : 0);
+}
+
+/// How a linear head's operands move: rows parallel (sums for the loss), parts of the vocabulary summed, width whole.
 template <typename Op>
 struct HeadFactors {
   FactorRule rule;
   TensorFactors input, matrix, rows, bias;
-  explicit HeadFactors(Op op, FactorKind width) {
-    RankedTensorType type = typeOf(op.getInput()), matrixType = typeOf(op.getWeightMatrix());
+  int64_t parts;
+  /// The vocabulary is (parts, classes of one): parts may be cut.
+  HeadFactors(Op op, int64_t partCount) {
+    RankedTensorType type = typeOf(op.getInput());
     rows = rule.addDimensions(leading(type), FactorKind::Sum);
-    int64_t column = rule.add(type.getShape().back(), width);
-    int64_t classes = rule.add(matrixType.getDimSize(op.getVocabularyLast() ? 1 : 0), FactorKind::NeedWhole);
+    int64_t column = rule.add(type.getShape().back(), FactorKind::NeedWhole);
+    parts = rule.add(partCount, FactorKind::Sum);
+    DimensionFactors vocabulary = {parts, rule.add(classesOf(op) / partCount, FactorKind::NeedWhole)};
     input = rows;
     input.push_back({column});
-    matrix = op.getVocabularyLast() ? TensorFactors{{column}, {classes}} : TensorFactors{{classes}, {column}};
-    bias = {{classes}};
+    matrix = op.getVocabularyLast() ? TensorFactors{{column}, vocabulary} : TensorFactors{vocabulary, {column}};
+    bias = {vocabulary};
   }
 };
 
@@ -62,8 +71,7 @@ LogicalResult verifyHead(Op op) {
     return op.emitOpError("C1: the weight must be [V, C], or [C, V] if vocabulary_last");
   if (op.getBias() && typeOf(op.getBias()).getShape() != ArrayRef<int64_t>(matrix.getDimSize(op.getVocabularyLast() ? 1 : 0)))
     return op.emitOpError("C1: the bias must be [V]");
-  return check(op, leadingShape(op.getLabels(), type) && leadingShape(op.getLse(), type),
-               "C1: labels and lse must have the input's leading shape");
+  return check(op, leadingShape(op.getLabels(), type), "C1: labels must have the input's leading shape");
 }
 
 /// The logits of one row of a linear head.
@@ -141,7 +149,7 @@ LogicalResult CrossEntropyBackwardOp::evaluate(Operands in, Results out) {
     int64_t label = in[1]->integers[r];
     if (label == getIgnoreIndex())
       continue;
-    if (failed(labelInRange(*this, label, classes, r)))
+    if (failed(labelInRange(*this, label, classes, r, /*elsewhere=*/true)))
       return failure();
     for (int64_t c = 0; c < classes; ++c)
       out[0].reals[r * classes + c] =
@@ -152,7 +160,18 @@ LogicalResult CrossEntropyBackwardOp::evaluate(Operands in, Results out) {
 
 //===-- nn.linear_cross_entropy ---------------------------------------------------------------===//
 
-LogicalResult LinearCrossEntropyOp::verify() { return verifyHead(*this); }
+LogicalResult LinearCrossEntropyOp::verify() {
+  if (failed(verifyHead(*this)))
+    return failure();
+  SmallVector<int64_t> shape(leading(typeOf(getInput())));
+  if (std::optional<int64_t> parts = getParts()) {
+    if (*parts < 1 || classesOf(*this) % *parts != 0)
+      return emitOpError("C2: ") << *parts << " parts do not divide " << classesOf(*this) << " classes";
+    shape.insert(shape.begin(), *parts);
+  }
+  return check(*this, typeOf(getLse()).getShape() == ArrayRef<int64_t>(shape),
+               "C1: lse must have the input's leading shape, behind `parts` if there are some");
+}
 
 // see nn.linear_cross_entropy_backward     saves: input, weight, labels, lse
 LogicalResult LinearCrossEntropyOp::emitVjp(OpBuilder &b, ValueRange cotangents, ArrayRef<bool>, SmallVectorImpl<Value> &gradients) {
@@ -160,6 +179,8 @@ LogicalResult LinearCrossEntropyOp::emitVjp(OpBuilder &b, ValueRange cotangents,
     return emitOpError("has no derivative through lse");
   if (!cotangents[0])
     return noGradients(getNumOperands(), gradients);
+  if (getParts())
+    return emitOpError("has no derivative in parts: they are made after differentiation");
   auto backward = LinearCrossEntropyBackwardOp::create(
       b, getLoc(), getInput().getType(), getWeightMatrix().getType(), getBias() ? getBias().getType() : Type(), getInput(),
       getWeightMatrix(), getLabels(), getLse(), cotangents[0], getBias(), getIgnoreIndexAttr(), getVocabularyLastAttr());
@@ -170,24 +191,35 @@ LogicalResult LinearCrossEntropyOp::emitVjp(OpBuilder &b, ValueRange cotangents,
 }
 
 FactorRule LinearCrossEntropyOp::getFactorRule() {
-  HeadFactors f(*this, FactorKind::NeedWhole);
+  HeadFactors f(*this, getParts().value_or(1));
   f.rule.operands = {f.input, f.matrix, f.rows};
   if (getBias())
     f.rule.operands.push_back(f.bias);
-  f.rule.results = {{}, {}, f.rows};
+  TensorFactors lse = f.rows;
+  if (getParts())
+    lse.insert(lse.begin(), {f.parts});
+  f.rule.results = {{}, {}, lse};
   return f.rule;
 }
 int64_t LinearCrossEntropyOp::getFlops() {
-  int64_t rows = elements(getLse());
+  int64_t rows = elements(getLabels());
   return 2 * rows * elements(getWeightMatrix()) + 4 * rows * (elements(getWeightMatrix()) / typeOf(getInput()).getShape().back());
 }
 
 LogicalResult LinearCrossEntropyOp::evaluate(Operands in, Results out) {
-  std::vector<double> logits(in[1]->shape[getVocabularyLast() ? 1 : 0]);
-  for (int64_t r = 0; r < in[2]->size(); ++r) {
+  int64_t rows = in[2]->size(), classes = classesOf(*this), parts = getParts().value_or(1), own = classes / parts;
+  std::vector<double> logits(classes);
+  for (int64_t r = 0; r < rows; ++r) {
     logitsOfRow(*this, in, 3, r, logits);
-    if (failed(lossOfRow(*this, logits.data(), logits.size(), in[2]->integers[r], getIgnoreIndex(), r, out)))
+    int64_t label = in[2]->integers[r];
+    for (int64_t part = 0; part < parts; ++part)
+      out[2].reals[part * rows + r] = logSumExp(logits.data() + part * own, own);
+    if (label == getIgnoreIndex())
+      continue;
+    if (failed(labelInRange(*this, label, classes, r)))
       return failure();
+    out[0].reals[0] += out[2].reals[label / own * rows + r] - logits[label];
+    out[1].reals[0] += 1.0;
   }
   return success();
 }
@@ -205,7 +237,7 @@ LogicalResult LinearCrossEntropyBackwardOp::emitVjp(OpBuilder &, ValueRange, Arr
   return emitOpError("has no derivative: second derivatives are not computed");
 }
 FactorRule LinearCrossEntropyBackwardOp::getFactorRule() {
-  HeadFactors f(*this, FactorKind::NeedWhole);
+  HeadFactors f(*this, classesOf(*this));
   f.rule.operands = {f.input, f.matrix, f.rows, f.rows, {}};
   if (getBias())
     f.rule.operands.push_back(f.bias);
@@ -223,7 +255,7 @@ LogicalResult LinearCrossEntropyBackwardOp::evaluate(Operands in, Results out) {
     int64_t label = in[2]->integers[r];
     if (label == getIgnoreIndex())
       continue;
-    if (failed(labelInRange(*this, label, classes, r)))
+    if (failed(labelInRange(*this, label, classes, r, /*elsewhere=*/true)))
       return failure();
     logitsOfRow(*this, in, 5, r, logits);
     for (int64_t v = 0; v < classes; ++v) {

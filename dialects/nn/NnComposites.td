@@ -176,6 +176,8 @@ def Nn_CrossEntropyOp : Nn_Op<"cross_entropy", [Nn_OwnCost]> {
 def Nn_CrossEntropyBackwardOp : Nn_Op<"cross_entropy_backward", [Nn_OwnCost]> {
   let summary = "dlogits = dloss_sum * (softmax(logits) - onehot(label)), zero for ignored rows";
   let description = [{
+    A label of V is of a class that is elsewhere: its row counts, and none of these classes is its own.
+
     Constraints:
     (C1) the gradient has the logits' type.
   }];
@@ -188,18 +190,23 @@ def Nn_LinearCrossEntropyOp : Nn_Op<"linear_cross_entropy", [Nn_OwnCost]> {
   let description = [{
     cross_entropy(input weight^T + bias, labels) with input [..., C], bias [V], weight [V, C], or [C, V] if
     `vocabulary_last`. Made by recomposition; lowering walks chunks of rows.
+    With `parts`, the softmax of a row is over the part of its label alone, of so many equal parts of the vocabulary, and lse
+    [parts, ...] is the log-sum-exp of each part: `sharding-split-loss` makes the whole loss of these.
 
     Constraints:
-    (C1) the shapes above; lse and labels have input's leading shape.
+    (C1) the shapes above; lse and labels have input's leading shape;
+    (C2) `parts` divides the vocabulary.
   }];
   let arguments = (ins Nn_Float:$input, Nn_Float:$weight_matrix, Nn_Int:$labels, Optional<Nn_Float>:$bias,
-                       I64Attr:$ignore_index, UnitAttr:$vocabulary_last);
+                       I64Attr:$ignore_index, UnitAttr:$vocabulary_last, OptionalAttr<I64Attr>:$parts);
   let results = (outs Nn_Float:$loss_sum, Nn_Float:$weight, Nn_Float:$lse);
   let hasVerifier = 1;
 }
 def Nn_LinearCrossEntropyBackwardOp : Nn_Op<"linear_cross_entropy_backward", [Nn_OwnCost]> {
   let summary = "gradients of linear_cross_entropy for input, weight and bias, recomputing the logits chunk by chunk";
   let description = [{
+    A label of V is of a class that is elsewhere: its row counts, and none of these classes is its own.
+
     Constraints:
     (C1) the gradients have the types of input, weight and bias; there is a bias gradient exactly if there is a bias.
   }];

@@ -110,10 +110,10 @@ def Plan_WaitOp : Plan_Instruction<"wait"> {
 }
 
 def Plan_ParameterOp : Plan_Op<"parameter"> {
-  let summary = "a logical parameter: its buffer, gradient, optimizer states, initial value and, if another, logical shape";
+  let summary = "a logical parameter: its buffer, gradient, optimizer states, initial value and, if another, logical shape and `train.view`";
   let arguments = (ins StrAttr:$name, FlatSymbolRefAttr:$buffer, OptionalAttr<FlatSymbolRefAttr>:$gradient,
                        DictionaryAttr:$states, DictionaryAttr:$init, BoolAttr:$trainable, BoolAttr:$decay, ArrayAttr:$aliases,
-                       OptionalAttr<DenseI64ArrayAttr>:$shape);
+                       OptionalAttr<DenseI64ArrayAttr>:$shape, OptionalAttr<ArrayAttr>:$view);
   let assemblyFormat = "$name $buffer attr-dict";
 }
 def Plan_ScalarOp : Plan_Op<"scalar"> {

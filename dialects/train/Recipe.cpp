@@ -42,6 +42,8 @@ template <typename V, typename R> void visitFields(V &v, R &r) {
   v("precision", r.precision);
   v("mesh", r.mesh);
   v("zero", r.zero);
+  v("sequence_parallel", r.sequenceParallel);
+  v("sharding", r.sharding);
   v("memory.budget", r.memoryBudget);
   v("memory.recompute", r.recompute);
   v("memory.offload", r.offload);
@@ -64,6 +66,10 @@ template <typename V, typename T> void visitEntry(V &v, T &e) {
     v("glob", e.glob);
     v("a", e.a);
     v("b", e.b);
+  } else if constexpr (std::is_same_v<Entry, ParameterSharding>) {
+    v("glob", e.glob);
+    v("dims", e.dims);
+    v("line", e.line);
   } else { // std::pair<std::string, DataSource or int64_t>
     v("name", e.first);
     if constexpr (std::is_same_v<decltype(e.second), DataSource>)

@@ -64,6 +64,15 @@ struct Initializer {
   bool operator==(const Initializer &) const = default;
 };
 
+/// One `sharding` entry: the axes that cut each dimension of the parameters that the glob names. A later match overrides an
+/// earlier one.
+struct ParameterSharding {
+  std::string glob;
+  std::vector<std::vector<std::string>> dims;
+  int64_t line = 0; // of the recipe
+  bool operator==(const ParameterSharding &) const = default;
+};
+
 struct Batch {
   int64_t step = 0;  // samples per step; 0: as exported
   int64_t micro = 0; // samples per micro-batch; 0: as `step`
@@ -83,6 +92,8 @@ struct Recipe {
   std::string precision = "fp32";
   std::vector<std::pair<std::string, int64_t>> mesh;     // named axes
   int64_t zero = 0;
+  bool sequenceParallel = false;                         // between regions of tensor parallelism
+  std::vector<ParameterSharding> sharding;               // of parameters, instead of what is found
   std::optional<int64_t> memoryBudget;                   // bytes
   std::string recompute = "auto", offload = "none";
   std::string weights;                                   // path relative to the recipe, empty: none

@@ -13,7 +13,9 @@ def Train_Dialect : Dialect {
   let description = [{
     Ops that say how a step is put together, and the attributes that give function arguments and results their part in it:
     `train.role` (see Roles.h), `train.name` (the name of the parameter, input or output), `train.source`, `train.value`,
-    `train.aliases`, and `train.recipe` on the module.
+    `train.aliases`, and `train.recipe` on the module. Where a parameter is stored in another shape than it has in files,
+    `train.shape` is the logical shape and `train.view` the way from there: a list of steps, each with the shape behind it,
+    `{reshape = array<i64: ...>}` or `{pad = array<i64: ...>}` (zeros behind the end of dimensions).
   }];
   let hasOperationAttrVerify = 0;
 }

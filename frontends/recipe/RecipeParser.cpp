@@ -207,6 +207,27 @@ static void readMemory(const Value &value, Binder &b) {
              {"offload", [&](const Value &v) { b.word(v, "memory.offload", r.offload, {"none", "host", "nvme"}); }}});
 }
 
+/// `sharding: {GLOB: [AXIS, [AXIS, AXIS], {}, null]}`: one entry per dimension.
+static void readSharding(const Value &value, Binder &b) {
+  if (value.kind != Value::Map)
+    return b.problem(value.line, "`sharding` must be a mapping from glob to axes of each dimension, got " + value.describe(),
+                     "sharding: {\"*.up.weight\": [tp, {}]}");
+  for (const Value::Entry &entry : value.entries) {
+    std::string name = "sharding." + entry.key;
+    train::ParameterSharding read{entry.key, {}, entry.line};
+    if (entry.value.kind != Value::List) {
+      b.problem(entry.line, "`" + name + "` must be a list of axes, one entry per dimension, got " + entry.value.describe());
+      continue;
+    }
+    for (const Value &dim : entry.value.items) {
+      std::vector<std::string> &axes = read.dims.emplace_back();
+      if (dim.kind != Value::Null && !(dim.kind == Value::Map && dim.entries.empty()))
+        b.texts(dim, name, axes);
+    }
+    b.out.recipe.sharding.push_back(read);
+  }
+}
+
 static void readSeed(const Value &value, Binder &b) {
   if (value.kind != Value::Scalar || value.quoted || StringRef(value.scalar).getAsInteger(10, b.out.recipe.seed))
     b.problem(value.line, "`seed` must be an integer from 0 to 2^64-1, got " + value.describe());
@@ -232,8 +253,10 @@ void recipe::readRecipe(const Value &root, Binder &b) {
             r.clipGradNorm = norm;
         }},
        {"precision", [&](const Value &v) { b.word(v, "precision", r.precision, {"fp32", "bf16", "fp16", "fp8"}); }},
-       {"mesh", [&](const Value &v) { readSizes(v, "mesh", r.mesh, b, {"dp", "tp", "pp", "cp", "ep"}); }},
+       {"mesh", [&](const Value &v) { readSizes(v, "mesh", r.mesh, b, {"dp_replicate", "dp", "tp", "pp", "cp", "ep"}); }},
        {"zero", [&](const Value &v) { b.integer(v, "zero", r.zero, 0, 3); }},
+       {"sequence_parallel", [&](const Value &v) { b.boolean(v, "sequence_parallel", r.sequenceParallel); }},
+       {"sharding", [&](const Value &v) { readSharding(v, b); }},
        {"memory", [&](const Value &v) { readMemory(v, b); }},
        {"weights", [&](const Value &v) { b.text(v, "weights", r.weights); }},
        {"init",
@@ -249,6 +272,32 @@ void recipe::readRecipe(const Value &root, Binder &b) {
        {"predict", [&](const Value &v) { b.text(v, "predict", r.predict); }},
        {"seed", [&](const Value &v) { readSeed(v, b); }}});
   r.lossAverage = average == "tokens" ? train::LossAverage::Tokens : train::LossAverage::MicroBatch;
+}
+
+/// What `mesh`, `batch.micro`, `sequence_parallel` and `sharding` say of each other.
+static void checkMesh(Binder &b) {
+  train::Recipe &r = b.out.recipe;
+  auto at = [&](const std::string &key) { return b.out.has(key) ? b.out.lines[key] : 1; };
+  auto sizeOf = [&](StringRef name) {
+    for (auto &[axis, size] : r.mesh)
+      if (axis == name)
+        return size;
+    return int64_t(0);
+  };
+  int64_t dp = std::max<int64_t>(1, sizeOf("dp")), replicate = std::max<int64_t>(1, sizeOf("dp_replicate"));
+  if (r.batch.micro > 0 && r.batch.micro % (dp * replicate) != 0)
+    b.problem(at("batch.micro"),
+              "`batch.micro` (" + std::to_string(r.batch.micro) + ") does not divide by `mesh.dp` (" + std::to_string(dp) +
+                  ")" + (replicate > 1 ? " times `mesh.dp_replicate` (" + std::to_string(replicate) + ")" : ""),
+              "batch sizes count the samples of all dp ranks together");
+  if (r.sequenceParallel && sizeOf("tp") < 2)
+    b.problem(at("sequence_parallel"), "`sequence_parallel` needs tensor ranks", "mesh: {tp: 2}");
+  for (const train::ParameterSharding &entry : r.sharding)
+    for (const std::vector<std::string> &dim : entry.dims)
+      for (const std::string &axis : dim)
+        if (sizeOf(axis) == 0)
+          b.problem(static_cast<unsigned>(entry.line), "`sharding." + entry.glob + "`: the mesh has no axis `" + axis + "`",
+                    "name axes of `mesh`");
 }
 
 void recipe::checkCombinations(Binder &b) {
@@ -268,13 +317,7 @@ void recipe::checkCombinations(Binder &b) {
     b.problem(at("schedule"), "`schedule." + kind + ".min_lr` is greater than the optimizer's `lr`");
   if (r.optimizer.nesterov && r.optimizer.momentum == 0)
     b.problem(at("optimizer.sgd.nesterov"), "`nesterov` needs a `momentum` greater than 0");
-  int64_t dp = 1;
-  for (auto &[axis, size] : r.mesh)
-    dp = axis == "dp" ? size : dp;
-  if (r.batch.micro > 0 && r.batch.micro % dp != 0)
-    b.problem(at("batch.micro"), "`batch.micro` (" + std::to_string(r.batch.micro) + ") does not divide by `mesh.dp` (" +
-                                     std::to_string(dp) + ")",
-              "batch sizes count the samples of all dp ranks together");
+  checkMesh(b);
 }
 
 /// A file is DeepSpeed's if its name says JSON or a top-level key is one that only DeepSpeed has.
@@ -320,8 +363,8 @@ Problems recipe::checkSupported(const ParsedRecipe &parsed) {
   if (r.precision != "fp32")
     refuse("precision", r.precision, "use `precision: fp32`");
   for (auto &[axis, size] : r.mesh)
-    if (size > 1 && axis != "dp" && axis != "tp")
-      refuse("mesh." + axis, std::to_string(size), "use the axes dp and tp");
+    if (size > 1 && axis != "dp_replicate" && axis != "dp" && axis != "tp")
+      refuse("mesh." + axis, std::to_string(size), "use the axes dp_replicate, dp and tp");
   if (r.offload != "none")
     refuse("memory.offload", r.offload, "use `offload: none`");
   if (r.recompute != "auto" && r.recompute != "none")

@@ -217,7 +217,7 @@ struct LossOfContraction : OpRewritePattern<nn::CrossEntropyOp> {
       bias = nn::reshape(rewriter, op.getLoc(), bias, {nn::typeOf(bias).getNumElements()});
     UnitAttr vocabularyLast = matrixLabels[1] == classes ? rewriter.getUnitAttr() : UnitAttr();
     auto loss = nn::LinearCrossEntropyOp::create(rewriter, op.getLoc(), op->getResultTypes(), hidden, matrix, op.getLabels(), bias,
-                                                 op.getIgnoreIndexAttr(), vocabularyLast);
+                                                 op.getIgnoreIndexAttr(), vocabularyLast, /*parts=*/IntegerAttr());
     rewriter.replaceOp(op, loss->getResults());
     return success();
   }

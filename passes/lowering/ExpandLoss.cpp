@@ -6,6 +6,10 @@
 //      their place), gradient of the input, gradient of the weight (added up);
 //   3. a backward op without a partner makes the logits again.
 //
+// Where ranks have parts of the classes, the gradient needs the log-sum-exp of all of them, which takes messages of one number
+// a row between loss and gradient. They are sent chunk by chunk: making the logits again instead is a fourth product beside
+// three, thousands of operations for each byte that fewer messages would save.
+//
 //===----------------------------------------------------------------------===//
 #include "dialects/nn/Nn.h"
 #include "mlir/Analysis/SliceAnalysis.h"
@@ -13,6 +17,7 @@
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/IRMapping.h"
+#include "passes/lowering/LossChain.h"
 #include "passes/lowering/Passes.h"
 #include "llvm/Support/MathExtras.h"
 
@@ -49,6 +54,12 @@ struct Head {
       : input(op.getInput()), weight(op.getWeightMatrix()), labels(op.getLabels()), bias(op.getBias()), ignored(op.getIgnoreIndex()),
         vocabularyLast(op.getVocabularyLast()) {}
   bool operator==(const Head &) const = default;
+  /// The same head, perhaps with other labels.
+  bool isSameButLabels(const Head &other) const {
+    Head same = *this;
+    same.labels = other.labels;
+    return same == other;
+  }
   int64_t vocabulary() const { return nn::typeOf(weight).getDimSize(vocabularyLast ? 1 : 0); }
 };
 
@@ -64,6 +75,12 @@ public:
     labels = nn::reshape(b, loc, head.labels, {rows});
   }
 
+  /// Gradients are of these labels, and of a softmax over all ranks' classes.
+  void useChain(const lowering::LossChain &c, Value labelsOfGradient) {
+    chain = &c;
+    gradientLabels = nn::reshape(b, loc, labelsOfGradient, {rows});
+  }
+
   /// `lse` null: the loss is computed; `cotangent` null: no gradients.
   void run(Value lse, Value cotangent) {
     if (lse)
@@ -72,7 +89,9 @@ public:
       step(begin, std::min(chunk, rows - begin), lse, cotangent);
   }
 
+  bool wantsBiasGradient = false;
   Value lossSum, count, weightGradient, biasGradient;
+  Value wholeLse(RankedTensorType type) { return nn::reshape(b, loc, assembled(wholeLses), type.getShape()); }
   Value lse(RankedTensorType type) { return nn::reshape(b, loc, assembled(lses), type.getShape()); }
   Value inputGradient() { return nn::reshape(b, loc, assembled(inputGradients), nn::typeOf(head.input).getShape()); }
 
@@ -111,12 +130,16 @@ private:
     }
     if (!cotangent)
       return;
+    if (chain) {
+      wholeLses.push_back(rowLse = chain->emit(b, rowLse));
+      label = slice(gradientLabels, begin, size);
+    }
     Value gradient = nn::CrossEntropyBackwardOp::create(b, loc, logits.getType(), logits, label, rowLse, cotangent, head.ignored);
     inputGradients.push_back(nn::ContractOp::create(b, loc, head.vocabularyLast ? "tv,cv->tc" : "tv,vc->tc", gradient, head.weight));
     Value product = head.vocabularyLast ? nn::ContractOp::create(b, loc, "tc,tv->cv", x, gradient)
                                         : nn::ContractOp::create(b, loc, "tv,tc->vc", gradient, x);
     weightGradient = plus(weightGradient, product);
-    if (head.bias)
+    if (wantsBiasGradient)
       biasGradient = plus(biasGradient, nn::ReduceOp::create(b, loc, gradient, nn::ReduceKind::Sum, ArrayRef<int64_t>{0}));
   }
 
@@ -124,8 +147,9 @@ private:
   Location loc;
   const Head &head;
   int64_t rows, columns, chunk;
-  Value input, labels;
-  SmallVector<Value> lses, inputGradients;
+  Value input, labels, gradientLabels;
+  const lowering::LossChain *chain = nullptr;
+  SmallVector<Value> lses, wholeLses, inputGradients;
 };
 
 struct ExpandLoss : lowering::impl::LoweringExpandLossBase<ExpandLoss> {
@@ -153,14 +177,24 @@ struct ExpandLoss : lowering::impl::LoweringExpandLossBase<ExpandLoss> {
   void expand(nn::LinearCrossEntropyOp loss) {
     OpBuilder b(loss);
     Head head(loss);
-    Value cotangent;
-    nn::LinearCrossEntropyBackwardOp backward = partnerOf(loss);
+    Value cotangent, labels;
+    lowering::LossChain chain = lowering::LossChain::find(loss);
+    nn::LinearCrossEntropyBackwardOp backward = chain.isValid() ? chain.backward() : partnerOf(loss);
+    if (chain.isValid() && (!Head(backward).isSameButLabels(head) || !(labels = valueBefore(loss, backward.getLabels()))))
+      backward = {};
     if (backward)
-      cotangent = cotangentBefore(loss, backward.getCotangent());
+      cotangent = valueBefore(loss, backward.getCotangent());
     Walker walker(b, loss.getLoc(), head, chunkBytes);
+    if (labels && cotangent)
+      walker.useChain(chain, labels);
+    walker.wantsBiasGradient = wantsBiasGradient(backward);
     walker.run(Value(), cotangent);
     if (cotangent)
       replace(backward, walker);
+    if (labels && cotangent) {
+      chain.whole().replaceAllUsesWith(walker.wholeLse(nn::typeOf(chain.whole())));
+      chain.erase();
+    }
     loss.getLossSum().replaceAllUsesWith(walker.lossSum);
     loss.getWeight().replaceAllUsesWith(walker.count);
     if (!loss.getLse().use_empty())
@@ -172,32 +206,40 @@ struct ExpandLoss : lowering::impl::LoweringExpandLossBase<ExpandLoss> {
     OpBuilder b(backward);
     Head head(backward);
     Walker walker(b, backward.getLoc(), head, chunkBytes);
+    walker.wantsBiasGradient = wantsBiasGradient(backward);
     walker.run(backward.getLse(), backward.getCotangent());
     replace(backward, walker);
+  }
+
+  /// The bias may be a mask, which has none.
+  static bool wantsBiasGradient(nn::LinearCrossEntropyBackwardOp backward) {
+    return backward && backward.getBiasGradient() && !backward.getBiasGradient().use_empty();
   }
 
   static void replace(nn::LinearCrossEntropyBackwardOp backward, Walker &walker) {
     backward.getInputGradient().replaceAllUsesWith(walker.inputGradient());
     backward.getWeightGradient().replaceAllUsesWith(walker.weightGradient);
-    if (backward.getBiasGradient())
+    if (walker.wantsBiasGradient)
       backward.getBiasGradient().replaceAllUsesWith(walker.biasGradient);
     backward.erase();
   }
 
-  /// The cotangent as a value in front of `loss`; null if it depends on the loss itself. The count of labels it may depend on:
-  /// that is computed from the labels alone.
-  Value cotangentBefore(nn::LinearCrossEntropyOp loss, Value cotangent) {
+  /// A value, such as the cotangent, in front of `loss`; null if it depends on the loss itself. The count of labels it may
+  /// depend on: that is computed from the labels alone.
+  Value valueBefore(nn::LinearCrossEntropyOp loss, Value value) {
+    if (isa<BlockArgument>(value))
+      return value;
     llvm::SetVector<Operation *> slice;
     BackwardSliceOptions options;
     options.inclusive = true;
     options.omitBlockArguments = true;
     options.filter = [&](Operation *op) { return op == loss || loss->isBeforeInBlock(op); };
-    (void)getBackwardSlice(cotangent, &slice, options);
+    (void)getBackwardSlice(value, &slice, options);
     for (Operation *op : slice)
       for (Value operand : op->getOperands())
         if (operand == loss.getLossSum() || operand == loss.getLse())
           return {};
-    if (cotangent == loss.getLossSum() || cotangent == loss.getLse())
+    if (value == loss.getLossSum() || value == loss.getLse())
       return {};
     OpBuilder b(loss);
     IRMapping map;
@@ -209,7 +251,7 @@ struct ExpandLoss : lowering::impl::LoweringExpandLossBase<ExpandLoss> {
     llvm::sort(ops, [](Operation *x, Operation *y) { return x->isBeforeInBlock(y); });
     for (Operation *op : ops)
       b.clone(*op, map);
-    return map.lookupOrDefault(cotangent);
+    return map.lookupOrDefault(value);
   }
 
   static Value countLabels(OpBuilder &b, nn::LinearCrossEntropyOp loss) {

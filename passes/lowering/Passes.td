@@ -72,7 +72,8 @@ def LoweringExpandLoss : Pass<"lowering-expand-loss", "::mlir::ModuleOp"> {
   let summary = "walks head and cross-entropy over chunks of rows, loss and gradients together";
   let description = [{
     The logits of a chunk stay within `chunk-bytes`; they are made once for the loss and all gradients where what the loss is
-    weighted with is known before it (1, or one over the number of labels).
+    weighted with is known before it (1, or one over the number of labels). Where ranks have parts of the classes, each chunk
+    sends its log-sum-exps, which are little, rather than have its logits made again.
 
     Input:  %sum, %count, %lse = nn.linear_cross_entropy %x, %w, %labels   ...   nn.linear_cross_entropy_backward
     Output: for each chunk: %xs = tensor.extract_slice %x   %l = nn.contract %xs, %w   nn.cross_entropy %l, %ls

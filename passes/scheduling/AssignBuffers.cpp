@@ -226,7 +226,8 @@ private:
                               gradient >= 0 ? symbol(gradient) : FlatSymbolRefAttr(), b.getDictionaryAttr(states),
                               source ? source : b.getDictionaryAttr({}), b.getBoolAttr(gradient >= 0), b.getBoolAttr(decay),
                               aliases ? aliases : b.getArrayAttr({}),
-                              function.getArgAttrOfType<DenseI64ArrayAttr>(argument, train::kShape));
+                              function.getArgAttrOfType<DenseI64ArrayAttr>(argument, train::kShape),
+                              function.getArgAttrOfType<ArrayAttr>(argument, train::kView));
   }
 
   void emitScalars() {

@@ -1,9 +1,21 @@
 //===- Annotate.cpp - sharding-annotate ------------------------------------------===//
+//
+//   1. how parameters are cut over tensor ranks, found in @evaluate, or said by the recipe;
+//   2. how state and inputs are cut besides, over data ranks: in numbers of parts, over major places of an axis;
+//   3. the mesh, whose axes become several where some dimension has fewer parts than an axis has places; and
+//   attributes.
+//
+//===----------------------------------------------------------------------===//
 #include "dialects/dist/Dist.h"
+#include "dialects/nn/Nn.h"
 #include "dialects/train/Recipe.h"
 #include "dialects/train/Train.h"
+#include "passes/sharding/Axes.h"
 #include "passes/sharding/Passes.h"
+#include "passes/sharding/RecipeShardings.h"
 #include "passes/sharding/TensorParallel.h"
+
+#include <numeric>
 
 namespace llmc::sharding {
 #define GEN_PASS_DEF_SHARDINGANNOTATE
@@ -12,7 +24,8 @@ namespace llmc::sharding {
 
 using namespace mlir;
 using namespace llmc;
-using dist::Sharding;
+using sharding::Cuts;
+using sharding::DimCuts;
 
 namespace {
 
@@ -22,105 +35,184 @@ struct Annotate : sharding::impl::ShardingAnnotateBase<Annotate> {
     if (dist::meshOf(module))
       return; // given in the IR
     train::Recipe recipe = train::recipeOf(module);
-    SmallVector<StringAttr> names;
-    SmallVector<int64_t> sizes;
+    axes = {};
     for (auto &[name, size] : recipe.mesh)
-      if (size > 1) {
-        names.push_back(StringAttr::get(&getContext(), name));
-        sizes.push_back(size);
-      }
-    if (names.empty())
+      if (size > 1)
+        axes.add(axis(name), size);
+    if (axes.empty())
       return;
-    for (StringAttr name : names)
-      if (name != "dp" && name != "tp") {
-        module.emitError() << "mesh axis '" << name.getValue()
-                           << "' is not supported: this compiler shards over dp and tp";
+    for (auto &[name, size] : recipe.mesh)
+      if (size > 1 && name != "dp_replicate" && name != "dp" && name != "tp") {
+        module.emitError() << "mesh axis '" << name
+                           << "' is not supported: this compiler shards over dp_replicate, dp and tp";
         return signalPassFailure();
       }
-    mesh = dist::MeshAttr::get(&getContext(), names, sizes);
-    data = StringAttr::get(&getContext(), "dp");
+    for (auto &[name, size] : recipe.mesh)
+      if (size > 1 && name != "tp")
+        dataAxes.push_back(axis(name));
+    if (recipe.sequenceParallel && axes.size(axis("tp")) > 1 && hasDropout(module))
+      return signalPassFailure();
     zero = recipe.zero;
     samples = recipe.batch.micro;
-    module->setAttr(dist::kMesh, mesh);
-    auto tensor = StringAttr::get(&getContext(), "tp");
-    if (auto forward = module.lookupSymbol<func::FuncOp>(train::kEvaluate); forward && mesh.size(tensor) > 1)
-      parameters = sharding::findTensorParallel(forward, mesh, tensor);
+    if (failed(cutParameters(module, recipe)))
+      return signalPassFailure();
     bool valid = true;
     for (auto function : module.getOps<func::FuncOp>())
-      valid &= annotate(function);
+      valid &= collect(function);
     if (!valid)
-      signalPassFailure();
+      return signalPassFailure();
+    module->setAttr(dist::kMesh, axes.mesh(&getContext()));
+    for (auto &[function, isResult, index, cuts] : places)
+      if (isResult)
+        function.setResultAttr(index, dist::kSharding, attributeOf(cuts));
+      else
+        function.setArgAttr(index, dist::kSharding, attributeOf(cuts));
   }
 
 private:
-  bool annotate(func::FuncOp function) {
+  StringAttr axis(StringRef name) { return StringAttr::get(&getContext(), name); }
+
+  /// Its random numbers are counted along whole sequences.
+  static bool hasDropout(ModuleOp module) {
+    WalkResult found = module.walk([](nn::DropoutOp dropout) {
+      if (dropout.getPosition())
+        dropout.emitError() << "`sequence_parallel` cuts sequences, dropout needs them whole; export the model with a "
+                               "dropout of 0 or leave `sequence_parallel` out";
+      return dropout.getPosition() ? WalkResult::interrupt() : WalkResult::advance();
+    });
+    return found.wasInterrupted();
+  }
+
+  /// Says where tensor ranks compute the same heads.
+  static void remarkOnHeads(func::FuncOp forward, int64_t ranks) {
+    for (auto attention : forward.getOps<nn::AttentionOp>())
+      if (int64_t heads = nn::typeOf(attention.getQuery()).getDimSize(2); heads % ranks != 0) {
+        attention.emitRemark() << "axis tp of " << ranks << " ranks does not divide the " << heads
+                               << " heads: attention is cut into " << std::gcd(ranks, heads)
+                               << " parts, which several ranks compute; make tp a divisor of " << heads;
+        return;
+      }
+  }
+
+  LogicalResult cutParameters(ModuleOp module, const train::Recipe &recipe) {
+    auto forward = module.lookupSymbol<func::FuncOp>(train::kEvaluate);
+    StringAttr tensor = axis("tp");
+    if (!forward)
+      return success();
+    if (axes.size(tensor) > 1)
+      for (auto &[name, cut] : sharding::findTensorParallel(forward, axes.size(tensor))) {
+        auto type =
+            cast<RankedTensorType>(forward.getArgumentTypes()[train::findArgument(forward, name, train::kParam)]);
+        Cuts cuts(type.getRank());
+        cuts[cut.dim].push_back({tensor, cut.parts});
+        (void)axes.admit(tensor, cut.parts);
+        parameters[name] = cuts;
+      }
+    remarkOnHeads(forward, axes.size(tensor));
+    return sharding::readRecipeShardings(forward, recipe, axes, parameters);
+  }
+
+  bool collect(func::FuncOp function) {
     for (unsigned i = 0; i < function.getNumResults(); ++i) {
       auto type = cast<RankedTensorType>(function.getResultTypes()[i]);
-      if (auto sharding = stateSharding(train::resultString(function, i, train::kRole),
-                                        train::resultString(function, i, train::kName), type))
-        function.setResultAttr(i, dist::kSharding, sharding->toAttribute(&getContext()));
+      if (auto cuts = cutsOfState(train::resultString(function, i, train::kRole),
+                                  train::resultString(function, i, train::kName), type))
+        places.push_back({function, true, i, *cuts});
     }
     bool valid = true;
     for (unsigned i = 0; i < function.getNumArguments(); ++i) {
       auto type = cast<RankedTensorType>(function.getArgumentTypes()[i]);
       StringRef role = train::argumentString(function, i, train::kRole);
-      std::optional<Sharding> sharding =
-          role == train::kInput ? inputSharding(function, i, valid)
-                                : stateSharding(role, train::argumentString(function, i, train::kName), type);
-      if (sharding)
-        function.setArgAttr(i, dist::kSharding, sharding->toAttribute(&getContext()));
+      std::optional<Cuts> cuts = role == train::kInput
+                                     ? cutsOfInput(function, i, valid)
+                                     : cutsOfState(role, train::argumentString(function, i, train::kName), type);
+      if (cuts)
+        places.push_back({function, false, i, *cuts});
     }
     return valid;
   }
 
-  std::optional<Sharding> inputSharding(func::FuncOp function, unsigned i, bool &valid) {
+  std::optional<Cuts> cutsOfInput(func::FuncOp function, unsigned i, bool &valid) {
     auto type = cast<RankedTensorType>(function.getArgumentTypes()[i]);
-    Sharding sharding = Sharding::whole(type.getRank());
-    if (mesh.size(data) == 0 || type.getRank() == 0 || function.getName() == train::kPredict ||
+    Cuts cuts(type.getRank());
+    int64_t ranks = 1;
+    std::string names;
+    for (StringAttr data : dataAxes) {
+      ranks *= axes.size(data);
+      names += (names.empty() ? "axis " : " and ") + data.str();
+    }
+    if (ranks == 1 || type.getRank() == 0 || function.getName() == train::kPredict ||
         (samples > 0 && type.getDimSize(0) != samples))
-      return sharding;
-    if (type.getDimSize(0) % mesh.size(data) != 0) {
+      return cuts;
+    if (type.getDimSize(0) % ranks != 0) {
       valid = false;
-      function.emitError() << "axis dp of " << mesh.size(data) << " ranks does not divide the " << type.getDimSize(0)
+      function.emitError() << names << " of " << ranks << " ranks does not divide the " << type.getDimSize(0)
                            << " samples of a micro-batch, dimension 0 of input '"
                            << train::argumentString(function, i, train::kName) << "'; make batch.micro a multiple of "
-                           << mesh.size(data);
+                           << ranks;
     }
-    sharding.dims[0] = {data};
-    return sharding;
+    for (StringAttr data : dataAxes)
+      cuts[0].push_back({data, axes.size(data)});
+    return cuts;
   }
 
-  /// The sharding of an argument or result; nothing where it follows from the computation. State of a parameter is cut
-  /// as the parameter is, and by ZeRO besides.
-  std::optional<Sharding> stateSharding(StringRef role, StringRef name, RankedTensorType type) {
+  /// How an argument or result is cut; nothing where it follows from the computation. State of a parameter is cut as
+  /// the parameter is, and by ZeRO besides.
+  std::optional<Cuts> cutsOfState(StringRef role, StringRef name, RankedTensorType type) {
     bool ofParameter = role == train::kParam || role == train::kMoment || role == train::kGradient;
     StringRef parameter = role == train::kMoment ? name.split('.').second : name;
-    Sharding sharding = Sharding::whole(type.getRank());
+    Cuts cuts(type.getRank());
     if (auto it = parameters.find(parameter.str()); ofParameter && it != parameters.end())
-      sharding = it->second;
+      cuts = it->second;
     bool cut = (role == train::kMoment && zero >= 1) || (role == train::kGradient && zero >= 2) ||
                (role == train::kParam && zero >= 3);
-    if (cut && mesh.size(data) > 1 && addZero(sharding, type))
-      return sharding;
-    if (role == train::kGradient || role == train::kAccumulator)
+    if (cut && addZero(cuts, type))
+      return cuts;
+    if (role == train::kGradient || role == train::kAccumulator || role == train::kOutput)
       return std::nullopt;
-    return sharding;
+    return cuts;
   }
 
-  /// Cuts a tensor over data ranks along the first dimension that divides.
-  bool addZero(Sharding &sharding, RankedTensorType type) {
-    for (auto [axes, size] : llvm::zip_equal(sharding.dims, type.getShape()))
-      if (size % (mesh.size(axes) * mesh.size(data)) == 0) {
-        axes.push_back(data);
-        return true;
+  /// Cuts a tensor over data ranks along the first dimension that divides; if none does, over as many of them as divide
+  /// one.
+  bool addZero(Cuts &cuts, RankedTensorType type) {
+    StringAttr data = axis("dp");
+    auto isData = [&](const DimCuts &dim) { return llvm::any_of(dim, [&](auto &cut) { return cut.first == data; }); };
+    if (llvm::any_of(cuts, isData))
+      return true; // by the recipe
+    for (int64_t parts : sharding::divisorsOf(axes.size(data)))
+      for (auto [dim, size] : llvm::zip_equal(cuts, type.getShape())) {
+        int64_t present = 1;
+        for (auto &[name, own] : dim)
+          present *= own;
+        if (size % (present * parts) == 0 && axes.admit(data, parts)) {
+          dim.push_back({data, parts});
+          return true;
+        }
       }
     return false;
   }
 
-  dist::MeshAttr mesh;
-  StringAttr data;
-  int64_t zero = 0, samples = 0;              // of a micro-batch; 0: as exported
-  std::map<std::string, Sharding> parameters; // that tensor parallelism cuts
+  dist::ShardingAttr attributeOf(const Cuts &cuts) {
+    dist::Sharding sharding = dist::Sharding::whole(static_cast<int64_t>(cuts.size()));
+    for (auto [dim, own] : llvm::zip_equal(sharding.dims, cuts))
+      for (auto &[name, parts] : own)
+        llvm::append_range(dim, axes.major(name, parts));
+    return sharding.toAttribute(&getContext());
+  }
+
+  struct Place {
+    func::FuncOp function;
+    bool isResult;
+    unsigned index;
+    Cuts cuts;
+  };
+
+  sharding::AxisSplitter axes;
+  SmallVector<StringAttr> dataAxes;       // in the order of the recipe
+  int64_t zero = 0, samples = 0;          // of a micro-batch; 0: as exported
+  std::map<std::string, Cuts> parameters; // that tensor parallelism or the recipe cuts
+  SmallVector<Place> places;
 };
 
 } // namespace

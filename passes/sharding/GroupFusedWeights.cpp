@@ -110,12 +110,16 @@ private:
     return true;
   }
 
-  /// The argument with its dimension in two; `train.shape` remembers the logical shape.
+  /// The argument with its dimension in two; `train.shape` remembers the logical shape, `train.view` how it is split.
   void groupArgument(BlockArgument argument, int64_t dim, int64_t groups) {
     RankedTensorType type = typeOf(argument);
     function.setArgAttr(argument.getArgNumber(), train::kShape,
                         DenseI64ArrayAttr::get(function.getContext(), type.getShape()));
     argument.setType(RankedTensorType::get(grouped(type.getShape(), dim, groups), type.getElementType()));
+    Builder b(function.getContext());
+    function.setArgAttr(argument.getArgNumber(), train::kView,
+                        b.getArrayAttr(b.getDictionaryAttr(
+                            b.getNamedAttr("reshape", b.getDenseI64ArrayAttr(typeOf(argument).getShape())))));
     SmallVector<Type> inputs(function.getArgumentTypes());
     inputs[argument.getArgNumber()] = argument.getType();
     function.setType(FunctionType::get(function.getContext(), inputs, function.getResultTypes()));

@@ -3,6 +3,7 @@
 #include "dialects/nn/Nn.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "passes/sharding/Axes.h"
 #include <numeric>
 
 using namespace mlir;
@@ -89,7 +90,7 @@ bool has(const TensorFactors &tensor, int64_t factor) {
 } // namespace
 
 OpSharding shardByRule(const FactorRule &rule, ArrayRef<Sharding> operands, ArrayRef<int64_t> operandBytes,
-                       dist::MeshAttr mesh) {
+                       dist::MeshAttr mesh, const Sharding &wanted) {
   Assignment assignment(rule, mesh);
   SmallVector<size_t> order(operands.size());
   std::iota(order.begin(), order.end(), 0);
@@ -100,6 +101,11 @@ OpSharding shardByRule(const FactorRule &rule, ArrayRef<Sharding> operands, Arra
     for (auto [factors, axes] : llvm::zip(rule.operands[i], operands[i].dims))
       assignment.adopt(factors, axes);
   }
+  if (!wanted.dims.empty())
+    for (auto [factors, axes] : llvm::zip_equal(rule.results[0], wanted.dims))
+      if (llvm::none_of(rule.operands,
+                        [&](const TensorFactors &tensor) { return !factors.empty() && has(tensor, factors[0]); }))
+        assignment.adopt(factors, axes);
   for (const auto *tensors : {&rule.operands, &rule.results})
     for (const TensorFactors &tensor : *tensors)
       assignment.dropInterleaved(tensor);
@@ -114,14 +120,51 @@ OpSharding shardByRule(const FactorRule &rule, ArrayRef<Sharding> operands, Arra
         if (Axes &partial = rule.factors[factor].kind == FactorKind::Max ? sharding.max : sharding.sum;
             !has(tensor, static_cast<int64_t>(factor)) && !llvm::is_contained(partial, axis))
           partial.push_back(axis);
+    sortAxes(sharding.sum, mesh);
+    sortAxes(sharding.max, mesh);
     result.results.push_back(sharding);
   }
   return result;
 }
 
-bool keepsPartialSums(Operation *op) {
+/// The operand whose partial sums `op` may keep beside whole other operands; -1 if there is none.
+static int64_t linearOperand(Operation *op, ArrayRef<Sharding> operands) {
+  if (isa<nn::RopeOp>(op))
+    return 0;
+  if (isa<nn::ContractOp>(op) && operands[0].isPartial() != operands[1].isPartial())
+    return operands[0].isPartial() ? 0 : 1;
+  return -1;
+}
+
+static bool isLinear(Operation *op) {
   return isa<arith::AddFOp, arith::SubFOp, arith::NegFOp, nn::TransposeOp, tensor::CollapseShapeOp,
              tensor::ExpandShapeOp, tensor::ExtractSliceOp, tensor::ConcatOp>(op);
+}
+
+void keepPartialSums(Operation *op, ArrayRef<Sharding> operands, OpSharding &chosen, dist::MeshAttr mesh) {
+  int64_t only = linearOperand(op, operands);
+  if (!isLinear(op) && only < 0)
+    return;
+  Axes sum = operands[std::max<int64_t>(only, 0)].sum;
+  for (auto [i, operand] : llvm::enumerate(operands))
+    if (!operand.max.empty() || operand.sum != (only < 0 || static_cast<int64_t>(i) == only ? sum : Axes()))
+      return;
+  // An axis that cuts the op otherwise cannot be summed over as well.
+  for (const auto *shardings : {&chosen.operands, &chosen.results})
+    for (const Sharding &sharding : *shardings) {
+      Axes all = sharding.sum;
+      for (const Axes &axes : sharding.dims)
+        llvm::append_range(all, axes);
+      if (llvm::any_of(sum, [&](StringAttr axis) { return llvm::is_contained(all, axis); }))
+        return;
+    }
+  for (auto [i, operand] : llvm::enumerate(chosen.operands))
+    if (only < 0 || static_cast<int64_t>(i) == only)
+      operand.sum = sum;
+  for (Sharding &result : chosen.results) {
+    llvm::append_range(result.sum, sum);
+    sortAxes(result.sum, mesh);
+  }
 }
 
 } // namespace llmc::sharding

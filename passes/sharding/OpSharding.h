@@ -14,13 +14,15 @@ struct OpSharding {
 
 /// Chooses axes for the factors of `rule`, from the operands' shardings as they are: a factor takes those of the
 /// largest operand that has some for it, an axis serves one factor. Partial operands are needed whole, or as cut by the
-/// factors.
+/// factors. `wanted` is how the first result is needed, of rank 0 if that is open: its axes go to factors that no
+/// operand has.
 OpSharding shardByRule(const FactorRule &rule, llvm::ArrayRef<dist::Sharding> operands,
-                       llvm::ArrayRef<int64_t> operandBytes, dist::MeshAttr mesh);
+                       llvm::ArrayRef<int64_t> operandBytes, dist::MeshAttr mesh, const dist::Sharding &wanted = {});
 
-/// True if partial sums of its operands may be summed after the op instead of before: the op is linear in all of `op`'s
-/// tensor operands together.
-bool keepsPartialSums(mlir::Operation *op);
+/// Lets operands of `op` that are partial sums, in `operands`, be summed after the op instead of before where it is
+/// linear: in all of its tensors together, if all are the same sums, or in one beside whole ones.
+void keepPartialSums(mlir::Operation *op, llvm::ArrayRef<dist::Sharding> operands, OpSharding &chosen,
+                     dist::MeshAttr mesh);
 
 } // namespace llmc::sharding
 

@@ -6,6 +6,7 @@
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "passes/sharding/OwnRows.h"
 #include "passes/sharding/Passes.h"
 
 namespace llmc::sharding {
@@ -98,6 +99,14 @@ private:
       adaptMean(b, reduce);
     } else if (auto dropout = dyn_cast<nn::DropoutOp>(op); dropout && dropout.getPosition()) {
       return adaptDropout(b, dropout, before[0]);
+    } else if (cutRows.contains(op)) {
+      sharding::useOwnRows(op, cutRows[op], mesh);
+    } else if (isa<nn::ReduceOp, nn::BroadcastOp>(op) &&
+               typeOf(op->getOperand(0)).getNumElements() == typeOf(op->getResult(0)).getNumElements()) {
+      // The dimensions that it has more, or less, are of one entry here.
+      op->getResult(0).replaceAllUsesWith(
+          nn::reshape(b, op->getLoc(), op->getOperand(0), typeOf(op->getResult(0)).getShape()));
+      op->erase();
     }
     return success();
   }
@@ -164,6 +173,11 @@ public:
         spanOfMean[&op] = mesh.size(Sharding::of(cast<ShardingAttr>(shardings[0])).sum);
       if (isa<nn::DropoutOp>(op) && typeOf(op.getResult(0)).getRank() > 0)
         samplesAxes[&op] = Sharding::of(cast<ShardingAttr>(shardings[0])).dims[0];
+      SmallVector<Sharding> results;
+      for (Attribute sharding : shardings)
+        results.push_back(Sharding::of(cast<ShardingAttr>(sharding)));
+      if (Axes axes = sharding::axesOfRows(&op, results); !axes.empty())
+        cutRows[&op] = axes;
     }
   }
 
@@ -177,8 +191,10 @@ private:
     type = typeOf(value); // local already
     reason = reshard.getReasonAttr();
     value = reducePartial(b, reshard.getLoc(), value, from, to);
-    for (size_t d = 0; d < from.dims.size(); ++d)
-      value = changeCut(b, reshard.getLoc(), value, from.dims[d], to.dims[d], d);
+    // All gathers first: an axis may go from a later dimension to an earlier one.
+    for (bool gathers : {true, false})
+      for (size_t d = 0; d < from.dims.size(); ++d)
+        value = changeCut(b, reshard.getLoc(), value, from.dims[d], to.dims[d], d, gathers);
     reshard.getResult().replaceAllUsesWith(value);
     reshard.erase();
     return success();
@@ -222,17 +238,17 @@ private:
     return value;
   }
 
-  /// Gathers what `to` does not cut, then cuts what it cuts further.
-  Value changeCut(OpBuilder &b, Location loc, Value value, const Axes &from, const Axes &to, size_t d) {
+  /// Gathers what `to` does not cut, or cuts what it cuts further.
+  Value changeCut(OpBuilder &b, Location loc, Value value, const Axes &from, const Axes &to, size_t d, bool gathers) {
     size_t common = 0;
     while (common < from.size() && common < to.size() && from[common] == to[common])
       ++common;
     auto dim = b.getI64IntegerAttr(static_cast<int64_t>(d));
-    if (Axes gone(from.begin() + static_cast<ptrdiff_t>(common), from.end()); !gone.empty()) {
+    if (Axes gone(from.begin() + static_cast<ptrdiff_t>(common), from.end()); gathers && !gone.empty()) {
       Type gathered = scaled(d, mesh.size(gone), 1);
       value = dist::AllGatherOp::create(b, loc, gathered, value, namesOf(context, gone), dim, reason)->getResult(0);
     }
-    if (Axes added(to.begin() + static_cast<ptrdiff_t>(common), to.end()); !added.empty()) {
+    if (Axes added(to.begin() + static_cast<ptrdiff_t>(common), to.end()); !gathers && !added.empty()) {
       Type part = scaled(d, 1, mesh.size(added));
       value = dist::PartOp::create(b, loc, part, value, namesOf(context, added), dim);
     }
@@ -245,7 +261,7 @@ private:
   StringAttr reason;
   DenseMap<Operation *, llvm::SmallBitVector> droppedDims;
   DenseMap<Operation *, int64_t> spanOfMean;
-  DenseMap<Operation *, Axes> samplesAxes;
+  DenseMap<Operation *, Axes> samplesAxes, cutRows;
 };
 
 struct Partition : sharding::impl::ShardingPartitionBase<Partition> {

@@ -9,10 +9,24 @@ def ShardingGroupFusedWeights : Pass<"sharding-group-fused-weights", "::mlir::Mo
   let description = [{
     Where the recipe's mesh has tensor ranks: a parameter whose contraction is read by slices of equal parts alone, such as GPT-2's
     weight of queries, keys and values, gets its dimension as (parts, size of one), and its bias too. So each part can be cut
-    over ranks, and none across a border between parts. It is a view of the same bytes: `train.shape` keeps the logical shape.
+    over ranks, and none across a border between parts. It is a view of the same bytes: `train.shape` keeps the logical shape,
+    `train.view` the reshape.
 
     Input:  %y = nn.contract %x, %w {equation = "tk,kn->tn"} (%w: tensor<4x12xf32>)   %q = tensor.extract_slice %y[0, 0] [8, 4] [1, 1]
     Output: %y = nn.contract %x, %w {equation = "tk,kan->tan"} (%w: tensor<4x3x4xf32>)   %q = tensor.extract_slice %y[0, 0, 0] [8, 1, 4] [1, 1, 1]
+  }];
+  let dependentDialects = ["::llmc::nn::NnDialect", "::mlir::tensor::TensorDialect", "::mlir::arith::ArithDialect"];
+}
+
+def ShardingPadVocabulary : Pass<"sharding-pad-vocabulary", "::mlir::ModuleOp"> {
+  let summary = "adds entries to a vocabulary that tensor ranks do not divide";
+  let description = [{
+    Where the recipe's mesh has tensor ranks: the weight and bias of a linear head, and tables of as many rows, are padded with
+    zeros along the classes, to a multiple of 64 per rank if that adds less than a hundredth, else of the ranks. `train.shape`
+    keeps the logical shape and `train.view` lists the padding. A mask as bias keeps it out of the softmax.
+
+    Input:  %s, %n, %lse = nn.linear_cross_entropy %x, %w, %labels                  (%w: tensor<13x8xf32>, tp = 2)
+    Output: %s, %n, %lse = nn.linear_cross_entropy %x, %w, %labels, %mask           (%w: tensor<14x8xf32> {train.view = [{pad = [14, 8] } ] })
   }];
   let dependentDialects = ["::llmc::nn::NnDialect", "::mlir::tensor::TensorDialect", "::mlir::arith::ArithDialect"];
 }
@@ -29,6 +43,18 @@ def ShardingAnnotate : Pass<"sharding-annotate", "::mlir::ModuleOp"> {
     Output: %w {dist.sharding = #dist.sharding<[{ }, { } ]>}, %m {dist.sharding = #dist.sharding<[{dp}, { } ]>}
   }];
   let dependentDialects = ["::llmc::dist::DistDialect"];
+}
+
+def ShardingSplitLoss : Pass<"sharding-split-loss", "::mlir::ModuleOp"> {
+  let summary = "computes a loss by parts of a vocabulary that tensor ranks cut";
+  let description = [{
+    A linear head whose weight is cut along its classes gives the log-sum-exp of each part, and of these, with a maximum and a
+    sum over the parts, the whole one. The derivative reads that and makes logits again.
+
+    Input:  %s, %n, %lse = nn.linear_cross_entropy %x, %w, %labels                   (%w: #dist.sharding<[{tp}, { } ]>, tp = 2)
+    Output: %s, %n, %l = nn.linear_cross_entropy %x, %w, %labels {parts = 2}   %m = nn.reduce %l {kind = max, dims = 0}   ...
+  }];
+  let dependentDialects = ["::llmc::nn::NnDialect", "::mlir::arith::ArithDialect", "::mlir::math::MathDialect"];
 }
 
 def ShardingPropagate : Pass<"sharding-propagate", "::mlir::ModuleOp"> {
@@ -50,7 +76,8 @@ def ShardingPartition : Pass<"sharding-partition", "::mlir::ModuleOp"> {
   let description = [{
     Every type becomes that of a rank's part. A reshard becomes a reduce-scatter, an all-reduce, all-gathers or a part, in this
     order, whichever it needs. Where an op's meaning depends on where its part lies, that is corrected: a mean becomes a sum
-    over the local part times one over the global count, and dropout counts samples from the rank's first.
+    over the local part times one over the global count, dropout counts samples from the rank's first, and ops that find rows of
+    a table by number look into the rank's own rows.
     Arguments and results keep `dist.sharding`: how a rank's state and inputs are parts of the whole.
 
     Input:  %1 = dist.reshard %0 {from = #dist.sharding<[{ } ] sum {dp}>, to = #dist.sharding<[{dp} ]>} : tensor<8xf32>
@@ -68,6 +95,19 @@ def ShardingScheduleCollectives : Pass<"sharding-schedule-collectives", "::mlir:
     Input:  %1 = dist.all_gather %a   %2 = use %1   %3 = dist.all_gather %b   %4 = use %3   %5 = dist.reduce_scatter %2
     Output: %1 = dist.all_gather %a   %3 = dist.all_gather %b   %2 = use %1   %5 = dist.reduce_scatter %2   %4 = use %3
   }];
+  let dependentDialects = ["::llmc::dist::DistDialect"];
+}
+
+def ShardingMergeCollectives : Pass<"sharding-merge-collectives", "::mlir::ModuleOp"> {
+  let summary = "sends several tensors in one message";
+  let description = [{
+    Equal sums and parts of a value become one, gathers stay. Collectives of one kind, along the same axes and of one element type, that do not
+    depend on each other, become one of several operands, up to a number of bytes, at the place of the last.
+
+    Input:  %1 = dist.all_reduce %a {axes = ["dp"], kind = "sum"}   %2 = dist.all_reduce %b {axes = ["dp"], kind = "sum"}
+    Output: %1:2 = dist.all_reduce %a, %b {axes = ["dp"], kind = "sum"}
+  }];
+  let options = [Option<"bucketBytes", "bucket-bytes", "int64_t", "26214400", "what one message may carry (25 MiB, as in DDP)">];
   let dependentDialects = ["::llmc::dist::DistDialect"];
 }
 

@@ -6,10 +6,13 @@
 //===----------------------------------------------------------------------===//
 #include "dialects/dist/Dist.h"
 #include "dialects/nn/Nn.h"
+#include "dialects/train/Recipe.h"
 #include "dialects/train/Train.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "passes/sharding/Axes.h"
 #include "passes/sharding/OpSharding.h"
 #include "passes/sharding/Passes.h"
+#include "passes/sharding/SequenceParallel.h"
 #include "llvm/ADT/StringExtras.h"
 #include <map>
 #include <set>
@@ -45,8 +48,8 @@ public:
   /// Role and name of state that functions share.
   using StateName = std::pair<std::string, std::string>;
 
-  Propagator(dist::MeshAttr mesh, std::map<StateName, Sharding> &state)
-      : mesh(mesh), context(mesh.getContext()), state(state) {}
+  Propagator(dist::MeshAttr mesh, bool sequenceParallel, std::map<StateName, Sharding> &state)
+      : mesh(mesh), context(mesh.getContext()), sequence(mesh, sequenceParallel), state(state) {}
 
   LogicalResult run(func::FuncOp f) {
     function = f;
@@ -60,6 +63,7 @@ public:
       splitSumsOfSquares();
     } else {
       gatherParameters();
+      wantGradients();
     }
     Block &block = f.getBody().front();
     for (Operation &op : llvm::make_early_inc_range(block.without_terminator()))
@@ -134,9 +138,7 @@ private:
   void gatherParameters() {
     SmallVector<std::pair<unsigned, Sharding>> cut; // argument, and how its readers get it
     for (unsigned i = 0; i < function.getNumArguments(); ++i) {
-      Sharding sharding = shardingOf(function.getArgument(i)), whole = sharding;
-      for (dist::Axes &axes : whole.dims)
-        llvm::erase_if(axes, [](StringAttr axis) { return axis == "dp"; });
+      Sharding sharding = shardingOf(function.getArgument(i)), whole = sharding::withoutData(sharding);
       if (train::argumentString(function, i, train::kRole) == train::kParam && whole != sharding)
         cut.push_back({i, whole});
     }
@@ -191,6 +193,23 @@ private:
       use->set(gathered);
   }
 
+  /// What is added into a gradient is wanted cut as its parameter is, where its op may choose: rows of an embedding's
+  /// gradient.
+  void wantGradients() {
+    for (unsigned i = 0; i < function.getNumResults(); ++i) {
+      int64_t parameter = train::findArgument(function, train::resultString(function, i, train::kName), train::kParam);
+      if (train::resultString(function, i, train::kRole) != train::kGradient || parameter < 0)
+        continue;
+      SmallVector<Value> open = {function.getBody().front().getTerminator()->getOperand(i)};
+      while (!open.empty()) {
+        Value value = open.pop_back_val();
+        wanted[value] = sharding::withoutData(shardingOf(function.getArgument(static_cast<unsigned>(parameter))));
+        if (auto sum = value.getDefiningOp<arith::AddFOp>())
+          open.append({sum.getLhs(), sum.getRhs()});
+      }
+    }
+  }
+
   /// Each gradient as its moments are, or whole.
   void reshardGradients() {
     std::map<std::string, Sharding> moments;
@@ -243,8 +262,7 @@ private:
   LogicalResult visit(Operation *op) {
     if (isa<arith::ConstantOp, dist::ReshardOp>(op))
       return success();
-    auto shardable = dyn_cast<Shardable>(op);
-    if (!shardable)
+    if (!isa<Shardable>(op))
       return op->emitOpError("has no factor rule");
     settleOpenOperands(op);
     SmallVector<Sharding> present;
@@ -253,32 +271,20 @@ private:
       present.push_back(shardingOf(operand));
       bytes.push_back(tensorBytes(operand.getType()));
     }
-    sharding::OpSharding chosen = sharding::shardByRule(shardable.getFactorRule(), present, bytes, mesh);
-    if (dist::Axes sum = commonPartialSum(op); !sum.empty()) {
-      for (Sharding &operand : chosen.operands)
-        operand.sum = sum;
-      for (Sharding &result : chosen.results)
-        llvm::append_range(result.sum, sum);
-    }
+    FailureOr<sharding::OpSharding> chosen =
+        sequence.choose(op, present, bytes, op->getNumResults() == 1 ? wanted.lookup(op->getResult(0)) : Sharding());
+    if (failed(chosen))
+      return failure();
     OpBuilder b(op);
-    for (auto [i, needed] : llvm::enumerate(chosen.operands))
-      op->setOperand(i, reshard(b, op->getOperand(i), needed, "operand of " + op->getName().getStringRef()));
-    annotate(op, chosen.results);
-    return success();
-  }
-
-  /// The partial sum that all operands are, if the op may keep it.
-  dist::Axes commonPartialSum(Operation *op) {
-    if (!sharding::keepsPartialSums(op))
-      return {};
-    std::optional<dist::Axes> sum;
-    for (Value operand : op->getOperands()) {
-      Sharding sharding = shardingOf(operand);
-      if (!sharding.max.empty() || (sum && *sum != sharding.sum))
-        return {};
-      sum = sharding.sum;
+    for (auto [i, needed] : llvm::enumerate(chosen->operands)) {
+      Value operand = op->getOperand(i);
+      std::string reason = ("operand of " + op->getName().getStringRef()).str();
+      if (std::optional<Sharding> scattered = sequence.between(shardingOf(operand), needed, operand))
+        operand = reshard(b, operand, *scattered, reason);
+      op->setOperand(i, reshard(b, operand, needed, reason));
     }
-    return sum.value_or(dist::Axes());
+    annotate(op, chosen->results);
+    return success();
   }
 
   /// An accumulator is held as what is added to it; elsewhere whole.
@@ -315,6 +321,8 @@ private:
       Sharding needed = shardingOf(value);
       if (auto attribute = function.getResultAttrOfType<ShardingAttr>(i, dist::kSharding))
         needed = Sharding::of(attribute);
+      else if (name.first == train::kOutput)
+        needed = Sharding::whole(rankOf(value)); // so that every rank has it
       else
         needed = state.try_emplace(name, needed).first->second;
       if (Sharding from = shardingOf(value); needed.isPartial() && from != needed && !canBe(value, needed))
@@ -328,9 +336,10 @@ private:
 
   dist::MeshAttr mesh;
   MLIRContext *context;
+  sharding::SequenceParallel sequence;
   func::FuncOp function;
   std::map<StateName, Sharding> &state;
-  DenseMap<Value, Sharding> known;
+  DenseMap<Value, Sharding> known, wanted;
   DenseMap<std::pair<Value, Attribute>, Value> reshards;
 };
 
@@ -343,9 +352,10 @@ struct Propagate : sharding::impl::ShardingPropagateBase<Propagate> {
     llvm::stable_sort(functions, [](func::FuncOp a, func::FuncOp b) {
       return (a.getName() == train::kAccumulate) > (b.getName() == train::kAccumulate);
     });
+    bool sequenceParallel = train::recipeOf(getOperation()).sequenceParallel;
     std::map<Propagator::StateName, Sharding> state;
     for (func::FuncOp function : functions)
-      if (failed(Propagator(mesh, state).run(function)))
+      if (failed(Propagator(mesh, sequenceParallel && function.getName() != train::kUpdate, state).run(function)))
         return signalPassFailure();
   }
 };

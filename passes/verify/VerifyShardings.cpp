@@ -124,14 +124,19 @@ private:
   }
 
   void checkPartial(Operation *op, const FactorRule &rule, ArrayRef<std::optional<Axes>> known) {
+    // Linear ops keep sums: of all operands together, or of one beside whole ones.
+    bool linear = isa<arith::AddFOp, arith::SubFOp, arith::NegFOp, nn::TransposeOp, tensor::CollapseShapeOp,
+                      tensor::ExpandShapeOp, tensor::ExtractSliceOp, tensor::ConcatOp>(op);
+    bool linearInOne = isa<nn::ContractOp, nn::RopeOp>(op);
     Axes kept;
+    int64_t partial = 0;
     for (auto [i, operand] : llvm::enumerate(op->getOperands())) {
       const Sharding &sharding = shardings[operand];
-      bool linear = isa<arith::AddFOp, arith::SubFOp, arith::NegFOp, nn::TransposeOp, tensor::CollapseShapeOp,
-                        tensor::ExpandShapeOp, tensor::ExtractSliceOp, tensor::ConcatOp>(op);
-      if (i == 0 && linear)
+      if (linear ? i == 0 : linearInOne && !sharding.sum.empty())
         kept = sharding.sum;
-      if (!sharding.max.empty() || sharding.sum != kept)
+      partial += !sharding.sum.empty();
+      if (!sharding.max.empty() || (!sharding.sum.empty() && kept.empty()) || (linear && sharding.sum != kept) ||
+          (linearInOne && (partial > 1 || (isa<nn::RopeOp>(op) && i > 0 && !sharding.sum.empty()))))
         return fail(op, "reads a partial sum or maximum");
     }
     for (auto [tensor, result] : llvm::zip(rule.results, op->getResults())) {

@@ -125,13 +125,13 @@ void SegmentChecks::input(const fb::Input &input) {
     inputRoots.insert(context.root[input.buffer()]);
     return;
   }
-  require(isTokens || !textOf(input.array()).empty(), "its array has no name");
   if (input.source() == fb::Source::Place) {
     require(buffer.type() == fb::DataType::I64 && elementCount(shape) == 1, "a place is not one 64-bit integer");
     require(placesOf(context.plan, input.place_groups()) > 0, "its place is in no division into groups");
     inputRoots.insert(context.root[input.buffer()]);
     return;
   }
+  require(isTokens || !textOf(input.array()).empty(), "its array has no name");
   int64_t samples = textOf(segment.name()) == "predict" ? 1 : context.plan.samples_per_micro_batch();
   for (uint32_t i = 0; i < sizeOf(input.cuts()); ++i) {
     int64_t parts = placesOf(context.plan, input.cuts()->Get(i)->groups());

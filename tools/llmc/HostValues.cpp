@@ -1,5 +1,6 @@
 //===- HostValues.cpp - stored bytes as values of the interpreter -----------------===//
 #include "tools/llmc/HostValues.h"
+#include "compiler/reference/View.h"
 #include "dialects/interfaces/Interfaces.h"
 #include "dialects/train/Train.h"
 
@@ -52,7 +53,7 @@ runtime::Result<HostTensor> readParameter(func::FuncOp function, unsigned index,
   if (offset > (*file)->bytes().size() || bytes > (*file)->bytes().size() - offset)
     return runtime::Status::badInput("parameter '" + name + "' lies outside of " + *path);
   auto value =
-      fromBytes((*file)->bytes().subspan(offset, bytes), cast<RankedTensorType>(function.getArgumentTypes()[index]));
+      fromBytes((*file)->bytes().subspan(offset, bytes), reference::logicalType(function, index));
   if (!value)
     return runtime::Status::badInput("parameter '" + name + "' has another size or type in " + *path);
   return std::move(*value);

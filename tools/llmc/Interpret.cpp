@@ -1,5 +1,6 @@
 //===- Interpret.cpp - llmc interpret: trains with the reference interpreter ----------===//
 #include "compiler/reference/Trainer.h"
+#include "compiler/reference/View.h"
 #include "dialects/train/Train.h"
 #include "runtime/io/Safetensors.h"
 #include "tools/llmc/HostValues.h"
@@ -112,20 +113,19 @@ int Session::save(const std::vector<std::string> &requests, int64_t step, bool g
       if (train::argumentString(accumulate, i, train::kRole) != train::kParam)
         continue;
       std::string name = train::argumentString(accumulate, i, train::kName).str();
-      const HostTensor *value = gradients ? trainer->gradient(name) : trainer->get(name);
-      if (!value)
+      const HostTensor *stored = gradients ? trainer->gradient(name) : trainer->get(name);
+      if (!stored)
         continue;
-      auto fetch = [value](std::vector<uint8_t> &scratch) {
-        scratch.resize(value->reals.size() * sizeof(float));
-        for (size_t k = 0; k < value->reals.size(); ++k) {
-          float rounded = static_cast<float>(value->reals[k]);
+      HostTensor value = reference::unviewed(*stored, accumulate, i);
+      runtime::Shape shape(value.shape.begin(), value.shape.end());
+      auto fetch = [value = std::move(value)](std::vector<uint8_t> &scratch) {
+        scratch.resize(value.reals.size() * sizeof(float));
+        for (size_t k = 0; k < value.reals.size(); ++k) {
+          float rounded = static_cast<float>(value.reals[k]);
           std::memcpy(scratch.data() + k * sizeof(float), &rounded, sizeof(float));
         }
         return runtime::Bytes(scratch);
       };
-      runtime::Shape shape(value->shape.begin(), value->shape.end());
-      if (auto logical = accumulate.getArgAttrOfType<DenseI64ArrayAttr>(i, train::kShape))
-        shape.assign(logical.asArrayRef().begin(), logical.asArrayRef().end());
       tensors.push_back({name, runtime::fb::DataType::F32, shape, fetch});
     }
     runtime::Status status = runtime::writeSafetensors(path.str(), tensors);

@@ -10,6 +10,7 @@
 //
 //===----------------------------------------------------------------------===//
 #include "compiler/reference/Trainer.h"
+#include "compiler/reference/View.h"
 #include "dialects/dist/Dist.h"
 #include "dialects/train/Recipe.h"
 #include "dialects/train/Train.h"
@@ -67,7 +68,7 @@ private:
         return fail(kBadInput, read.status().message, read.status().hint);
       value = std::move(*read);
     } else {
-      value = HostTensor::zeros(function.getArgumentTypes()[i]);
+      value = HostTensor::zeros(reference::logicalType(function, i));
       runtime::RandomStream random(recipe.seed, name.str());
       for (auto [k, x] : llvm::enumerate(value.reals))
         x = 0.1 * (random.uniform53(k) - 0.5);

@@ -48,12 +48,23 @@ std::string crossed(const std::string &shape) {
          t + "\n return %0, %1 : " + t + ", " + t + "\n}";
 }
 
+/// Whether rows of a table are the rank's own, their place there, and zeros for those that are not.
+const char *const kOwn = "func.func private @k(%i: tensor<50xi64>) -> (tensor<50xi1>, tensor<50xi64>) {\n %p = arith.constant dense<1> : tensor<50xi64>\n"
+                         " %n = arith.constant dense<3> : tensor<50xi64>\n %0 = arith.divsi %i, %n : tensor<50xi64>\n"
+                         " %1 = arith.cmpi eq, %0, %p : tensor<50xi64>\n %2 = arith.remsi %i, %n : tensor<50xi64>\n"
+                         " return %1, %2 : tensor<50xi1>, tensor<50xi64>\n}";
+const char *const kMasked = "func.func private @k(%m: tensor<50xi1>, %x: tensor<50x31xf32>) -> tensor<50x31xf32> {\n"
+                            " %0 = nn.broadcast %m {dims = array<i64: 0>} : (tensor<50xi1>) -> tensor<50x31xi1>\n"
+                            " %1 = arith.constant dense<0.0> : tensor<50x31xf32>\n"
+                            " %2 = arith.select %0, %x, %1 : tensor<50x31xi1>, tensor<50x31xf32>\n return %2 : tensor<50x31xf32>\n}";
+
 INSTANTIATE_TEST_SUITE_P(Fused, CpuKernels,
                          testing::Values(Case{"gelu_1", elementwise(3, 1)}, Case{"gelu_31", elementwise(5, 31)}, Case{"gelu_257", elementwise(40, 257)},
                                          Case{"layer_norm_72", layerNorm(31, 72)}, Case{"layer_norm_768", layerNorm(64, 768)},
                                          Case{"softmax_31", softmax(9, 31)}, Case{"softmax_257", softmax(33, 257)},
                                          Case{"column_sum_72", columnSum(186, 72)}, Case{"column_sum_257", columnSum(1000, 257)},
-                                         Case{"crossed_scalars", crossed("")}, Case{"crossed_column", crossed("6x1x")}, Case{"crossed_rows", crossed("3x5x")}),
+                                         Case{"crossed_scalars", crossed("")}, Case{"crossed_column", crossed("6x1x")}, Case{"crossed_rows", crossed("3x5x")},
+                                         Case{"own_rows", kOwn}, Case{"masked_rows", kMasked}),
                          [](const auto &info) { return std::string(info.param.name); });
 
 } // namespace

@@ -409,17 +409,17 @@ INSTANTIATE_TEST_SUITE_P(
              kLabels + "  %r, %w, %l = nn.cross_entropy %x, %labels {ignore_index = -100 : i64} : (tensor<3x4xf64>, "
                        "tensor<3xi64>) -> (tensor<f64>, tensor<f64>, tensor<3xf64>)"},
         Case{"linear_cross_entropy",
-             {"3x4", "5x4", "5"},
+             {"3x4", "6x4", "6"},
              "",
              kLabels + "  %r, %w, %l = nn.linear_cross_entropy %x, %y, %labels, %z {ignore_index = -100 : i64} : "
-                       "(tensor<3x4xf64>, tensor<5x4xf64>, tensor<3xi64>, tensor<5xf64>) -> (tensor<f64>, tensor<f64>, "
+                       "(tensor<3x4xf64>, tensor<6x4xf64>, tensor<3xi64>, tensor<6xf64>) -> (tensor<f64>, tensor<f64>, "
                        "tensor<3xf64>)"},
         Case{"linear_cross_entropy_last",
-             {"3x4", "4x5"},
+             {"3x4", "4x6"},
              "",
              kLabels +
                  "  %r, %w, %l = nn.linear_cross_entropy %x, %y, %labels {ignore_index = -100 : i64, vocabulary_last} "
-                 ": (tensor<3x4xf64>, tensor<4x5xf64>, tensor<3xi64>) -> (tensor<f64>, tensor<f64>, tensor<3xf64>)"},
+                 ": (tensor<3x4xf64>, tensor<4x6xf64>, tensor<3xi64>) -> (tensor<f64>, tensor<f64>, tensor<3xf64>)"},
         Case{"dropout",
              {"2x6"},
              "2x6",

@@ -38,6 +38,8 @@ trainable: ["*"]
 shuffle: false
 predict: logits
 seed: 18446744073709551615
+sequence_parallel: true
+sharding: {"*.up.weight": [{}, tp], "*.embed": [[tp, dp], null]}
 )yaml";
 
 TEST(RecipeTest, ReadsEveryKey) {
@@ -57,6 +59,10 @@ TEST(RecipeTest, ReadsEveryKey) {
   EXPECT_EQ(r.init[0].b, 0.02);
   EXPECT_EQ(r.init[2].a, -1);
   EXPECT_EQ(r.seed, UINT64_MAX);
+  EXPECT_TRUE(r.sequenceParallel);
+  ASSERT_EQ(r.sharding.size(), 2u);
+  EXPECT_EQ(r.sharding[0], (train::ParameterSharding{"*.up.weight", {{}, {"tp"}}, 21}));
+  EXPECT_EQ(r.sharding[1].dims, (std::vector<std::vector<std::string>>{{"tp", "dp"}, {}}));
   EXPECT_EQ(parsed.where("zero"), "r.yaml:12");
 }
 
@@ -140,6 +146,11 @@ INSTANTIATE_TEST_SUITE_P(
         Bad{"batch: {step: 32, micro: 5}", 1, "no multiple of `batch.micro`", "whole number"},
         Bad{"batch: {step: 0}", 1, "at least 1", ""},
         Bad{"mesh: {dp: 3}\nbatch: {step: 8, micro: 4}", 2, "does not divide by `mesh.dp`", ""},
+        Bad{"mesh: {dp_replicate: 2, dp: 2}\nbatch: {step: 8, micro: 2}", 2, "`mesh.dp` (2) times `mesh.dp_replicate` (2)", ""},
+        Bad{"sequence_parallel: true", 1, "needs tensor ranks", "mesh: {tp: 2}"},
+        Bad{"mesh: {tp: 2}\nsharding: {\"*.w\": [dp]}", 2, "`sharding.*.w`: the mesh has no axis `dp`", "axes of `mesh`"},
+        Bad{"sharding: {\"*.w\": tp}", 1, "must be a list of axes", ""},
+        Bad{"sharding: [tp]", 1, "must be a mapping from glob", ""},
         Bad{"mesh: {data: 2}", 1, "unknown key `mesh.data`", ""},
         Bad{"precision: bf17", 1, "unknown precision `bf17`", "did you mean `bf16`?"},
         Bad{"zero: 4", 1, "at most 3", ""},

@@ -46,3 +46,73 @@ module attributes {train.recipe = {batch.micro = 8 : i64, mesh = [{name = "dp", 
   // CHECK-SAME:  %arg1: tensor<4x12xf32> {dist.sharding = #dist.sharding<[{dp}, {tp}]>
   func.func @update(%m: tensor<12x4xf32> {train.name = "exp_avg.w", train.role = "moment"}, %n: tensor<4x12xf32> {train.name = "exp_avg.v", train.role = "moment"}) { return }
 }
+
+// -----
+
+// Of four data ranks two divide a dimension of 6, along its major places: the axis becomes two. The batch is cut over both.
+// CHECK: dist.mesh = #dist.mesh<dp.0 = 2, dp.1 = 2>
+module attributes {train.recipe = {batch.micro = 4 : i64, mesh = [{name = "dp", value = 4 : i64}], zero = 1 : i64}} {
+  // CHECK-LABEL: func.func @update
+  // CHECK-SAME:  %arg0: tensor<4x3xf32> {dist.sharding = #dist.sharding<[{dp.0, dp.1}, {}]>
+  // CHECK-SAME:  %arg1: tensor<5x6xf32> {dist.sharding = #dist.sharding<[{}, {dp.0}]>
+  func.func @update(%x: tensor<4x3xf32> {train.name = "x", train.role = "input"}, %m: tensor<5x6xf32> {train.name = "exp_avg.w", train.role = "moment"}) { return }
+}
+
+// -----
+
+// Hybrid: samples over both data axes, state over dp alone.
+// CHECK: dist.mesh = #dist.mesh<dp_replicate = 2, dp = 2>
+module attributes {train.recipe = {batch.micro = 8 : i64, mesh = [{name = "dp_replicate", value = 2 : i64}, {name = "dp", value = 2 : i64}], zero = 1 : i64}} {
+  // CHECK-LABEL: func.func @update
+  // CHECK-SAME:  %arg0: tensor<8x3xf32> {dist.sharding = #dist.sharding<[{dp_replicate, dp}, {}]>
+  // CHECK-SAME:  %arg1: tensor<4x6xf32> {dist.sharding = #dist.sharding<[{dp}, {}]>
+  func.func @update(%x: tensor<8x3xf32> {train.name = "x", train.role = "input"}, %m: tensor<4x6xf32> {train.name = "exp_avg.w", train.role = "moment"}) { return }
+}
+
+// -----
+
+// The recipe's entries go over what is found, the last match first.
+// CHECK: dist.mesh = #dist.mesh<dp = 2, tp = 2>
+module attributes {train.recipe = {batch.micro = 8 : i64, mesh = [{name = "dp", value = 2 : i64}, {name = "tp", value = 2 : i64}],
+    sharding = [{glob = "*", dims = [[], []], line = 3 : i64}, {glob = "*.up", dims = [[], ["tp", "dp"]], line = 4 : i64}]}} {
+  // CHECK-LABEL: func.func @evaluate
+  // CHECK-SAME:  %arg0: tensor<12x4xf32> {dist.sharding = #dist.sharding<[{}, {tp, dp}]>
+  // CHECK-SAME:  %arg1: tensor<4x12xf32> {dist.sharding = #dist.sharding<[{}, {}]>
+  func.func @evaluate(%w: tensor<12x4xf32> {train.name = "mlp.up", train.role = "param"}, %v: tensor<4x12xf32> {train.name = "mlp.down", train.role = "param"}) { return }
+}
+
+// -----
+
+module attributes {train.recipe = {mesh = [{name = "tp", value = 4 : i64}], sharding = [{glob = "w", dims = [["tp"]], line = 3 : i64},
+    {glob = "*", dims = [["tp"], []], line = 4 : i64}, {glob = "v", dims = [], line = 5 : i64}, {glob = "w", dims = [["tp", "tp"], []], line = 6 : i64}]}} {
+  // expected-error@+4 {{recipe, line 3: `sharding.w`: parameter 'w' has 2 dimensions, 1 are given}}
+  // expected-error@+3 {{recipe, line 4: `sharding.*`: dimension 0 of parameter 'w' has size 6, which the 4 ranks of its axes do not divide}}
+  // expected-error@+2 {{recipe, line 5: `sharding.v`: no parameter has such a name}}
+  // expected-error@+1 {{recipe, line 6: `sharding.w`: axis tp stands twice}}
+  func.func @evaluate(%w: tensor<6x4xf32> {train.name = "w", train.role = "param"}) { return }
+}
+
+// -----
+
+module attributes {train.recipe = {sequence_parallel = true, mesh = [{name = "tp", value = 2 : i64}]}} {
+  func.func @accumulate(%x: tensor<8x4x6xf32>, %p: tensor<2xi64>) {
+    // expected-error@+1 {{`sequence_parallel` cuts sequences, dropout needs them whole; export the model with a dropout of 0}}
+    %0 = nn.dropout %x, %p {ratio = 0.5 : f64, seed = 1 : i64, id = 2 : i64} : (tensor<8x4x6xf32>, tensor<2xi64>) -> tensor<8x4x6xf32>
+    return
+  }
+}
+
+// -----
+
+// Three heads over two tensor ranks: said, and computed whole on each.
+// CHECK-LABEL: func.func @evaluate
+// CHECK-SAME:  %arg1: tensor<6x6xf32> {dist.sharding = #dist.sharding<[{}, {}]>
+module attributes {train.recipe = {mesh = [{name = "tp", value = 2 : i64}]}} {
+  func.func @evaluate(%x: tensor<2x4x3x2xf32> {train.name = "x", train.role = "input"}, %w: tensor<6x6xf32> {train.name = "w", train.role = "param"}) {
+    // expected-remark@+1 {{axis tp of 2 ranks does not divide the 3 heads: attention is cut into 1 parts, which several ranks compute; make tp a divisor of 3}}
+    %y, %l = nn.attention %x, %x, %x {causal = true, scale = 0.5 : f64} : (tensor<2x4x3x2xf32>, tensor<2x4x3x2xf32>, tensor<2x4x3x2xf32>) -> (tensor<2x4x3x2xf32>, tensor<2x3x4xf32>)
+    %c = tensor.collapse_shape %y [[0], [1], [2, 3]] : tensor<2x4x3x2xf32> into tensor<2x4x6xf32>
+    %z = nn.contract %c, %w {equation = "btn,mn->btm"} : (tensor<2x4x6xf32>, tensor<6x6xf32>) -> tensor<2x4x6xf32>
+    return
+  }
+}

@@ -1,8 +1,8 @@
 // RUN: llmc-opt %s --sharding-group-fused-weights --split-input-file | FileCheck %s
 
 // CHECK-LABEL: func.func @forward
-//  CHECK-SAME:   %arg1: tensor<4x3x2xf32> {train.name = "w", train.role = "param", train.shape = array<i64: 4, 6>}
-//  CHECK-SAME:   %arg2: tensor<3x2xf32> {train.name = "b", train.role = "param", train.shape = array<i64: 6>}
+//  CHECK-SAME:   %arg1: tensor<4x3x2xf32> {train.name = "w", train.role = "param", train.shape = array<i64: 4, 6>, train.view = [{reshape = array<i64: 4, 3, 2>}]}
+//  CHECK-SAME:   %arg2: tensor<3x2xf32> {train.name = "b", train.role = "param", train.shape = array<i64: 6>, train.view = [{reshape = array<i64: 3, 2>}]}
 //       CHECK:   %[[Y:.+]] = nn.contract %arg0, %arg1 {equation = "tk,kan->tan"} : (tensor<8x4xf32>, tensor<4x3x2xf32>) -> tensor<8x3x2xf32>
 //       CHECK:   %[[B:.+]] = nn.broadcast %arg2 {dims = array<i64: 1, 2>}
 //       CHECK:   %[[S:.+]] = arith.addf %[[Y]], %[[B]]

@@ -7,14 +7,17 @@
 //       CHECK:   dist.all_gather %arg1 {axes = ["dp"], dim = 0 : i64, reason = "i"} : (tensor<4x6xf32>) -> tensor<8x6xf32>
 //       CHECK:   %[[A:.+]] = dist.all_gather %arg1 {axes = ["dp"], dim = 0
 //       CHECK:   dist.part %[[A]] {axes = ["dp"], dim = 1 : i64} : (tensor<8x6xf32>) -> tensor<8x3xf32>
+//       CHECK:   %[[B:.+]] = dist.all_gather %arg2 {axes = ["dp"], dim = 1
+//       CHECK:   dist.part %[[B]] {axes = ["dp"], dim = 0 : i64} : (tensor<8x6xf32>) -> tensor<4x6xf32>
 //       CHECK:   return %[[R]] : tensor<4x6xf32>
 module attributes {dist.mesh = #dist.mesh<dp = 2>} {
-  func.func @f(%x: tensor<8x6xf32> {dist.sharding = #dist.sharding<[{}, {}] sum {dp}>}, %y: tensor<8x6xf32> {dist.sharding = #dist.sharding<[{dp}, {}]>})
-      -> (tensor<8x6xf32> {dist.sharding = #dist.sharding<[{dp}, {}]>}) {
+  func.func @f(%x: tensor<8x6xf32> {dist.sharding = #dist.sharding<[{}, {}] sum {dp}>}, %y: tensor<8x6xf32> {dist.sharding = #dist.sharding<[{dp}, {}]>},
+               %z: tensor<8x6xf32> {dist.sharding = #dist.sharding<[{}, {dp}]>}) -> (tensor<8x6xf32> {dist.sharding = #dist.sharding<[{dp}, {}]>}) {
     %0 = dist.reshard %x {from = #dist.sharding<[{}, {}] sum {dp}>, to = #dist.sharding<[{dp}, {}]>, reason = "g", dist.shardings = [#dist.sharding<[{dp}, {}]>]} : tensor<8x6xf32>
     %1 = dist.reshard %x {from = #dist.sharding<[{}, {}] sum {dp}>, to = #dist.sharding<[{}, {}]>, reason = "h", dist.shardings = [#dist.sharding<[{}, {}]>]} : tensor<8x6xf32>
     %2 = dist.reshard %y {from = #dist.sharding<[{dp}, {}]>, to = #dist.sharding<[{}, {}]>, reason = "i", dist.shardings = [#dist.sharding<[{}, {}]>]} : tensor<8x6xf32>
     %3 = dist.reshard %y {from = #dist.sharding<[{dp}, {}]>, to = #dist.sharding<[{}, {dp}]>, reason = "j", dist.shardings = [#dist.sharding<[{}, {dp}]>]} : tensor<8x6xf32>
+    %4 = dist.reshard %z {from = #dist.sharding<[{}, {dp}]>, to = #dist.sharding<[{dp}, {}]>, reason = "k", dist.shardings = [#dist.sharding<[{dp}, {}]>]} : tensor<8x6xf32>
     return %0 : tensor<8x6xf32>
   }
 }
@@ -40,5 +43,26 @@ module attributes {dist.mesh = #dist.mesh<dp = 2>} {
     %3 = nn.reduce %x {kind = 1 : i32, dims = array<i64: 0>, dist.shardings = [#dist.sharding<[{}] sum {dp}>]} : (tensor<8x6xf32>) -> tensor<6xf32>
     %4 = nn.dropout %x, %p {ratio = 0.5 : f64, seed = 1 : i64, id = 2 : i64, dist.shardings = [#dist.sharding<[{dp}, {}]>]} : (tensor<8x6xf32>, tensor<2xi64>) -> tensor<8x6xf32>
     return
+  }
+}
+
+// -----
+
+// Rows of a table that the rank does not have are looked up as others of its own, and dropped: row i is row i % 5 of rank i / 5.
+// CHECK-LABEL: func.func @rows
+//       CHECK:   %[[IDS:.+]] = arith.select
+//       CHECK:   %[[OWN:.+]] = arith.cmpi eq
+//       CHECK:   %[[LOCAL:.+]] = arith.remsi %[[IDS]]
+//       CHECK:   %[[FOUND:.+]] = nn.gather %arg0, %[[LOCAL]] : (tensor<5x6xf32>, tensor<4xi64>) -> tensor<4x6xf32>
+//       CHECK:   arith.select %{{.+}}, %[[FOUND]], %{{.+}} : tensor<4x6xi1>, tensor<4x6xf32>
+//       CHECK:   dist.all_reduce {{.*}} : (tensor<4x6xf32>)
+//       CHECK:   nn.scatter_add {{.*}} -> tensor<5x6xf32>
+module attributes {dist.mesh = #dist.mesh<tp = 2>} {
+  func.func @rows(%w: tensor<10x6xf32> {dist.sharding = #dist.sharding<[{tp}, {}]>}, %ids: tensor<4xi64> {dist.sharding = #dist.sharding<[{}]>})
+      -> (tensor<10x6xf32> {dist.sharding = #dist.sharding<[{tp}, {}]>}) {
+    %0 = nn.gather %w, %ids {dist.shardings = [#dist.sharding<[{}, {}] sum {tp}>]} : (tensor<10x6xf32>, tensor<4xi64>) -> tensor<4x6xf32>
+    %1 = dist.reshard %0 {from = #dist.sharding<[{}, {}] sum {tp}>, to = #dist.sharding<[{}, {}]>, reason = "x", dist.shardings = [#dist.sharding<[{}, {}]>]} : tensor<4x6xf32>
+    %2 = nn.scatter_add %ids, %1 {dist.shardings = [#dist.sharding<[{tp}, {}]>]} : (tensor<4xi64>, tensor<4x6xf32>) -> tensor<10x6xf32>
+    return %2 : tensor<10x6xf32>
   }
 }

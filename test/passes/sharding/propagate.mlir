@@ -66,3 +66,38 @@ module attributes {dist.mesh = #dist.mesh<dp = 2>} {
     return %0, %1 : tensor<f32>, tensor<4xf32>
   }
 }
+
+// -----
+
+// Outputs are made whole, for every rank to have them. Rows of an embedding's gradient are wanted where the parameter has them.
+// CHECK-LABEL: func.func @accumulate
+//       CHECK:   %[[D:.+]] = nn.scatter_add {{.*}}dist.shardings = [#dist.sharding<[{tp}, {}] sum {dp}>]
+//       CHECK:   %[[A:.+]] = arith.addf %{{.+}}, %[[D]] {dist.shardings = [#dist.sharding<[{tp}, {}] sum {dp}>]}
+//       CHECK:   %[[S:.+]] = dist.reshard {{.*}}from = #dist.sharding<[] sum {dp}>, reason = "output loss", to = #dist.sharding<[]>
+//       CHECK:   return %[[A]], %[[S]]
+module attributes {dist.mesh = #dist.mesh<dp = 2, tp = 2>} {
+  func.func @accumulate(%w: tensor<6x4xf32> {dist.sharding = #dist.sharding<[{tp}, {}]>, train.name = "w", train.role = "param"},
+                        %ids: tensor<8xi64> {dist.sharding = #dist.sharding<[{dp}]>, train.name = "ids", train.role = "input"},
+                        %dy: tensor<8x4xf32> {dist.sharding = #dist.sharding<[{dp}, {}]>, train.name = "dy", train.role = "input"},
+                        %g: tensor<6x4xf32> {train.name = "w", train.role = "gradient"})
+      -> (tensor<6x4xf32> {train.name = "w", train.role = "gradient"}, tensor<f32> {train.name = "loss", train.role = "output"}) {
+    %d = nn.scatter_add %ids, %dy : (tensor<8xi64>, tensor<8x4xf32>) -> tensor<6x4xf32>
+    %a = arith.addf %g, %d : tensor<6x4xf32>
+    %s = nn.reduce %dy {kind = 0 : i32, dims = array<i64: 0, 1>} : (tensor<8x4xf32>) -> tensor<f32>
+    return %a, %s : tensor<6x4xf32>, tensor<f32>
+  }
+}
+
+// -----
+
+// A partial sum stays one through a product with a whole weight: so keys of few heads, whose gradients are sums over the ranks
+// that share them, need no message of their own.
+// CHECK-LABEL: func.func @accumulate
+//   CHECK-NOT:   dist.reshard
+//       CHECK:   nn.contract {{.*}}dist.shardings = [#dist.sharding<[{}, {}] sum {tp.0, tp.1}>]
+module attributes {dist.mesh = #dist.mesh<tp.0 = 2, tp.1 = 2>} {
+  func.func @accumulate(%dk: tensor<8x4xf32> {dist.sharding = #dist.sharding<[{}, {tp.0}] sum {tp.1}>}, %w: tensor<4x6xf32> {dist.sharding = #dist.sharding<[{tp.0}, {}]>}) -> tensor<8x6xf32> {
+    %dx = nn.contract %dk, %w {equation = "tn,nk->tk"} : (tensor<8x4xf32>, tensor<4x6xf32>) -> tensor<8x6xf32>
+    return %dx : tensor<8x6xf32>
+  }
+}

@@ -122,7 +122,7 @@ void validateCopy(const ProgramContext &context, const fb::Copy &body, const Ope
     uint64_t size = body.sizes()->Get(i), stride = body.to_strides()->Get(i);
     if (!require(size >= 1, "strided copy has an empty dimension"))
       return;
-    apart &= size == 1 || (reach.valid() && stride >= reach.value()); // inner blocks lie before the next outer one
+    apart &= size == 1 || (reach.valid() && stride >= static_cast<uint64_t>(reach.value())); // inner blocks lie before the next outer one
     toEnd = toEnd + Checked(stride) * (size - 1);
     fromEnd = fromEnd + Checked(body.from_strides()->Get(i)) * (size - 1);
     reach = reach + Checked(stride) * (size - 1);

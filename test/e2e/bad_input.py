@@ -485,7 +485,7 @@ def _(folder):
     return running(folder, "--stepz", 2)
 
 
-@case("more ranks than the plan has", 2, "--ranks")
+@case("more ranks than the plan has", 2, "not 2")
 def _(folder):
     return running(folder, "--steps", 2, "--ranks", 2)
 

@@ -1,13 +1,16 @@
 //===- Ranks.cpp - where the ranks of a job run ---------------------------===//
 #include "tools/llmc-run/Ranks.h"
+#include "runtime/comm/Agree.h"
 #include "runtime/comm/local/LocalWorld.h"
 #include "tools/llmc-run/Binding.h"
+#include <cerrno>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
 #include <map>
 #include <thread>
+#include <unistd.h>
 
 using namespace llmc::runtime;
 
@@ -17,6 +20,7 @@ namespace {
 std::mutex watchedMutex;
 std::map<unsigned, const Executor *> watched;
 RanksOptions watchedOptions;
+std::vector<std::string> peers; // "HOST PID" of each rank, where ranks are processes
 
 std::string environment(const char *name) {
   const char *value = std::getenv(name);
@@ -27,6 +31,25 @@ bool startedByMpi() {
   return !environment("OMPI_COMM_WORLD_RANK").empty() || !environment("PMI_RANK").empty() || !environment("PMIX_RANK").empty();
 }
 
+std::string ownProcess() {
+  char host[256] = "";
+  ::gethostname(host, sizeof(host) - 1);
+  return std::string(host) + " " + std::to_string(::getpid());
+}
+
+/// The ranks of this machine whose processes are gone, as text.
+std::string goneRanks() {
+  std::string own = ownProcess(), host = own.substr(0, own.rfind(' ') + 1), gone;
+  for (size_t rank = 0; rank < peers.size(); ++rank) {
+    if (peers[rank].compare(0, host.size(), host) != 0)
+      continue;
+    int pid = std::atoi(peers[rank].c_str() + host.size());
+    if (pid > 0 && ::kill(pid, 0) != 0 && errno == ESRCH)
+      gone += " " + std::to_string(rank);
+  }
+  return gone;
+}
+
 /// Waits for SIGTERM, which all other threads leave blocked, so that a rank that hangs in a call can still say where.
 void awaitSignal() {
   sigset_t signals;
@@ -34,14 +57,19 @@ void awaitSignal() {
   sigaddset(&signals, SIGTERM);
   int number = 0;
   sigwait(&signals, &number);
+  std::string gone = goneRanks(); // before other survivors end
   std::lock_guard<std::mutex> lock(watchedMutex);
   std::fflush(stdout);
+  if (watched.empty())
+    std::fprintf(stderr, "error: told to end (SIGTERM) outside of training%s\n", gone.empty() ? "" : ("; missing: rank" + gone).c_str());
   for (auto &[rank, executor] : watched) {
     writeLog(*executor, watchedOptions);
     auto entries = executor->history().entries();
     std::string where = entries.empty() ? "before the first step" : executor->describe(entries.back());
-    std::fprintf(stderr, "error: rank %u was told to end (SIGTERM), another rank has failed; it stood at %s\n", rank, where.c_str());
+    std::string cause = gone.empty() ? "another rank, on another machine, may have failed" : "missing: rank" + gone;
+    std::fprintf(stderr, "error: rank %u was told to end (SIGTERM); %s; it stood at %s\n", rank, cause.c_str(), where.c_str());
   }
+  std::this_thread::sleep_for(std::chrono::milliseconds(300)); // the others look who is gone, too
   std::_Exit(static_cast<int>(StatusCode::RankDied));
 }
 
@@ -51,6 +79,15 @@ void blockSigterm() {
   sigaddset(&signals, SIGTERM);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   std::thread(awaitSignal).detach();
+}
+
+/// All is done; but a library that is closed may wait for a rank that has stopped since.
+void endInTime(std::chrono::milliseconds deadline) {
+  std::thread([deadline] {
+    std::this_thread::sleep_for(deadline);
+    std::fprintf(stderr, "error: all steps are done and saved, but another rank does not leave the job\n");
+    std::_Exit(static_cast<int>(StatusCode::DeadlinePassed));
+  }).detach();
 }
 
 std::chrono::milliseconds deadlineOf(const RanksOptions &options) {
@@ -123,12 +160,24 @@ Status runProcess(Backend backend, unsigned ranks, const RanksOptions &options, 
   for (const char *name : {"OMPI_COMM_WORLD_LOCAL_SIZE", "LOCAL_WORLD_SIZE", "MPI_LOCALNRANKS"})
     if (uint64_t value = 0; !environment(name).empty() && parseNumber(name, 1u << 20, value).ok())
       local = std::max<uint64_t>(1, value);
+  auto processes = gatherTexts(**world, ownProcess());
+  if (!processes.ok())
+    return processes.status();
+  {
+    std::lock_guard<std::mutex> lock(watchedMutex);
+    peers = std::move(*processes);
+  }
   unsigned threads = threadsFor(options, static_cast<unsigned>(local)); // of all cores: before binding
   if (uint64_t index = 0; options.bind && backend == Backend::Gloo && !environment("LOCAL_RANK").empty()) // mpirun and srun bind
     if (parseNumber("LOCAL_RANK", local, index).ok())
       bindToShare(static_cast<unsigned>(index), static_cast<unsigned>(local));
   Status status = rankMain((*world)->rank(), world->get(), threads);
-  return status.ok() ? (*world)->finish() : status;
+  if (!status.ok())
+    return status;
+  if (Status finished = (*world)->finish(); !finished.ok())
+    return finished;
+  endInTime(deadlineOf(options));
+  return Status::success();
 }
 
 } // namespace

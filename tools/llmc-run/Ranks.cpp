@@ -4,11 +4,13 @@
 #include "runtime/comm/local/LocalWorld.h"
 #include "tools/llmc-run/Binding.h"
 #include <cerrno>
+#include <condition_variable>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
 #include <map>
+#include <mutex>
 #include <thread>
 #include <unistd.h>
 
@@ -81,14 +83,33 @@ void blockSigterm() {
   std::thread(awaitSignal).detach();
 }
 
-/// All is done; but a library that is closed may wait for a rank that has stopped since.
-void endInTime(std::chrono::milliseconds deadline) {
-  std::thread([deadline] {
-    std::this_thread::sleep_for(deadline);
-    std::fprintf(stderr, "error: all steps are done and saved, but another rank does not leave the job\n");
-    std::_Exit(static_cast<int>(StatusCode::DeadlinePassed));
-  }).detach();
-}
+/// Ends the process, saying `text`, unless it is gone before the deadline: for calls of libraries that wait forever.
+class Watchdog {
+public:
+  Watchdog(std::chrono::milliseconds deadline, std::string text) {
+    thread = std::thread([this, deadline, text = std::move(text)] {
+      std::unique_lock<std::mutex> lock(mutex);
+      if (changed.wait_for(lock, deadline, [this] { return cancelled; }))
+        return;
+      std::fprintf(stderr, "error: %s within %lld ms\n", text.c_str(), static_cast<long long>(deadline.count()));
+      std::_Exit(static_cast<int>(StatusCode::DeadlinePassed));
+    });
+  }
+  ~Watchdog() {
+    {
+      std::lock_guard<std::mutex> lock(mutex);
+      cancelled = true;
+    }
+    changed.notify_all();
+    thread.join();
+  }
+
+private:
+  std::mutex mutex;
+  std::condition_variable changed;
+  bool cancelled = false;
+  std::thread thread;
+};
 
 std::chrono::milliseconds deadlineOf(const RanksOptions &options) {
   return std::chrono::milliseconds(static_cast<int64_t>(options.deadline * 1000));
@@ -150,7 +171,11 @@ Status runProcess(Backend backend, unsigned ranks, const RanksOptions &options, 
     if (size != ranks)
       return Status::wrongUse("the plan is for " + std::to_string(ranks) + " ranks, WORLD_SIZE is " + std::to_string(size));
   }
+  // A backend that knows deadlines goes first: it can name the rank.
+  auto opening = std::make_unique<Watchdog>(deadlineOf(options) + std::chrono::seconds(1),
+                                            "the job did not start: a rank did not arrive before the first operation");
   auto world = openWorld(backend, worldOptions);
+  opening.reset();
   if (!world.ok())
     return world.status();
   if ((*world)->size() != ranks)
@@ -176,7 +201,9 @@ Status runProcess(Backend backend, unsigned ranks, const RanksOptions &options, 
     return status;
   if (Status finished = (*world)->finish(); !finished.ok())
     return finished;
-  endInTime(deadlineOf(options));
+  // All is done; but a library may wait at its end for a rank that has stopped since.
+  Watchdog ending(deadlineOf(options), "all steps are done and saved, but another rank did not leave the job");
+  world->reset();
   return Status::success();
 }
 

@@ -278,9 +278,21 @@ def _(folder):
     return compiling(folder, recipe=RECIPE + "mesh: {pp: 2, cp: 2}\n")
 
 
-@case("a plan for several ranks", 4, "2 ranks", "level `local`")
+@case("a plan for several ranks, started as one", 2, "2 ranks", "--ranks 2", "mpirun -n 2")
 def _(folder):
-    return compiling(folder, recipe=RECIPE + "mesh: {dp: 2}\n")
+    return running(folder, recipe=RECIPE + "mesh: {dp: 2}\n")
+
+
+@case("a text continued by several ranks", 2, "2", "without `mesh`")
+def _(folder):
+    return running(folder, "--prompt", "ids:1", "--generate", 2, "--ranks", 2, recipe=RECIPE + "mesh: {dp: 2}\n")
+
+
+@case("a bad id on one of several ranks", 3, "id 99", "outside [0, ")
+def _(folder):
+    data = batches()
+    data["ids.0"][-1, -1] = 99 # a sample of the last rank
+    return running(folder, "--ranks", 2, "--steps", 2, data=data, recipe=RECIPE + "mesh: {dp: 2}\n")
 
 
 @case("data ranks that do not divide the batch", 3, "batch.micro", "mesh.dp")

@@ -138,7 +138,7 @@ static int64_t linearOperand(Operation *op, ArrayRef<Sharding> operands) {
 
 static bool isLinear(Operation *op) {
   return isa<arith::AddFOp, arith::SubFOp, arith::NegFOp, nn::TransposeOp, tensor::CollapseShapeOp,
-             tensor::ExpandShapeOp, tensor::ExtractSliceOp, tensor::ConcatOp>(op);
+             tensor::ExpandShapeOp, tensor::ExtractSliceOp, tensor::ConcatOp, nn::FlattenPartsOp>(op);
 }
 
 void keepPartialSums(Operation *op, ArrayRef<Sharding> operands, OpSharding &chosen, dist::MeshAttr mesh) {

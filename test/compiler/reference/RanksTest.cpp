@@ -160,8 +160,10 @@ protected:
       EXPECT_TRUE(succeeded(trainer.step(batches)));
     }
     std::map<std::string, HostTensor> results(trainer.outputs.begin(), trainer.outputs.end());
-    for (const std::string &name : names)
+    for (const std::string &name : names) {
       results[name] = *trainer.get(name);
+      EXPECT_EQ(sumOf(*trainer.getStored(name)), sumOf(results[name])) << name << ": padding is not zero";
+    }
     return results;
   }
 
@@ -172,6 +174,15 @@ protected:
       if (isa_and_nonnull<dist::DistDialect>(op.getDialect()) && !isa<dist::IndexOp, dist::PartOp>(op))
         ++(isa<dist::AllReduceOp>(op) ? count : other);
     return {count, other};
+  }
+
+  static double sumOf(const HostTensor &tensor) {
+    std::vector<double> values(tensor.reals);
+    std::sort(values.begin(), values.end(), [](double a, double b) { return std::abs(a) < std::abs(b); }); // whatever the order
+    double sum = 0;
+    for (double value : values)
+      sum += std::abs(value);
+    return sum;
   }
 
   /// The largest relative difference; where `value` is padded, it must be zero.

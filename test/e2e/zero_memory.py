@@ -24,7 +24,7 @@ def formula(parameters: int, n: int, zero: int) -> float:
 
 
 def figures_of(model: pathlib.Path, n: int, zero: int, folder: pathlib.Path) -> dict:
-    recipe = {"init": {"*": "normal(0.02)"}, "batch": {"step": n, "micro": n}, **({"mesh": {"dp": n}, "zero": zero} if n > 1 else {})}
+    recipe = {"data": {"input_ids": "tokens", "labels": "tokens"}, "init": {"*": "normal(0.02)"}, "batch": {"step": n, "micro": n}, **({"mesh": {"dp": n}, "zero": zero} if n > 1 else {})}
     (folder / "recipe.yaml").write_text(json.dumps(recipe))
     return json.loads(must(LLMC, "plan", model, "-r", folder / "recipe.yaml", "--json").stdout)
 

@@ -9,7 +9,7 @@
 // CHECK-SAME:  %[[G:[^:]+]]: tensor<3x2xf32> {
 // CHECK-DAG:   %[[GR:.+]] = nn.flatten_parts %[[G]]
 // CHECK-DAG:   %[[WR:.+]] = nn.flatten_parts %[[W]]
-// CHECK:       nn.sum_of_squares %[[GR]]
+// CHECK-DAG:   nn.sum_of_squares %[[GR]]
 // CHECK:       %[[P:[^,]+]], %[[N:.+]] = nn.sgd %[[WR]], %[[GR]], %[[M]]
 // CHECK:       %[[NEW:.+]] = nn.unflatten_parts %[[P]]
 // CHECK:       return %[[NEW]], %[[N]]

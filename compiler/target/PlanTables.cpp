@@ -486,7 +486,11 @@ void PlanTables::addHeader() {
 
 void PlanTables::addForecast() {
   auto forecast = std::make_unique<fb::ForecastT>();
-  devices::Device device = devices::cpuDevice(image.cpu, std::thread::hardware_concurrency());
+  // Ranks share this machine as far as it has cores for them.
+  unsigned cores = std::max(1u, std::thread::hardware_concurrency());
+  unsigned sharing = std::min<unsigned>(cores, static_cast<unsigned>(plan.ranks.size()));
+  devices::Device device = devices::cpuDevice(image.cpu, cores / sharing);
+  device.bandwidth /= sharing;
   for (const auto &segment : program->segments) {
     uint64_t runs = segment->name == "accumulate" ? plan.micro_batches : segment->name == "update" ? 1 : 0;
     for (const auto &instruction : segment->instructions) {

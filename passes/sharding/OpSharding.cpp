@@ -137,8 +137,18 @@ static int64_t linearOperand(Operation *op, ArrayRef<Sharding> operands) {
 }
 
 static bool isLinear(Operation *op) {
+  if (auto reduce = dyn_cast<nn::ReduceOp>(op))
+    return reduce.getKind() == nn::ReduceKind::Sum;
   return isa<arith::AddFOp, arith::SubFOp, arith::NegFOp, nn::TransposeOp, tensor::CollapseShapeOp,
-             tensor::ExpandShapeOp, tensor::ExtractSliceOp, tensor::ConcatOp, nn::FlattenPartsOp>(op);
+             tensor::ExpandShapeOp, tensor::ExtractSliceOp, tensor::InsertSliceOp, tensor::ConcatOp,
+             nn::FlattenPartsOp>(op);
+}
+
+/// Zeros are a partial sum of zeros.
+static bool isZero(Value value) {
+  auto constant = value.getDefiningOp<arith::ConstantOp>();
+  auto elements = constant ? dyn_cast<DenseFPElementsAttr>(constant.getValue()) : DenseFPElementsAttr();
+  return elements && elements.isSplat() && elements.getSplatValue<APFloat>().isZero();
 }
 
 void keepPartialSums(Operation *op, ArrayRef<Sharding> operands, OpSharding &chosen, dist::MeshAttr mesh) {
@@ -147,7 +157,7 @@ void keepPartialSums(Operation *op, ArrayRef<Sharding> operands, OpSharding &cho
     return;
   Axes sum = operands[std::max<int64_t>(only, 0)].sum;
   for (auto [i, operand] : llvm::enumerate(operands))
-    if (!operand.max.empty() || operand.sum != (only < 0 || static_cast<int64_t>(i) == only ? sum : Axes()))
+    if (!(only < 0 && isZero(op->getOperand(i))) && (!operand.max.empty() || operand.sum != (only < 0 || static_cast<int64_t>(i) == only ? sum : Axes())))
       return;
   // An axis that cuts the op otherwise cannot be summed over as well.
   for (const auto *shardings : {&chosen.operands, &chosen.results})

@@ -219,7 +219,7 @@ Status TrainingLoop::afterStep(uint64_t finished) {
 }
 
 Status TrainingLoop::run() {
-  peakFlops = measurePeakFlops() * std::min(executor.threads().threads(), availableCores());
+  peakFlops = measurePeakFlops() * std::min(executor.threads().threads(), availableCores()) * executor.plan().ranks()->size();
   while (modelState.step() < options.steps) {
     uint64_t index = modelState.step();
     int64_t begin = nowNanoseconds();

@@ -1,6 +1,7 @@
 //===- Ranks.cpp - where the ranks of a job run ---------------------------===//
 #include "tools/llmc-run/Ranks.h"
 #include "runtime/comm/local/LocalWorld.h"
+#include "tools/llmc-run/Binding.h"
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -66,10 +67,13 @@ Status runThreads(unsigned ranks, const RanksOptions &options, const RankMain &r
   std::vector<std::unique_ptr<World>> worlds = LocalWorld::create(ranks);
   std::vector<Status> outcomes(ranks);
   std::vector<std::thread> threads;
+  unsigned share = threadsFor(options, ranks); // of all cores: before binding
   for (unsigned rank = 0; rank < ranks; ++rank)
     threads.emplace_back([&, rank] {
+      if (options.bind)
+        bindToShare(rank, ranks);
       worlds[rank]->setDeadline(deadlineOf(options));
-      outcomes[rank] = rankMain(rank, worlds[rank].get(), threadsFor(options, ranks));
+      outcomes[rank] = rankMain(rank, worlds[rank].get(), share);
       if (outcomes[rank].ok())
         outcomes[rank] = worlds[rank]->finish();
       worlds[rank].reset();
@@ -119,7 +123,11 @@ Status runProcess(Backend backend, unsigned ranks, const RanksOptions &options, 
   for (const char *name : {"OMPI_COMM_WORLD_LOCAL_SIZE", "LOCAL_WORLD_SIZE", "MPI_LOCALNRANKS"})
     if (uint64_t value = 0; !environment(name).empty() && parseNumber(name, 1u << 20, value).ok())
       local = std::max<uint64_t>(1, value);
-  Status status = rankMain((*world)->rank(), world->get(), threadsFor(options, static_cast<unsigned>(local)));
+  unsigned threads = threadsFor(options, static_cast<unsigned>(local)); // of all cores: before binding
+  if (uint64_t index = 0; options.bind && backend == Backend::Gloo && !environment("LOCAL_RANK").empty()) // mpirun and srun bind
+    if (parseNumber("LOCAL_RANK", local, index).ok())
+      bindToShare(static_cast<unsigned>(index), static_cast<unsigned>(local));
+  Status status = rankMain((*world)->rank(), world->get(), threads);
   return status.ok() ? (*world)->finish() : status;
 }
 

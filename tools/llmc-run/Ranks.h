@@ -13,6 +13,7 @@ struct RanksOptions {
   std::string comm;   // --comm: local, mpi, gloo; empty: as launched
   double deadline = 60;
   std::string logFolder;
+  bool bind = true;     // ranks get cores of their own
   unsigned threads = 0; // --threads, of all ranks of this process together; 0: all cores
 };
 

@@ -91,6 +91,7 @@ void declare(CLI::App &app, Options &options) {
   app.add_option("--deadline", options.ranks.deadline, "seconds to wait for another rank")->check(CLI::Range(0.1, 1e6));
   app.add_option("--log-folder", options.ranks.logFolder,
                  "where a rank of a failed job writes its last instructions (default: the checkpoint folder, or here)");
+  app.add_flag("!--no-bind", options.ranks.bind, "ranks share all cores, instead of having some of their own");
   app.add_option("--threads", options.ranks.threads, "threads of all ranks here (default: one per core)")
       ->check(CLI::Range(1u, 1024u));
   app.add_flag("--no-matrix-units", options.noMatrixUnits, "contractions on vector units alone");

@@ -66,6 +66,9 @@ int verify(const VerifyOptions &options, mlir::MLIRContext &context);
 /// `folder` holds the files of its parameters. Returns the exit code.
 int verifyRanks(mlir::ModuleOp step, llvm::StringRef folder, int64_t steps);
 
+/// After that: the same with plans, executed by threads as ranks and by one rank, in f32.
+int verifyExecutedRanks(mlir::ModuleOp step, llvm::StringRef folder, int64_t steps);
+
 } // namespace llmc::tool
 
 #endif // LLMC_TOOLS_LLMC_TOOL_H

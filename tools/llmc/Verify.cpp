@@ -137,7 +137,8 @@ int Verifier::prepare() {
   if (llvm::any_of(recipe.mesh, [](const auto &axis) { return axis.second > 1; })) {
     if (!options.data.empty())
       return tool::fail(kWrongUse, "ranks are verified on inputs that are made up", "leave --data out");
-    return verifyRanks(*loaded.module, loaded.folder, options.steps);
+    int code = verifyRanks(*loaded.module, loaded.folder, options.steps);
+    return code ? code : verifyExecutedRanks(*loaded.module, loaded.folder, options.steps);
   }
   stepModule = loaded.module->clone();
   pipeline.from = driver::Level::Step;

@@ -19,12 +19,12 @@ namespace {
 class MpiLink : public Link {
 public:
   Status open(const WorldOptions &options) {
-    int initialized = 0, finalized = 0, level = MPI_THREAD_FUNNELED, value = 0;
+    int initialized = 0, finalized = 0, level = MPI_THREAD_SERIALIZED, value = 0;
     MPI_Initialized(&initialized);
     MPI_Finalized(&finalized);
     if (initialized || finalized)
       return Status::wrongUse("this process has opened a world over MPI before");
-    if (MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &level) != MPI_SUCCESS || level < MPI_THREAD_FUNNELED)
+    if (MPI_Init_thread(nullptr, nullptr, MPI_THREAD_SERIALIZED, &level) != MPI_SUCCESS || level < MPI_THREAD_SERIALIZED)
       return Status::wrongUse("MPI does not start in a process with threads");
     MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
     if (MPI_Comm_dup(MPI_COMM_WORLD, &world) != MPI_SUCCESS)

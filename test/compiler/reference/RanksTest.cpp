@@ -231,6 +231,26 @@ TEST_F(RanksTest, ComputeWhatOneComputes) {
     }
 }
 
+/// A weight of [5, 6] that the recipe cuts along its second dimension, over two tensor ranks: of its rows of 15 elements four
+/// data ranks hold 4 each.
+TEST_F(RanksTest, FlatStateComputesWhatOneComputes) {
+  recipe.sharding = {{"w", {{}, {"tp"}}, 1}};
+  for (int64_t micro : {8, 4}) {
+    recipe.batch.micro = micro;
+    auto one = train(kModel, {}, 0);
+    for (const Mesh &mesh : {Mesh{{"dp", 2}, {"tp", 2}}, Mesh{{"dp", 4}, {"tp", 2}}, Mesh{{"tp", 2}, {"dp", 4}}})
+      for (int64_t zero : {1, 2, 3}) {
+        auto ranks = train(kModel, mesh, zero);
+        for (auto &[name, expected] : one)
+          EXPECT_LT(difference(ranks.at(name), expected), 1e-12) << name << ", zero " << zero << ", micro " << micro;
+      }
+  }
+  OwningOpRef<ModuleOp> module = compile(kModel, {{"dp", 4}, {"tp", 2}}, 1);
+  auto update = module->lookupSymbol<func::FuncOp>(train::kUpdate);
+  int64_t moment = train::findArgument(update, "exp_avg.w", train::kMoment);
+  EXPECT_EQ(cast<RankedTensorType>(update.getArgumentTypes()[moment]).getShape(), (ArrayRef<int64_t>{1, 4}));
+}
+
 /// Two key and value heads over four tensor ranks: their weights are cut over two of them, queries over all, and the layer
 /// still has two sums forward and two backward.
 TEST_F(RanksTest, FewKeyHeadsAreCutOverAPartOfTheAxis) {
@@ -290,8 +310,8 @@ TEST_F(RanksTest, PaddedVocabularyComputesWhatOneComputes) {
   biased.replace(types, 16, "tensor<8x4xi64>, tensor<13xf32>)");
   for (const std::string &model : {grown(kModel), grown(kLayer), biased}) {
     auto one = train(model.c_str(), {}, 0);
-    for (const Mesh &mesh : {Mesh{{"tp", 2}}, Mesh{{"tp", 4}}, Mesh{{"dp", 2}, {"tp", 2}}})
-      for (int64_t zero : {0, 3}) {
+    for (const Mesh &mesh : {Mesh{{"tp", 2}}, Mesh{{"tp", 4}}, Mesh{{"dp", 2}, {"tp", 2}}, Mesh{{"dp", 4}, {"tp", 2}}})
+      for (int64_t zero : {0, 1, 3}) {
         auto ranks = train(model.c_str(), mesh, zero);
         for (auto &[name, expected] : one)
           EXPECT_LT(difference(ranks.at(name), expected), 1e-12) << name << ", zero " << zero;

@@ -1,6 +1,7 @@
 //===- Explain.cpp - what a plan does, in words -------------------------------------===//
 #include "compiler/driver/Explain.h"
 #include "compiler/driver/Ledger.h"
+#include "runtime/plan/Part.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/Format.h"
@@ -31,6 +32,27 @@ std::string shapeText(const fb::Buffer &buffer) {
     for (int64_t size : *buffer.shape())
       result += (result.empty() ? "" : "x") + std::to_string(size);
   return (result.empty() ? "" : result + "x") + llvm::StringRef(fb::EnumNameDataType(buffer.type())).lower();
+}
+
+/// Of a rank's bytes of state, those that hold zeros behind tensors, by category.
+std::map<std::string, uint64_t> paddingOf(const fb::RankProgram &program) {
+  std::map<std::string, uint64_t> sums;
+  auto add = [&](const char *category, const fb::Parameter &parameter, const std::vector<runtime::ViewStep> &view, uint32_t buffer) {
+    runtime::Shape logical = runtime::shapeOf(parameter.shape());
+    int64_t held = runtime::elementCount(runtime::compiledShape(view, logical)), used = runtime::elementCount(logical);
+    // Evenly over ranks: all of it lies on the last ones, which need as much memory as the others.
+    if (held > used)
+      sums[category] += program.buffers()->Get(buffer)->bytes() * static_cast<uint64_t>(held - used) / static_cast<uint64_t>(held);
+  };
+  for (uint32_t i = 0; program.parameters() && i < program.parameters()->size(); ++i) {
+    const fb::Parameter &parameter = *program.parameters()->Get(i);
+    add("parameter", parameter, runtime::viewOf(parameter), parameter.buffer());
+    if (const fb::StateBuffer *gradient = parameter.gradient())
+      add("gradient", parameter, runtime::viewOf(parameter, *gradient), gradient->buffer());
+    for (uint32_t j = 0; parameter.states() && j < parameter.states()->size(); ++j)
+      add("optimizer", parameter, runtime::viewOf(parameter, *parameter.states()->Get(j)), parameter.states()->Get(j)->buffer());
+  }
+  return sums;
 }
 
 /// Measured nanoseconds per run, by segment and instruction.
@@ -119,8 +141,14 @@ private:
         ++count;
         bytes += buffer->bytes();
       }
-    for (auto &[category, sum] : sums)
-      out << formatv("    {0,-12} {1,12}  {2} buffers\n", category, bytesText(sum.second), sum.first);
+    std::map<std::string, uint64_t> padding = paddingOf(program);
+    for (auto &[category, sum] : sums) {
+      out << formatv("    {0,-12} {1,12}  {2} buffers", category, bytesText(sum.second), sum.first);
+      if (padding[category])
+        out << formatv(", {0} ({1:F2} %) of it zeros for parts of equal size", bytesText(padding[category]),
+                       100.0 * static_cast<double>(padding[category]) / static_cast<double>(sum.second));
+      out << "\n";
+    }
   }
 
   /// The instruction of `segment` at which most bytes of temporaries are alive, and these temporaries.
@@ -227,7 +255,7 @@ private:
 
 void writeJson(const fb::Plan &plan, const std::string &digest, llvm::raw_ostream &out) {
   const fb::RankProgram &program = *plan.programs()->Get(0);
-  llvm::json::Object arenas, state, mesh;
+  llvm::json::Object arenas, state, padding, mesh;
   std::map<std::string, uint64_t> sums;
   for (const fb::Arena *arena : *program.arenas())
     arenas[text(arena->name())] = arena->bytes();
@@ -236,11 +264,14 @@ void writeJson(const fb::Plan &plan, const std::string &digest, llvm::raw_ostrea
       sums[text(buffer->category())] += buffer->bytes();
   for (auto &[category, bytes] : sums)
     state[category] = bytes;
+  for (auto &[category, bytes] : paddingOf(program))
+    padding[category] = bytes;
   for (uint32_t i = 0; plan.mesh() && i < plan.mesh()->size(); ++i)
     mesh[text(plan.mesh()->Get(i)->name())] = plan.mesh()->Get(i)->size();
   llvm::json::Object root{{"plan", digest},                 {"ranks", plan.ranks()->size()},
                           {"mesh", std::move(mesh)},        {"micro_batches", plan.micro_batches()},
                           {"arenas", std::move(arenas)},    {"state", std::move(state)},
+                          {"padding", std::move(padding)},
                           {"ledger", toJson(ledgerOf(plan, program))}};
   if (const fb::Forecast *forecast = plan.forecast())
     root["forecast"] = llvm::json::Object{{"step_ns", forecast->step_ns()}, {"step_flops", forecast->step_flops()}, {"peak_bytes", forecast->peak_bytes()}};

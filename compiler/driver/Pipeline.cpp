@@ -127,6 +127,7 @@ void buildLevel(OpPassManager &pm, Level level) {
   case Level::Sharded: // nothing without a mesh
     pm.addPass(sharding::createShardingAnnotate());
     pm.addPass(sharding::createShardingSplitLoss()); // knows how weights are cut, and what it makes is yet to be sharded
+    pm.addPass(sharding::createShardingFlattenState()); // what reads a parameter may not read it directly from here on
     pm.addPass(sharding::createShardingPropagate());
     break;
   case Level::Local:

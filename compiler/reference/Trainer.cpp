@@ -16,6 +16,18 @@ Trainer::Trainer(ModuleOp module, Arithmetic arithmetic)
   if (arithmetic == Arithmetic::AsTyped)
     roundTo(Float32Type::get(module.getContext()), lr);
   set("lr", lr);
+  findViews();
+}
+
+/// State of a parameter that says no view of its own has the parameter's.
+void Trainer::findViews() {
+  for (auto function : module.getOps<func::FuncOp>())
+    for (unsigned i = 0; i < function.getNumArguments(); ++i) {
+      StringRef role = train::argumentString(function, i, train::kRole),
+                name = train::argumentString(function, i, train::kName);
+      if (function.getArgAttr(i, train::kView))
+        views[{role.str(), name.str()}] = {function, i};
+    }
 }
 
 void Trainer::set(StringRef name, HostTensor value) {
@@ -23,11 +35,32 @@ void Trainer::set(StringRef name, HostTensor value) {
     state[{role.str(), name.str()}] = {value, {}, {}, false};
 }
 
-const HostTensor *Trainer::get(StringRef name) const {
+const Trainer::Key *Trainer::find(StringRef name) const {
   for (StringRef role : {train::kParam, train::kBuffer, train::kMoment, train::kScalar})
     if (auto it = state.find({role.str(), name.str()}); it != state.end())
-      return &wholeOf(it->second);
+      return &it->first;
   return nullptr;
+}
+
+const HostTensor *Trainer::get(StringRef name) const {
+  const Key *key = find(name);
+  return key ? &logicalOf(*key, state.at(*key)) : nullptr;
+}
+
+const HostTensor *Trainer::getStored(StringRef name) const {
+  const Key *key = find(name);
+  return key ? &wholeOf(state.at(*key)) : nullptr;
+}
+
+const HostTensor &Trainer::logicalOf(const Key &key, Held &held) const {
+  auto view = views.find(key);
+  if (view == views.end() && (key.first == train::kMoment || key.first == train::kGradient))
+    view = views.find({train::kParam.str(), key.first == train::kMoment ? StringRef(key.second).split('.').second.str() : key.second});
+  if (!held.stored || view == views.end())
+    return wholeOf(held);
+  if (!held.logical)
+    held.logical = unviewed(wholeOf(held), view->second.first, view->second.second);
+  return *held.logical;
 }
 
 const HostTensor &Trainer::wholeOf(Held &held) const {
@@ -127,7 +160,7 @@ LogicalResult Trainer::step(ArrayRef<Inputs> microBatches) {
   double weight = wholeOf(state.at({train::kAccumulator.str(), "weight"})).reals[0];
   for (auto &[key, held] : state)
     if (key.first == train::kGradient) {
-      HostTensor &average = lastGradients[key.second] = wholeOf(held);
+      HostTensor &average = lastGradients[key.second] = logicalOf(key, held);
       for (double &value : average.reals)
         value /= weight;
     }

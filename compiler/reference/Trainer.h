@@ -18,11 +18,12 @@ public:
 
   /// Sets a parameter, buffer or scalar; a parameter in its logical shape.
   void set(llvm::StringRef name, HostTensor value);
-  /// A parameter, moment ("exp_avg.NAME") or scalar by name, in the shape of its argument once a step has read it; null
-  /// if there is none.
+  /// A parameter, moment ("exp_avg.NAME") or scalar by name, in its logical shape; null if there is none.
   const HostTensor *get(llvm::StringRef name) const;
-  /// The gradient of parameter `name` of the last step: the average over its tokens or samples, before clipping; null
-  /// if it has none.
+  /// The same as the functions hold it, once one has read it.
+  const HostTensor *getStored(llvm::StringRef name) const;
+  /// The gradient of parameter `name` of the last step: the average over its tokens or samples, before clipping, in its
+  /// logical shape; null if it has none.
   const HostTensor *gradient(llvm::StringRef name) const;
 
   /// The inputs of one micro-batch by name.
@@ -43,15 +44,21 @@ private:
     std::vector<HostTensor> parts;
     dist::Sharding sharding;
     bool stored = true; // false: `whole` has the logical shape still
+    std::optional<HostTensor> logical; // made when it is asked for
   };
+  using Key = std::pair<std::string, std::string>; // role, name
+  const Key *find(llvm::StringRef name) const;
   const HostTensor &wholeOf(Held &held) const;
+  const HostTensor &logicalOf(const Key &key, Held &held) const;
+  void findViews();
   std::vector<HostTensor> partsOf(const HostTensor &whole, mlir::func::FuncOp function, unsigned argument) const;
   int64_t ranks() const { return mesh ? mesh.ranks() : 1; }
 
   mlir::ModuleOp module;
   dist::MeshAttr mesh;
   Interpreter interpreter;
-  mutable std::map<std::pair<std::string, std::string>, Held> state; // by (role, name)
+  mutable std::map<Key, Held> state;
+  std::map<Key, std::pair<mlir::func::FuncOp, unsigned>> views; // the argument that has the view of state
   std::map<std::string, HostTensor> lastGradients;
 };
 

@@ -33,10 +33,45 @@ HostTensor resized(const HostTensor &tensor, ArrayRef<int64_t> shape) {
   return result;
 }
 
-/// The steps of a view, each with the shape in front of it and behind it.
+/// `tensor` with dimension d of the result its dimension permutation[d].
+HostTensor permuted(const HostTensor &tensor, ArrayRef<int64_t> permutation) {
+  HostTensor result = tensor;
+  for (auto [d, from] : llvm::enumerate(permutation))
+    result.shape[d] = tensor.shape[from];
+  auto from = tensor.strides(), to = result.strides();
+  for (int64_t i = 0, e = tensor.size(); i < e; ++i) {
+    int64_t at = 0;
+    for (auto [d, source] : llvm::enumerate(permutation))
+      at += i / to[d] % result.shape[d] * from[source];
+    if (tensor.isReal)
+      result.reals[i] = tensor.reals[at];
+    else
+      result.integers[i] = tensor.integers[at];
+  }
+  return result;
+}
+
+/// The steps of a view, each with the shape in front of it and behind it, or its permutation.
 struct Step {
-  bool pads;
-  Shape before, after;
+  StringRef kind;
+  Shape before, after, permutation;
+
+  HostTensor apply(HostTensor tensor) const {
+    if (kind == "permute")
+      return permuted(tensor, permutation);
+    if (kind == "pad")
+      return resized(tensor, after);
+    tensor.shape.assign(after.begin(), after.end());
+    return tensor;
+  }
+  Step inverse() const { return {kind, after, before, invert(permutation)}; }
+
+  static Shape invert(ArrayRef<int64_t> permutation) {
+    Shape inverse(permutation.size());
+    for (auto [d, from] : llvm::enumerate(permutation))
+      inverse[from] = static_cast<int64_t>(d);
+    return inverse;
+  }
 };
 SmallVector<Step> stepsOf(func::FuncOp function, unsigned index) {
   SmallVector<Step> steps;
@@ -44,9 +79,14 @@ SmallVector<Step> stepsOf(func::FuncOp function, unsigned index) {
   if (auto view = function.getArgAttrOfType<ArrayAttr>(index, train::kView))
     for (Attribute step : view) {
       NamedAttribute only = *cast<DictionaryAttr>(step).begin();
-      Shape after(cast<DenseI64ArrayAttr>(only.getValue()).asArrayRef());
-      steps.push_back({only.getName() == "pad", shape, after});
-      shape = after;
+      Step next{only.getName().strref(), shape, Shape(cast<DenseI64ArrayAttr>(only.getValue()).asArrayRef()), {}};
+      if (next.kind == "permute") {
+        next.permutation = next.after;
+        for (auto [d, from] : llvm::enumerate(next.permutation))
+          next.after[d] = shape[from];
+      }
+      shape = next.after;
+      steps.push_back(std::move(next));
     }
   return steps;
 }
@@ -61,20 +101,14 @@ RankedTensorType logicalType(func::FuncOp function, unsigned index) {
 
 HostTensor viewed(HostTensor logical, func::FuncOp function, unsigned index) {
   for (Step &step : stepsOf(function, index))
-    if (step.pads)
-      logical = resized(logical, step.after);
-    else
-      logical.shape.assign(step.after.begin(), step.after.end());
+    logical = step.apply(std::move(logical));
   return logical;
 }
 
 HostTensor unviewed(HostTensor stored, func::FuncOp function, unsigned index) {
   SmallVector<Step> steps = stepsOf(function, index);
   for (Step &step : llvm::reverse(steps))
-    if (step.pads)
-      stored = resized(stored, step.before);
-    else
-      stored.shape.assign(step.before.begin(), step.before.end());
+    stored = step.inverse().apply(std::move(stored));
   return stored;
 }
 

@@ -1,6 +1,7 @@
 //===- PlanTables.cpp - the plan dialect as tables of the plan file ----------------===//
 #include "compiler/target/PlanTables.h"
 #include "compiler/devices/Device.h"
+#include "compiler/target/ViewSteps.h"
 #include "dialects/interfaces/Interfaces.h"
 #include "dialects/train/Train.h"
 #include "mlir/IR/DialectResourceBlobManager.h"
@@ -404,39 +405,26 @@ std::unique_ptr<fb::InitT> PlanTables::initOf(plan::ParameterOp op, const fb::Pa
   return init;
 }
 
-std::unique_ptr<fb::StateBufferT> PlanTables::stateBuffer(StringRef name, FlatSymbolRefAttr buffer) const {
+std::unique_ptr<fb::StateBufferT> PlanTables::stateBuffer(StringRef name, FlatSymbolRefAttr buffer, ArrayRef<int64_t> logical) const {
   auto entry = std::make_unique<fb::StateBufferT>();
   entry->name = name.str();
   entry->buffer = bufferOf(buffer);
   entry->cuts = cutsOf(bufferNamed(buffer.getValue()));
   entry->sum = sumOf(bufferNamed(buffer.getValue()));
+  if (auto view = bufferNamed(buffer.getValue())->getAttrOfType<ArrayAttr>(train::kView))
+    entry->view = viewSteps(view, logical);
   return entry;
 }
 
 /// The compiled form is what the ranks hold together; the view leads to it from the logical one, if that is another.
 void PlanTables::addLogicalShape(plan::ParameterOp op, fb::ParameterT &parameter, const std::vector<int64_t> &local) const {
-  std::vector<int64_t> compiled = local;
+  parameter.shape = local;
   for (const auto &cut : parameter.cuts)
-    compiled[cut->dim] *= plan.groups[cut->groups]->size;
-  parameter.shape = compiled;
+    parameter.shape[cut->dim] *= plan.groups[cut->groups]->size;
   if (!op.getShape() || !op.getView())
     return;
   parameter.shape.assign(op.getShape()->begin(), op.getShape()->end());
-  std::vector<int64_t> shape = parameter.shape;
-  for (auto entry : op.getView()->getAsRange<DictionaryAttr>()) {
-    auto step = std::make_unique<fb::ViewT>();
-    auto target = entry.getAs<DenseI64ArrayAttr>("reshape");
-    step->kind = target ? fb::ViewKind::Reshape : fb::ViewKind::Pad;
-    if (!target)
-      target = entry.getAs<DenseI64ArrayAttr>("pad");
-    for (auto [before, after] : llvm::zip(shape, target.asArrayRef()))
-      if (step->kind == fb::ViewKind::Pad)
-        step->values.insert(step->values.end(), {0, after - before});
-    shape.assign(target.asArrayRef().begin(), target.asArrayRef().end());
-    if (step->kind == fb::ViewKind::Reshape)
-      step->values = shape;
-    parameter.view.push_back(std::move(step));
-  }
+  parameter.view = viewSteps(*op.getView(), parameter.shape);
 }
 
 llvm::Error PlanTables::addParameter(plan::ParameterOp op) {
@@ -450,9 +438,9 @@ llvm::Error PlanTables::addParameter(plan::ParameterOp op) {
   parameter->trainable = op.getTrainable();
   parameter->decay = op.getDecay();
   if (auto gradient = op.getGradientAttr())
-    parameter->gradient = stateBuffer("", gradient);
+    parameter->gradient = stateBuffer("", gradient, parameter->shape);
   for (NamedAttribute state : op.getStates())
-    parameter->states.push_back(stateBuffer(state.getName(), cast<FlatSymbolRefAttr>(state.getValue())));
+    parameter->states.push_back(stateBuffer(state.getName(), cast<FlatSymbolRefAttr>(state.getValue()), parameter->shape));
   for (auto alias : op.getAliases().getAsRange<StringAttr>())
     parameter->aliases.push_back(alias.str());
   parameter->init = initOf(op, *parameter);

@@ -47,7 +47,8 @@ private:
   std::vector<uint32_t> sumOf(mlir::Operation *op) const;
   mlir::Operation *bufferNamed(llvm::StringRef name) const { return bufferOps.lookup(name); }
   uint32_t groupsOf(mlir::FlatSymbolRefAttr symbol) const { return groups.lookup(symbol.getValue()); }
-  std::unique_ptr<fb::StateBufferT> stateBuffer(llvm::StringRef name, mlir::FlatSymbolRefAttr buffer) const;
+  std::unique_ptr<fb::StateBufferT> stateBuffer(llvm::StringRef name, mlir::FlatSymbolRefAttr buffer,
+                                                    llvm::ArrayRef<int64_t> logical) const;
   uint32_t bufferOf(mlir::FlatSymbolRefAttr symbol) const { return buffers.lookup(symbol.getValue()); }
 
   mlir::ModuleOp module;

@@ -86,6 +86,37 @@ def Nn_TransposeOp : Nn_Op<"transpose", [Nn_DefaultCost]> {
   let builders = [OpBuilder<(ins "::mlir::Value":$input, "::llvm::ArrayRef<int64_t>":$permutation)>];
 }
 
+def Nn_FlattenPartsOp : Nn_Op<"flatten_parts", [Nn_DefaultCost]> {
+  let summary = "the parts of a tensor, each row-major in one dimension, with zeros behind";
+  let description = [{
+    Dimension `dim` is cut into `parts` equal parts; the result has one row for each, or is one row without a dimension for
+    them if there is one part. State that data ranks do not divide is held so: rows are cut over tensor ranks, what is in
+    them over data ranks. Made by `sharding-flatten-state`, gone after `sharding-partition`. A sum of tensors stays one.
+
+    Constraints:
+    (C1) `parts` divides dimension `dim`; of one part, `dim` is 0;
+    (C2) the result is [size], or [parts, size], and holds all elements.
+
+    Example: %f = nn.flatten_parts %w {dim = 1 : i64, parts = 2 : i64} : (tensor<3x6xf32>) -> tensor<2x12xf32>
+  }];
+  let arguments = (ins Nn_Tensor:$input, I64Attr:$dim, I64Attr:$parts);
+  let results = (outs Nn_Tensor:$result);
+  let hasVerifier = 1;
+}
+
+def Nn_UnflattenPartsOp : Nn_Op<"unflatten_parts", [Nn_DefaultCost]> {
+  let summary = "the tensor whose `nn.flatten_parts` is the input; what is behind its elements is dropped";
+  let description = [{
+    Constraints:
+    (C1), (C2) as `nn.flatten_parts` from the result to the input.
+
+    Example: %w = nn.unflatten_parts %f {dim = 1 : i64, parts = 2 : i64} : (tensor<2x12xf32>) -> tensor<3x6xf32>
+  }];
+  let arguments = (ins Nn_Tensor:$input, I64Attr:$dim, I64Attr:$parts);
+  let results = (outs Nn_Tensor:$result);
+  let hasVerifier = 1;
+}
+
 def Nn_GatherOp : Nn_Op<"gather", [Nn_DefaultCost]> {
   let summary = "rows of a table: result[i..., c...] = table[indices[i...], c...]";
   let description = [{

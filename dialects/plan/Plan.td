@@ -49,7 +49,8 @@ def Plan_BufferOp : Plan_Op<"buffer", [Symbol]> {
   let description = [{
     `first` and `last` are positions in the program's instructions, all segments in the order of the schedule counted through;
     a buffer without them is alive throughout. `alias_of` is the buffer whose storage this one is a part of; with
-    `place_groups` the rank's own part: `place * place_stride` bytes after `offset`. State may say its `dist.sharding`.
+    `place_groups` the rank's own part: `place * place_stride` bytes after `offset`. State may say its `dist.sharding`,
+    and that of a parameter its `train.view` if it is not the parameter's.
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, FlatSymbolRefAttr:$arena, I64Attr:$offset, TypeAttr:$type, StrAttr:$category,
                        OptionalAttr<StrAttr>:$segment, DefaultValuedAttr<I64Attr, "0">:$first, DefaultValuedAttr<I64Attr, "0">:$last,

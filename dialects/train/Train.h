@@ -25,9 +25,9 @@ inline constexpr llvm::StringLiteral kSource = "train.source";   // {path, offse
 inline constexpr llvm::StringLiteral kValue = "train.value";     // ElementsAttr: value of a constant
 inline constexpr llvm::StringLiteral kAliases = "train.aliases"; // ArrayAttr of other names of a tied parameter
 inline constexpr llvm::StringLiteral kShape =
-    "train.shape"; // DenseI64ArrayAttr on a param: its logical shape, if another
+    "train.shape"; // DenseI64ArrayAttr on a param, its gradient or moments: the logical shape, if another
 inline constexpr llvm::StringLiteral kView =
-    "train.view"; // ArrayAttr of {reshape = SHAPE} and {pad = SHAPE}: how the logical shape becomes the argument's, step by step
+    "train.view"; // ArrayAttr of {reshape = SHAPE}, {permute = DIMS} and {pad = SHAPE}: how the logical shape becomes the argument's, step by step
 inline constexpr llvm::StringLiteral kDecay = "train.decay";     // UnitAttr on params that get weight decay
 inline constexpr llvm::StringLiteral kLimit = "train.limit";     // IntegerAttr on an input: ids are below it
 inline constexpr llvm::StringLiteral kIgnored = "train.ignored"; // IntegerAttr on an input: the one other value allowed

@@ -115,6 +115,8 @@ private:
     }
     if (buffer.sharding)
       op->setAttr(dist::kSharding, buffer.sharding);
+    if (buffer.view)
+      op->setAttr(train::kView, buffer.view);
   }
 
   ArrayAttr operands(const Instruction &instruction) {

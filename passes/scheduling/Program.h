@@ -22,6 +22,7 @@ struct Buffer {
   mlir::ArrayAttr placeAxes;    // the rank's own part of `root`: `inner` + place * `placeStride`
   int64_t placeStride = 0;
   dist::ShardingAttr sharding;  // of state, where there is a mesh
+  mlir::ArrayAttr view;         // of a parameter's state that has another shape: the way from the logical one
 };
 
 /// One operand of an instruction.

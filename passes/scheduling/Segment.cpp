@@ -104,6 +104,8 @@ private:
       int buffer = program.stateBuffer(role, name, type, argument.getLoc());
       if (auto sharding = function.getArgAttrOfType<dist::ShardingAttr>(i, dist::kSharding))
         program.buffers[buffer].sharding = sharding;
+      if (auto view = function.getArgAttrOfType<ArrayAttr>(i, train::kView); view && role != train::kParam)
+        program.buffers[buffer].view = view;
       if (auto value = function.getArgAttrOfType<ElementsAttr>(i, train::kValue))
         program.buffers[buffer].value = value;
       storage[argument] = buffer;

@@ -1,7 +1,8 @@
 //===- Annotate.cpp - sharding-annotate ------------------------------------------===//
 //
 //   1. how parameters are cut over tensor ranks, found in @evaluate, or said by the recipe;
-//   2. how state and inputs are cut besides, over data ranks: in numbers of parts, over major places of an axis;
+//   2. how state and inputs are cut besides, over data ranks: state with a dimension that they divide, see FlattenState.cpp
+//      for the rest;
 //   3. the mesh, whose axes become several where some dimension has fewer parts than an axis has places; and
 //   attributes.
 //
@@ -173,23 +174,22 @@ private:
     return cuts;
   }
 
-  /// Cuts a tensor over data ranks along the first dimension that divides; if none does, over as many of them as divide
-  /// one.
+  /// Cuts a tensor over data ranks along the first dimension that they divide; false if there is none.
   bool addZero(Cuts &cuts, RankedTensorType type) {
     StringAttr data = axis("dp");
     auto isData = [&](const DimCuts &dim) { return llvm::any_of(dim, [&](auto &cut) { return cut.first == data; }); };
     if (llvm::any_of(cuts, isData))
       return true; // by the recipe
-    for (int64_t parts : sharding::divisorsOf(axes.size(data)))
-      for (auto [dim, size] : llvm::zip_equal(cuts, type.getShape())) {
-        int64_t present = 1;
-        for (auto &[name, own] : dim)
-          present *= own;
-        if (size % (present * parts) == 0 && axes.admit(data, parts)) {
-          dim.push_back({data, parts});
-          return true;
-        }
+    int64_t parts = axes.size(data);
+    for (auto [dim, size] : llvm::zip_equal(cuts, type.getShape())) {
+      int64_t present = 1;
+      for (auto &[name, own] : dim)
+        present *= own;
+      if (size % (present * parts) == 0 && axes.admit(data, parts)) {
+        dim.push_back({data, parts});
+        return true;
       }
+    }
     return false;
   }
 

@@ -140,7 +140,8 @@ static bool isLinear(Operation *op) {
   if (auto reduce = dyn_cast<nn::ReduceOp>(op))
     return reduce.getKind() == nn::ReduceKind::Sum;
   return isa<arith::AddFOp, arith::SubFOp, arith::NegFOp, nn::TransposeOp, tensor::CollapseShapeOp,
-             tensor::ExpandShapeOp, tensor::ExtractSliceOp, tensor::InsertSliceOp, tensor::ConcatOp>(op);
+             tensor::ExpandShapeOp, tensor::ExtractSliceOp, tensor::InsertSliceOp, tensor::ConcatOp,
+             nn::FlattenPartsOp>(op);
 }
 
 /// Zeros are a partial sum of zeros.

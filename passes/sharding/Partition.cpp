@@ -6,6 +6,7 @@
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "passes/sharding/LocalParts.h"
 #include "passes/sharding/OwnRows.h"
 #include "passes/sharding/Passes.h"
 
@@ -101,6 +102,8 @@ private:
       return adaptDropout(b, dropout, before[0]);
     } else if (cutRows.contains(op)) {
       sharding::useOwnRows(op, cutRows[op], mesh);
+    } else if (isa<nn::FlattenPartsOp, nn::UnflattenPartsOp>(op)) {
+      sharding::expandParts(op);
     } else if (isa<nn::ReduceOp, nn::BroadcastOp>(op) &&
                typeOf(op->getOperand(0)).getNumElements() == typeOf(op->getResult(0)).getNumElements()) {
       // The dimensions that it has more, or less, are of one entry here.

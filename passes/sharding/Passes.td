@@ -36,8 +36,8 @@ def ShardingAnnotate : Pass<"sharding-annotate", "::mlir::ModuleOp"> {
   let description = [{
     `dist.mesh` from the recipe, without axes of size 1; nothing on one rank. Inputs are cut along their batch dimension by
     the data axis `dp`. ZeRO is a sharding of state over `dp`: moments from stage 1, gradients from stage 2, parameters from
-    stage 3, each along its first dimension that divides; a tensor without one stays whole. Gradients whose sharding follows
-    from how they are computed are left open.
+    stage 3, each along its first dimension that divides; a tensor without one is left to `sharding-flatten-state`. Gradients
+    whose sharding follows from how they are computed are left open.
 
     Input:  func.func @update(%w: tensor<8x4xf32> {train.role = "param"}, %m: tensor<8x4xf32> {train.role = "moment"}, ...), zero: 1
     Output: %w {dist.sharding = #dist.sharding<[{ }, { } ]>}, %m {dist.sharding = #dist.sharding<[{dp}, { } ]>}
@@ -55,6 +55,21 @@ def ShardingSplitLoss : Pass<"sharding-split-loss", "::mlir::ModuleOp"> {
     Output: %s, %n, %l = nn.linear_cross_entropy %x, %w, %labels {parts = 2}   %m = nn.reduce %l {kind = max, dims = 0}   ...
   }];
   let dependentDialects = ["::llmc::nn::NnDialect", "::mlir::arith::ArithDialect", "::mlir::math::MathDialect"];
+}
+
+def ShardingFlattenState : Pass<"sharding-flatten-state", "::mlir::ModuleOp"> {
+  let summary = "holds state that data ranks do not divide as rows of its elements";
+  let description = [{
+    Moments (ZeRO 1), gradients (2) and parameters (3) none of whose dimensions all ranks of `dp` divide become their elements
+    one after the other, with zeros up to a multiple of the ranks; where tensor ranks cut a dimension, one such row for each
+    part. `train.shape` keeps the logical shape, `train.view` the way from there. In @update gradient and parameter are
+    flattened in front of the optimizer, the new parameter is unflattened; elsewhere readers get the tensor.
+
+    Input:  %p, %m = nn.sgd %w, %g, %m0 ...                                  (tensor<5xf32>, dp = 4)
+    Output: %w1 = nn.flatten_parts %w   %g1 = nn.flatten_parts %g            (tensor<5xf32> -> tensor<8xf32>)
+            %p1, %m = nn.sgd %w1, %g1, %m0 ...   %p = nn.unflatten_parts %p1 (%m0: tensor<8xf32>, cut over dp)
+  }];
+  let dependentDialects = ["::llmc::dist::DistDialect", "::llmc::nn::NnDialect", "::mlir::arith::ArithDialect"];
 }
 
 def ShardingPropagate : Pass<"sharding-propagate", "::mlir::ModuleOp"> {

@@ -200,17 +200,33 @@ private:
       int64_t parameter = train::findArgument(function, train::resultString(function, i, train::kName), train::kParam);
       if (train::resultString(function, i, train::kRole) != train::kGradient || parameter < 0)
         continue;
+      auto [type, sharding] = readForm(function.getArgument(static_cast<unsigned>(parameter)));
       SmallVector<Value> open = {function.getBody().front().getTerminator()->getOperand(i)};
       while (!open.empty()) {
         Value value = open.pop_back_val();
-        wanted[value] = sharding::withoutData(shardingOf(function.getArgument(static_cast<unsigned>(parameter))));
+        if (value.getType() == type)
+          wanted[value] = sharding;
         if (auto sum = value.getDefiningOp<arith::AddFOp>())
           open.append({sum.getLhs(), sum.getRhs()});
+        else if (auto rows = value.getDefiningOp<nn::FlattenPartsOp>())
+          open.push_back(rows.getInput());
       }
     }
   }
 
-  /// Each gradient as its moments are, or whole.
+  /// How readers see a parameter: not as rows, and not cut over data axes.
+  std::pair<Type, Sharding> readForm(BlockArgument parameter) {
+    Sharding sharding = sharding::withoutData(shardingOf(parameter));
+    auto reader = parameter.use_empty() ? nn::UnflattenPartsOp() : dyn_cast<nn::UnflattenPartsOp>(*parameter.user_begin());
+    if (!reader)
+      return {parameter.getType(), sharding};
+    Sharding unflattened = Sharding::whole(rankOf(reader));
+    if (reader.getParts() > 1)
+      unflattened.dims[reader.getDim()] = sharding.dims[0];
+    return {reader.getType(), unflattened};
+  }
+
+  /// Each gradient as its moments are, or whole; one that becomes rows, as soon as these are there.
   void reshardGradients() {
     std::map<std::string, Sharding> moments;
     for (unsigned i = 0; i < function.getNumArguments(); ++i)
@@ -221,6 +237,10 @@ private:
       Value gradient = function.getArgument(i);
       if ((role != train::kGradient && role != train::kAccumulator) || gradient.use_empty())
         continue;
+      if (auto rows = dyn_cast<nn::FlattenPartsOp>(*gradient.user_begin())) {
+        cutBehind[rows] = {moments.at(name), "gradient of " + name};
+        continue;
+      }
       auto moment = moments.find(name);
       Sharding target =
           moment != moments.end() && role == train::kGradient ? moment->second : shardingOf(gradient).withoutPartial();
@@ -238,7 +258,8 @@ private:
       std::map<std::string, SmallVector<Value>> groups; // by the axes that cut the tensor
       for (Value input : sum.getInputs()) {
         SmallVector<std::string> axes;
-        for (const dist::Axes &dim : shardingOf(input).dims)
+        auto rows = cutBehind.find(input);
+        for (const dist::Axes &dim : (rows == cutBehind.end() ? shardingOf(input) : rows->second.first).dims)
           for (StringAttr axis : dim)
             axes.push_back(axis.str());
         llvm::sort(axes);
@@ -278,13 +299,27 @@ private:
     OpBuilder b(op);
     for (auto [i, needed] : llvm::enumerate(chosen->operands)) {
       Value operand = op->getOperand(i);
-      std::string reason = ("operand of " + op->getName().getStringRef()).str();
+      std::string reason = reasonOf(op);
       if (std::optional<Sharding> scattered = sequence.between(shardingOf(operand), needed, operand))
         operand = reshard(b, operand, *scattered, reason);
       op->setOperand(i, reshard(b, operand, needed, reason));
     }
     annotate(op, chosen->results);
+    if (auto cut = op->getNumResults() == 1 ? cutBehind.find(op->getResult(0)) : cutBehind.end(); cut != cutBehind.end()) {
+      b.setInsertionPointAfter(op);
+      Value part = reshard(b, cut->first, cut->second.first, cut->second.second);
+      cut->first.replaceAllUsesExcept(part, part.getDefiningOp());
+    }
     return success();
+  }
+
+  /// For whom an operand is resharded: the op, or the parameter that it makes of rows.
+  std::string reasonOf(Operation *op) {
+    if (isa<nn::UnflattenPartsOp>(op))
+      for (OpOperand &use : op->getUses())
+        if (isa<func::ReturnOp>(use.getOwner()))
+          return "param " + train::resultString(function, use.getOperandNumber(), train::kName).str();
+    return ("operand of " + op->getName().getStringRef()).str();
   }
 
   /// An accumulator is held as what is added to it; elsewhere whole.
@@ -340,6 +375,7 @@ private:
   func::FuncOp function;
   std::map<StateName, Sharding> &state;
   DenseMap<Value, Sharding> known, wanted;
+  DenseMap<Value, std::pair<Sharding, std::string>> cutBehind; // rows of gradients: as what, and why
   DenseMap<std::pair<Value, Attribute>, Value> reshards;
 };
 

@@ -93,10 +93,10 @@ struct VerifyLevel : verify::impl::VerifyLevelBase<VerifyLevel> {
       for (Operation &op : function.getBody().front().without_terminator()) {
         if (isa<train::ValueAndGradOp>(op))
           valid = illegal(&op, "autodiff-expand");
-        else if (isa<dist::ReshardOp>(op)
+        else if (isa<dist::ReshardOp, nn::FlattenPartsOp, nn::UnflattenPartsOp>(op)
                      ? level == "step" || level == "local"
                      : !isTensorLevelDialect(&op) && !(level == "local" && isa<dist::DistDialect>(op.getDialect())))
-          valid = illegal(&op, isa<dist::ReshardOp>(op) && level == "local" ? "sharding-partition" : "");
+          valid = illegal(&op, !isa<train::TrainDialect>(op.getDialect()) && level == "local" ? "sharding-partition" : "");
       }
       valid &= verifyState(function);
     }

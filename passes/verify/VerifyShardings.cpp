@@ -126,7 +126,8 @@ private:
   void checkPartial(Operation *op, const FactorRule &rule, ArrayRef<std::optional<Axes>> known) {
     // Linear ops keep sums: of all operands together, or of one beside whole ones.
     bool linear = isa<arith::AddFOp, arith::SubFOp, arith::NegFOp, nn::TransposeOp, tensor::CollapseShapeOp,
-                      tensor::ExpandShapeOp, tensor::ExtractSliceOp, tensor::InsertSliceOp, tensor::ConcatOp>(op);
+                      tensor::ExpandShapeOp, tensor::ExtractSliceOp, tensor::InsertSliceOp, tensor::ConcatOp,
+                      nn::FlattenPartsOp>(op);
     if (auto reduce = dyn_cast<nn::ReduceOp>(op))
       linear = reduce.getKind() == nn::ReduceKind::Sum;
     bool linearInOne = isa<nn::ContractOp, nn::RopeOp>(op);

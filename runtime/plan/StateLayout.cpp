@@ -26,17 +26,13 @@ class Collector {
 public:
   explicit Collector(const fb::Plan &plan) : plan(plan) {}
 
-  /// A tensor in the compiled form of `parameter`.
-  void add(const std::string &name, const fb::Parameter &parameter, const Cuts *cuts, uint32_t rank, uint32_t buffer) {
-    auto [index, isNew] = find(name);
-    StateTensor &tensor = tensors[index];
-    if (isNew) {
-      tensor.type = bufferOf(rank, buffer).type();
-      tensor.shape = shapeOf(parameter.shape());
-      tensor.view = viewOf(parameter);
-      tensor.compiled = compiledShape(tensor.view, tensor.shape);
-    }
-    hold(index, partOf(plan, tensor.compiled, cuts, rank), rank, buffer);
+  /// The parameter itself.
+  void add(const fb::Parameter &parameter, uint32_t rank) {
+    add(parameter.name()->str(), parameter, viewOf(parameter), parameter.cuts(), rank, parameter.buffer());
+  }
+  /// Its gradient or optimizer state.
+  void add(const std::string &name, const fb::Parameter &parameter, const fb::StateBuffer &state, uint32_t rank) {
+    add(name, parameter, viewOf(parameter, state), state.cuts(), rank, state.buffer());
   }
   /// A buffer as it is.
   void addBytes(const std::string &name, uint32_t rank, uint32_t buffer) {
@@ -53,6 +49,18 @@ public:
   std::vector<StateTensor> take() { return std::move(tensors); }
 
 private:
+  void add(const std::string &name, const fb::Parameter &parameter, const std::vector<ViewStep> &view, const Cuts *cuts,
+           uint32_t rank, uint32_t buffer) {
+    auto [index, isNew] = find(name);
+    StateTensor &tensor = tensors[index];
+    if (isNew) {
+      tensor.type = bufferOf(rank, buffer).type();
+      tensor.shape = shapeOf(parameter.shape());
+      tensor.view = view;
+      tensor.compiled = compiledShape(tensor.view, tensor.shape);
+    }
+    hold(index, partOf(plan, tensor.compiled, cuts, rank), rank, buffer);
+  }
   const fb::Buffer &bufferOf(uint32_t rank, uint32_t buffer) const {
     return *plan.programs()->Get(plan.ranks()->Get(rank)->program())->buffers()->Get(buffer);
   }
@@ -122,11 +130,10 @@ StateLayout stateLayout(const fb::Plan &plan) {
     const fb::RankProgram &program = *plan.programs()->Get(plan.ranks()->Get(rank)->program());
     for (uint32_t i = 0; i < sizeOf(program.parameters()); ++i) {
       const fb::Parameter &parameter = *program.parameters()->Get(i);
-      model.add(parameter.name()->str(), parameter, parameter.cuts(), rank, parameter.buffer());
+      model.add(parameter, rank);
       for (uint32_t j = 0; j < sizeOf(parameter.states()); ++j) {
         const fb::StateBuffer &state = *parameter.states()->Get(j);
-        optimizer.add(parameter.name()->str() + "." + state.name()->str(), parameter, state.cuts(), rank,
-                      state.buffer());
+        optimizer.add(parameter.name()->str() + "." + state.name()->str(), parameter, state, rank);
       }
     }
     for (auto &[name, buffer] : otherBuffers(program))
@@ -148,7 +155,7 @@ std::vector<StateTensor> gradientLayout(const fb::Plan &plan) {
       if (!gradient)
         continue;
       size_t before = gradients.size();
-      gradients.add(parameter.name()->str(), parameter, gradient->cuts(), rank, gradient->buffer());
+      gradients.add(parameter.name()->str(), parameter, *gradient, rank);
       if (gradients.size() > before && gradient->sum())
         gradients.back().sum.assign(gradient->sum()->begin(), gradient->sum()->end());
     }

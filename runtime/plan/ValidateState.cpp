@@ -39,22 +39,24 @@ public:
     for (uint32_t i = 0; i < sizeOf(program.parameters()); ++i) {
       const fb::Parameter &parameter = *program.parameters()->Get(i);
       std::string name = textOf(parameter.name());
-      check("parameter '" + name + "'", form(parameter, parameter.type()), where);
-      auto typeOf = [&](const fb::StateBuffer &state) { return program.buffers()->Get(state.buffer())->type(); };
+      check("parameter '" + name + "'", form(parameter, viewOf(parameter), parameter.type()), where);
+      auto stateForm = [&](const fb::StateBuffer &state) {
+        return form(parameter, viewOf(parameter, state), program.buffers()->Get(state.buffer())->type());
+      };
       if (parameter.gradient())
-        check("gradient of '" + name + "'", form(parameter, typeOf(*parameter.gradient())), where);
+        check("gradient of '" + name + "'", stateForm(*parameter.gradient()), where);
       for (uint32_t j = 0; j < sizeOf(parameter.states()); ++j) {
         const fb::StateBuffer &state = *parameter.states()->Get(j);
-        check("state '" + name + "." + textOf(state.name()) + "'", form(parameter, typeOf(state)), where);
+        check("state '" + name + "." + textOf(state.name()) + "'", stateForm(state), where);
       }
     }
   }
 
 private:
   using Form = std::vector<std::vector<int64_t>>;
-  static Form form(const fb::Parameter &parameter, fb::DataType type) {
+  static Form form(const fb::Parameter &parameter, const std::vector<ViewStep> &view, fb::DataType type) {
     Form form = {{static_cast<int64_t>(type)}, shapeOf(parameter.shape())};
-    for (const ViewStep &step : viewOf(parameter)) {
+    for (const ViewStep &step : view) {
       form.push_back({static_cast<int64_t>(step.kind)});
       form.push_back(step.values);
     }

@@ -239,7 +239,7 @@ public:
       problems.require(context.buffer(parameter.buffer()).type() == parameter.type(), where,
                        "its type differs from its buffer's");
     if (parameter.gradient())
-      gradient(parameter, shape, where);
+      gradient(parameter, where);
     std::set<std::string> stateNames;
     for (uint32_t i = 0; i < sizeOf(parameter.states()); ++i) {
       const fb::StateBuffer &state = *parameter.states()->Get(i);
@@ -248,7 +248,7 @@ public:
       std::string name = where + " state " + quote(textOf(state.name()));
       problems.require(states.insert(textOf(parameter.name()) + "." + textOf(state.name())).second, name,
                        "has the name of another parameter's state");
-      stateBuffer(state.buffer(), partCount(shape, state.cuts(), name), name);
+      stateBuffer(state.buffer(), partCount(parameter, state, name), name);
       validateSums(context.plan, state.sum(), state.cuts(), name, problems);
     }
   }
@@ -288,8 +288,17 @@ private:
     problems.require(part.has_value(), where, problem);
     return part ? elementCount(part->size) : -1;
   }
-  void gradient(const fb::Parameter &parameter, const Shape &shape, const std::string &where) {
-    int64_t count = partCount(shape, parameter.gradient()->cuts(), where + " gradient");
+  int64_t partCount(const fb::Parameter &parameter, const fb::StateBuffer &state, const std::string &where) {
+    Shape shape = shapeOf(parameter.shape());
+    std::string problem;
+    if (!applyToShape(viewOf(parameter, state), shape, problem)) {
+      problems.add(where, problem);
+      return -1;
+    }
+    return partCount(shape, state.cuts(), where);
+  }
+  void gradient(const fb::Parameter &parameter, const std::string &where) {
+    int64_t count = partCount(parameter, *parameter.gradient(), where + " gradient");
     validateSums(context.plan, parameter.gradient()->sum(), parameter.gradient()->cuts(), where + " gradient", problems);
     uint32_t index = parameter.gradient()->buffer();
     if (!problems.require(context.isSound(index), where, "gradient out of range or unsound"))

@@ -43,12 +43,18 @@ Shape shapeOf(const flatbuffers::Vector<int64_t> *values) {
   return values ? Shape(values->begin(), values->end()) : Shape();
 }
 
-std::vector<ViewStep> viewOf(const fb::Parameter &parameter) {
+static std::vector<ViewStep> stepsOf(const flatbuffers::Vector<flatbuffers::Offset<fb::View>> *view) {
   std::vector<ViewStep> steps;
-  if (parameter.view())
-    for (const fb::View *step : *parameter.view())
+  if (view)
+    for (const fb::View *step : *view)
       steps.push_back({step->kind(), shapeOf(step->values())});
   return steps;
+}
+
+std::vector<ViewStep> viewOf(const fb::Parameter &parameter) { return stepsOf(parameter.view()); }
+
+std::vector<ViewStep> viewOf(const fb::Parameter &parameter, const fb::StateBuffer &state) {
+  return state.view() && state.view()->size() > 0 ? stepsOf(state.view()) : viewOf(parameter);
 }
 
 static std::string applyStep(const ViewStep &step, Shape &shape) {

@@ -35,6 +35,8 @@ int64_t elementCount(const Shape &shape);
 
 Shape shapeOf(const flatbuffers::Vector<int64_t> *values);
 std::vector<ViewStep> viewOf(const fb::Parameter &parameter);
+/// The view of a parameter's gradient or optimizer state: its own, or the parameter's.
+std::vector<ViewStep> viewOf(const fb::Parameter &parameter, const fb::StateBuffer &state);
 
 /// The shape after `steps`. On a step that does not fit, returns false and says why.
 bool applyToShape(const std::vector<ViewStep> &steps, Shape &shape, std::string &problem);

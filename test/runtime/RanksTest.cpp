@@ -19,7 +19,7 @@ using namespace llmc::test;
 namespace {
 
 const std::vector<StateMesh> kMeshes = {{1, 1}, {2, 1, true}, {1, 2},           {2, 2, true},
-                                        {2, 2}, {4, 1},       {1, 4, false, 2}, {2, 4, true, 6}};
+                                        {2, 2}, {4, 1},       {1, 4, false, 2}, {2, 4, true, 6}, {4, 2, true}};
 
 auto silent = [](const std::string &, double) {};
 
@@ -97,7 +97,8 @@ TEST_F(Ranks, InitialValuesAreParts) {
   ASSERT_TRUE(writeSafetensors(folder / "w.safetensors", {{"embed", fb::DataType::F64, {10, 8}, fetch(80)},
                                                           {"qkv", fb::DataType::F64, {8, 24}, fetch(192)},
                                                           {"proj", fb::DataType::F64, {8, 4}, fetch(32)},
-                                                          {"norm", fb::DataType::F64, {16}, fetch(16)}})
+                                                          {"norm", fb::DataType::F64, {16}, fetch(16)},
+                                                          {"odd", fb::DataType::F64, {5, 4}, fetch(20)}})
                   .ok());
   for (const std::string &weights : {std::string(), folder / "w.safetensors"}) {
     std::map<std::string, std::vector<uint8_t>> whole;

@@ -49,25 +49,26 @@ public:
 
   /// `tensorCuts` cut everything; `zeroDim` is what ZeRO cuts of states and gradient.
   fb::ParameterT &addParameter(const std::string &name, DataType type, Shape shape, std::vector<ViewStep> view,
-                               const CutList &tensorCuts, uint32_t zeroDim) {
+                               const CutList &tensorCuts, uint32_t zeroDim, std::vector<ViewStep> stateView = {}) {
     auto parameter = std::make_unique<fb::ParameterT>();
     parameter->name = name;
     parameter->type = type;
     parameter->shape = shape;
     parameter->trainable = true;
-    for (const ViewStep &step : view) {
-      parameter->view.push_back(std::make_unique<fb::ViewT>());
-      parameter->view.back()->kind = step.kind;
-      parameter->view.back()->values = step.values;
-    }
+    parameter->view = stepsOf(view);
     Shape compiled = compiledShape(view, shape);
     parameter->buffer = addCut(name, type, compiled, tensorCuts, parameter->cuts);
     CutList stateCuts = tensorCuts;
+    if (!stateView.empty()) {
+      compiled = compiledShape(stateView, shape);
+      stateCuts = {{0, TpGroups}};
+    }
     if (mesh.zero)
       stateCuts.emplace_back(zeroDim, DpGroups);
     auto addState = [&](const std::string &stateName) {
       auto state = std::make_unique<fb::StateBufferT>();
       state->name = stateName;
+      state->view = stepsOf(stateView);
       state->buffer = addCut(name + "." + stateName, DataType::F32, compiled, stateCuts, state->cuts);
       return state;
     };
@@ -85,6 +86,16 @@ public:
   fb::PlanT plan;
 
 private:
+  static std::vector<std::unique_ptr<fb::ViewT>> stepsOf(const std::vector<ViewStep> &view) {
+    std::vector<std::unique_ptr<fb::ViewT>> steps;
+    for (const ViewStep &step : view) {
+      steps.push_back(std::make_unique<fb::ViewT>());
+      steps.back()->kind = step.kind;
+      steps.back()->values = step.values;
+    }
+    return steps;
+  }
+
   /// Groups of ranks that are `stride` apart.
   void addGroups(const char *name, uint32_t size, uint32_t stride) {
     auto groups = std::make_unique<fb::GroupsT>();
@@ -111,6 +122,15 @@ private:
 
 } // namespace
 
+/// From [5, 4], cut into tp parts along its second dimension, to a row for each, with zeros that make dp divide it.
+static std::vector<ViewStep> rowsOfOdd(const StateMesh &mesh) {
+  int64_t part = 4 / mesh.tp, padding = (mesh.dp - 5 * part % mesh.dp) % mesh.dp;
+  return {{fb::ViewKind::Reshape, {5, mesh.tp, part}},
+          {fb::ViewKind::Permute, {1, 0, 2}},
+          {fb::ViewKind::Reshape, {mesh.tp, 5 * part}},
+          {fb::ViewKind::Pad, {0, 0, 0, padding}}};
+}
+
 fb::PlanT statePlan(const StateMesh &mesh) {
   Builder builder(mesh);
   builder.addParameter("embed", DataType::F32, {10, 8}, {{fb::ViewKind::Pad, {0, mesh.padding, 0, 0}}}, {{0, TpGroups}},
@@ -120,6 +140,8 @@ fb::PlanT statePlan(const StateMesh &mesh) {
   fb::ParameterT &norm = builder.addParameter("norm", DataType::BF16, {16}, {}, {}, 0);
   norm.init->kind = fb::InitKind::Uniform;
   norm.init->a = -1;
+  builder.addParameter("odd", DataType::F32, {5, 4}, {}, {{1, TpGroups}}, 1,
+                       mesh.zero ? rowsOfOdd(mesh) : std::vector<ViewStep>());
   builder.addBuffer("running", DataType::F64, {3});
   builder.addBuffer("loss_sum", DataType::F32, {}, "accumulator");
   builder.program().weight = static_cast<int32_t>(builder.addBuffer("weight", DataType::F32, {}, "accumulator"));

@@ -116,7 +116,7 @@ int Session::save(const std::vector<std::string> &requests, int64_t step, bool g
       const HostTensor *stored = gradients ? trainer->gradient(name) : trainer->get(name);
       if (!stored)
         continue;
-      HostTensor value = reference::unviewed(*stored, accumulate, i);
+      HostTensor value = *stored;
       runtime::Shape shape(value.shape.begin(), value.shape.end());
       auto fetch = [value = std::move(value)](std::vector<uint8_t> &scratch) {
         scratch.resize(value.reals.size() * sizeof(float));

@@ -49,12 +49,12 @@ module attributes {train.recipe = {batch.micro = 8 : i64, mesh = [{name = "dp", 
 
 // -----
 
-// Of four data ranks two divide a dimension of 6, along its major places: the axis becomes two. The batch is cut over both.
-// CHECK: dist.mesh = #dist.mesh<dp.0 = 2, dp.1 = 2>
+// A moment of which four data ranks divide no dimension is left whole here.
+// CHECK: dist.mesh = #dist.mesh<dp = 4>
 module attributes {train.recipe = {batch.micro = 4 : i64, mesh = [{name = "dp", value = 4 : i64}], zero = 1 : i64}} {
   // CHECK-LABEL: func.func @update
-  // CHECK-SAME:  %arg0: tensor<4x3xf32> {dist.sharding = #dist.sharding<[{dp.0, dp.1}, {}]>
-  // CHECK-SAME:  %arg1: tensor<5x6xf32> {dist.sharding = #dist.sharding<[{}, {dp.0}]>
+  // CHECK-SAME:  %arg0: tensor<4x3xf32> {dist.sharding = #dist.sharding<[{dp}, {}]>
+  // CHECK-SAME:  %arg1: tensor<5x6xf32> {dist.sharding = #dist.sharding<[{}, {}]>
   func.func @update(%x: tensor<4x3xf32> {train.name = "x", train.role = "input"}, %m: tensor<5x6xf32> {train.name = "exp_avg.w", train.role = "moment"}) { return }
 }
 

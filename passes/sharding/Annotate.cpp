@@ -3,8 +3,7 @@
 //   1. how parameters are cut over tensor ranks, found in @evaluate, or said by the recipe;
 //   2. how state and inputs are cut besides, over data ranks: state with a dimension that they divide, see FlattenState.cpp
 //      for the rest;
-//   3. the mesh, whose axes become several where some dimension has fewer parts than an axis has places; and
-//   attributes.
+//   3. the mesh, whose axes become several where some dimension has fewer parts than an axis has places; and attributes.
 //
 //===----------------------------------------------------------------------===//
 #include "dialects/dist/Dist.h"

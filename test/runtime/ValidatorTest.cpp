@@ -209,6 +209,7 @@ TEST(Validator, ParametersAndScalars) {
       {"gradient out of range", [](fb::PlanT &p) { parameter(p).gradient->buffer = 99; }},
       {"gradient and parameter differ", [](fb::PlanT &p) { parameter(p).gradient->buffer = LossSum; }},
       {"shares its buffer", [](fb::PlanT &p) { parameter(p).states[0]->buffer = Weight; }},
+      {"state 'momentum': reshape changes the number of elements", [](fb::PlanT &p) { parameter(p).states[0]->view.push_back(std::make_unique<fb::ViewT>()), parameter(p).states[0]->view[0]->values = {3}; }},
       {"state without a name", [](fb::PlanT &p) { parameter(p).states[0]->name = ""; }},
       {"deviation is impossible", [](fb::PlanT &p) { parameter(p).init->b = -1; }},
       {"deviation is impossible", [](fb::PlanT &p) { parameter(p).init->a = INFINITY; }},

@@ -16,6 +16,13 @@ TrainingLoop::TrainingLoop(Executor &executor, TrainingOptions options, Training
     this->options.modelFolder = executor.file().folder();
 }
 
+/// A failure of another rank, with what this one was doing.
+static Status during(const std::string &what, Status status) {
+  if (status.code == StatusCode::RankDied || status.code == StatusCode::DeadlinePassed)
+    status.message = what + ": " + status.message;
+  return status;
+}
+
 std::string TrainingOptions::summary() const {
   std::string text = "steps " + std::to_string(steps) + " checkpoint " + std::to_string(!checkpointFolder.empty()) + " every " +
                      std::to_string(checkpointEvery) + " resume " + std::to_string(resume) + " evaluate " +
@@ -51,10 +58,13 @@ Status TrainingLoop::restoreNewest(bool &found) {
   if (data && manifest.dataIdentity != data->identity())
     observer.onNote("the checkpoint was written with other data");
   lastCheckpoint = manifest.step;
+  isMoved = manifest.planDigest != executor.file().digest();
   return modelState.restore(**checkpoint);
 }
 
-Status TrainingLoop::prepareState() {
+Status TrainingLoop::prepareState() { return during("loading the state", loadState()); }
+
+Status TrainingLoop::loadState() {
   bool found = false;
   if (data && !options.resume && !options.checkpointFolder.empty())
     if (auto steps = checkpointSteps(options.checkpointFolder); !steps.empty())
@@ -76,7 +86,9 @@ Status TrainingLoop::prepareState() {
   return Status::success();
 }
 
-Status TrainingLoop::prepareData() {
+Status TrainingLoop::prepareData() { return during("opening the data", openData()); }
+
+Status TrainingLoop::openData() {
   if (!accumulate || !update)
     return Status::wrongUse("the plan cannot train: it has no segments `accumulate` and `update`");
   if (!executor.output(*update, "loss") || !executor.output(*update, "grad_norm") || !executor.output(*update, "lr"))
@@ -203,7 +215,7 @@ Status TrainingLoop::saveCheckpointNow() {
   observer.onPhase("writing checkpoint", 1.0);
   if (status.ok())
     lastCheckpoint = manifest.step;
-  return status;
+  return during("step " + std::to_string(manifest.step) + ", writing the checkpoint", std::move(status));
 }
 
 Status TrainingLoop::afterStep(uint64_t finished) {
@@ -219,6 +231,8 @@ Status TrainingLoop::afterStep(uint64_t finished) {
 }
 
 Status TrainingLoop::run() {
+  if (isMoved && modelState.step() == options.steps)
+    return saveCheckpointNow(); // no step left: the checkpoint is written again as this plan's ranks hold it
   peakFlops = measurePeakFlops() * std::min(executor.threads().threads(), availableCores());
   while (modelState.step() < options.steps) {
     uint64_t index = modelState.step();

@@ -1,9 +1,11 @@
 //===- TrainingLoop.cpp - steps, evaluations, checkpoints -----------------===//
 #include "runtime/executor/TrainingLoop.h"
 #include "runtime/comm/Agree.h"
+#include "runtime/comm/Failure.h"
 #include "runtime/kernels/PeakRate.h"
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
 #include <cstring>
 
 namespace llmc::runtime {
@@ -16,20 +18,16 @@ TrainingLoop::TrainingLoop(Executor &executor, TrainingOptions options, Training
     this->options.modelFolder = executor.file().folder();
 }
 
-/// A failure of another rank, with what this one was doing.
-static Status during(const std::string &what, Status status) {
-  if (status.code == StatusCode::RankDied || status.code == StatusCode::DeadlinePassed)
-    status.message = what + ": " + status.message;
-  return status;
-}
-
 std::string TrainingOptions::summary() const {
   std::string text = "steps " + std::to_string(steps) + " checkpoint " + std::to_string(!checkpointFolder.empty()) + " every " +
                      std::to_string(checkpointEvery) + " resume " + std::to_string(resume) + " evaluate " +
                      std::to_string(!evalFiles.empty()) + " every " + std::to_string(evalEvery) + " batches " + std::to_string(evalBatches) +
                      " gradients " + std::to_string(saveGradients ? saveGradients->first : 0);
-  for (auto &[name, value] : settings)
-    text += " " + name + "=" + std::to_string(value);
+  for (auto &[name, value] : settings) {
+    char exact[64];
+    std::snprintf(exact, sizeof(exact), "%a", value);
+    text += " " + name + "=" + exact;
+  }
   return text;
 }
 
@@ -145,7 +143,7 @@ Result<TrainingLoop::StepNumbers> TrainingLoop::step(uint64_t index) {
   }
   if (options.saveGradients && options.saveGradients->first == index + 1)
     if (Status status = modelState.saveGradients(options.saveGradients->second); !status.ok())
-      return status;
+      return during("step " + std::to_string(index + 1) + ", writing gradients", std::move(status));
   if (Status status = executor.run(*update, index); !status.ok())
     return status;
   StepNumbers numbers;
@@ -255,12 +253,13 @@ Result<double> TrainingLoop::evaluate() {
   if (!lossSum || !weight)
     return Status::planRefused("segment `evaluate` lacks one of the outputs loss_sum, weight");
   double loss = 0, total = 0;
+  uint64_t after = std::max<uint64_t>(1, modelState.step()) - 1; // the step before, from 0
   uint64_t perStep = executor.plan().micro_batches();
   uint64_t count = std::min<uint64_t>(options.evalBatches, evalData->microBatches());
   for (uint64_t i = 0; i < count; ++i) {
     if (Status status = fillInputs(*evaluation, *evalData, i / perStep, i % perStep); !status.ok())
       return Status{status.code, "evaluation: " + status.message, status.hint};
-    if (Status status = executor.run(*evaluation); !status.ok())
+    if (Status status = executor.run(*evaluation, after, static_cast<uint32_t>(i)); !status.ok())
       return status;
     loss += executor.scalar(*lossSum);
     total += executor.scalar(*weight);

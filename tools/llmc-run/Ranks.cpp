@@ -1,21 +1,15 @@
 //===- Ranks.cpp - where the ranks of a job run ---------------------------===//
 #include "tools/llmc-run/Ranks.h"
+#include "runtime/comm/Failure.h"
 #include "runtime/comm/local/LocalWorld.h"
-#include <csignal>
-#include <cstdio>
+#include "tools/llmc-run/Watch.h"
 #include <cstdlib>
-#include <fstream>
-#include <map>
 #include <thread>
 
 using namespace llmc::runtime;
 
 namespace llmc::tool {
 namespace {
-
-std::mutex watchedMutex;
-std::map<unsigned, const Executor *> watched;
-RanksOptions watchedOptions;
 
 std::string environment(const char *name) {
   const char *value = std::getenv(name);
@@ -24,32 +18,6 @@ std::string environment(const char *name) {
 
 bool startedByMpi() {
   return !environment("OMPI_COMM_WORLD_RANK").empty() || !environment("PMI_RANK").empty() || !environment("PMIX_RANK").empty();
-}
-
-/// Waits for SIGTERM, which all other threads leave blocked, so that a rank that hangs in a call can still say where.
-void awaitSignal() {
-  sigset_t signals;
-  sigemptyset(&signals);
-  sigaddset(&signals, SIGTERM);
-  int number = 0;
-  sigwait(&signals, &number);
-  std::lock_guard<std::mutex> lock(watchedMutex);
-  std::fflush(stdout);
-  for (auto &[rank, executor] : watched) {
-    writeLog(*executor, watchedOptions);
-    auto entries = executor->history().entries();
-    std::string where = entries.empty() ? "before the first step" : executor->describe(entries.back());
-    std::fprintf(stderr, "error: rank %u was told to end (SIGTERM), another rank has failed; it stood at %s\n", rank, where.c_str());
-  }
-  std::_Exit(static_cast<int>(StatusCode::RankDied));
-}
-
-void blockSigterm() {
-  sigset_t signals;
-  sigemptyset(&signals);
-  sigaddset(&signals, SIGTERM);
-  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
-  std::thread(awaitSignal).detach();
 }
 
 std::chrono::milliseconds deadlineOf(const RanksOptions &options) {
@@ -69,9 +37,8 @@ Status runThreads(unsigned ranks, const RanksOptions &options, const RankMain &r
   for (unsigned rank = 0; rank < ranks; ++rank)
     threads.emplace_back([&, rank] {
       worlds[rank]->setDeadline(deadlineOf(options));
-      outcomes[rank] = rankMain(rank, worlds[rank].get(), threadsFor(options, ranks));
-      if (outcomes[rank].ok())
-        outcomes[rank] = worlds[rank]->finish();
+      WatchedRank watched(rank);
+      outcomes[rank] = rankMain(watched, rank, worlds[rank].get(), threadsFor(options, ranks));
       worlds[rank].reset();
     });
   for (std::thread &thread : threads)
@@ -94,6 +61,20 @@ Status parseNumber(const char *name, uint64_t limit, uint64_t &value) {
   return Status::success();
 }
 
+/// The rank that the launcher gave this process.
+unsigned ownRank() {
+  for (const char *name : {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "RANK"})
+    if (uint64_t rank = 0; !environment(name).empty() && parseNumber(name, 1u << 20, rank).ok())
+      return static_cast<unsigned>(rank);
+  return 0;
+}
+
+/// Meeting and connecting may take a deadline each. MPI_Init has none.
+Result<std::unique_ptr<World>> join(Backend backend, const WorldOptions &options) {
+  Limit limit(2 * options.deadline + std::chrono::seconds(1));
+  return openWorld(backend, options);
+}
+
 Status runProcess(Backend backend, unsigned ranks, const RanksOptions &options, const RankMain &rankMain) {
   WorldOptions worldOptions;
   worldOptions.deadline = deadlineOf(options);
@@ -109,9 +90,13 @@ Status runProcess(Backend backend, unsigned ranks, const RanksOptions &options, 
     if (size != ranks)
       return Status::wrongUse("the plan is for " + std::to_string(ranks) + " ranks, WORLD_SIZE is " + std::to_string(size));
   }
-  auto world = openWorld(backend, worldOptions);
-  if (!world.ok())
-    return world.status();
+  WatchedRank watched(ownRank());
+  watched.setDoing("joining the job");
+  auto world = join(backend, worldOptions);
+  if (!world.ok()) {
+    watched.report(world.status());
+    return during("joining the job", world.status());
+  }
   if ((*world)->size() != ranks)
     return Status::wrongUse("the plan is for " + std::to_string(ranks) + " ranks, the job has " + std::to_string((*world)->size()),
                             "start as many, or compile for another mesh");
@@ -119,29 +104,12 @@ Status runProcess(Backend backend, unsigned ranks, const RanksOptions &options, 
   for (const char *name : {"OMPI_COMM_WORLD_LOCAL_SIZE", "LOCAL_WORLD_SIZE", "MPI_LOCALNRANKS"})
     if (uint64_t value = 0; !environment(name).empty() && parseNumber(name, 1u << 20, value).ok())
       local = std::max<uint64_t>(1, value);
-  Status status = rankMain((*world)->rank(), world->get(), threadsFor(options, static_cast<unsigned>(local)));
-  return status.ok() ? (*world)->finish() : status;
+  return rankMain(watched, (*world)->rank(), world->get(), threadsFor(options, static_cast<unsigned>(local)));
 }
 
 } // namespace
 
-void watch(unsigned rank, const Executor *executor) {
-  std::lock_guard<std::mutex> lock(watchedMutex);
-  if (executor)
-    watched[rank] = executor;
-  else
-    watched.erase(rank);
-}
-
-void writeLog(const Executor &executor, const RanksOptions &options) {
-  std::string path = (options.logFolder.empty() ? std::string(".") : options.logFolder) + "/llmc-rank-" +
-                     std::to_string(executor.rank()) + ".log";
-  std::ofstream(path) << executor.historyText();
-  std::fprintf(stderr, "note: the last instructions of rank %u are in %s\n", executor.rank(), path.c_str());
-}
-
 Status runRanks(unsigned ranks, const RanksOptions &options, const RankMain &rankMain) {
-  watchedOptions = options;
   std::string comm = options.comm;
   bool launchedByEnvironment = !environment("RANK").empty() && !environment("WORLD_SIZE").empty();
   if (comm.empty())
@@ -153,12 +121,14 @@ Status runRanks(unsigned ranks, const RanksOptions &options, const RankMain &ran
                               ranks == 1 ? "compile with `mesh` for several"
                                          : "run it with --ranks " + std::to_string(ranks) + ", or with mpirun -n " +
                                                std::to_string(ranks) + " llmc-run ...");
-    if (ranks == 1)
-      return rankMain(0, nullptr, threadsFor(options, 1));
-    blockSigterm();
+    if (ranks == 1) {
+      WatchedRank watched(0);
+      return rankMain(watched, 0, nullptr, threadsFor(options, 1));
+    }
+    beginWatch(options.logFolder);
     return runThreads(ranks, options, rankMain);
   }
-  blockSigterm();
+  beginWatch(options.logFolder);
   return runProcess(comm == "mpi" ? Backend::Mpi : Backend::Gloo, ranks, options, rankMain);
 }
 

@@ -89,6 +89,10 @@ class Job:
         file = self.folder / "out.0"
         return file.exists() and "step:" in file.read_text(errors="replace")
 
+    def saves(self) -> bool:
+        """A checkpoint has been begun and is not complete."""
+        return any(not (folder / "manifest.json").exists() for folder in self.folder.glob("ck/step-*"))
+
     def end(self) -> None:
         self.poll()
         for rank, pid in self.pids.items():
@@ -135,7 +139,7 @@ def problem_of(job: Job, rank: int, victim: int) -> str:
     told = "was told to end (SIGTERM)" in line
     if not COLLECTIVE.search(line) and not any(phase in line for phase in PHASES) and not (told and (INSTRUCTION.search(line) or "before the first" in line)):
         return f"rank {rank} does not say where: {line or text.strip()[-300:]}"
-    named = re.search(rf"rank {victim} died|ranks? [\d, ]*\b{victim}\b[\d, ]* did not arrive", line)
+    named = re.search(rf"rank {victim} (died|did not arrive)", line)
     unknown = "joining the job" in line and "not all have come" in line  # MPI_Init does not say who
     if not (named or told or unknown):
         return f"rank {rank} names another rank than {victim}: {line}"
@@ -193,6 +197,8 @@ class Trials:
             job.wait(lambda: victim in job.pids, 30)
             if job.wait(lambda: victim in job.codes, delay):
                 return None
+            if moment == "checkpoint":
+                job.wait(lambda: job.saves() or victim in job.codes, 5)
             os.kill(job.pids[victim], how)
             begin = time.monotonic()
             in_time = job.wait(lambda: all(rank in job.codes for rank in others), DEADLINE + GRACE)

@@ -61,7 +61,7 @@ void awaitSignal() {
   int number = 0;
   while (sigwait(&signals, &number) != 0)
     ;
-  endWithReport("was told to end (SIGTERM), as another rank has failed", StatusCode::RankDied);
+  endWithReport("was told to end (SIGTERM), as launchers do when another rank has failed", StatusCode::RankDied);
 }
 
 } // namespace

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Ranks that die or stop: rank_failures.py [--trials N] [--seed S] [--backend gloo|mpi]
+"""Ranks that die or stop: rank_failures.py [--trials N] [--seed S] [--backend gloo|mpi] [--moment M]
 
 Each trial trains on 4 processes with --deadline 3, and kills (SIGKILL) or stops (SIGSTOP) one of them at a random moment: while
 the ranks find each other, while they train, while they write checkpoints, and at the end. Every other rank must then
@@ -10,6 +10,7 @@ A trial whose job was done before the signal is repeated. Then, with each backen
 reported by the rank that reads it, as such. The moments are random, but the same for the same seed.
 """
 import argparse
+import contextlib
 import os
 import pathlib
 import random
@@ -89,6 +90,16 @@ class Job:
         file = self.folder / "out.0"
         return file.exists() and "step:" in file.read_text(errors="replace")
 
+    def still_running(self, ranks: list[int]) -> str:
+        """What is known of the ranks that have not ended."""
+        texts = []
+        for rank in ranks:
+            if rank not in self.codes:
+                status = pathlib.Path(f"/proc/{self.pids.get(rank)}/status")
+                state = re.search(r"State:\s*(.*)", status.read_text())[1] if status.exists() else "gone, its exit code is not known"
+                texts.append(f"rank {rank} ({state}): {self.errors(rank).strip()[-300:]}")
+        return "; ".join(texts)
+
     def saves(self) -> bool:
         """A checkpoint has been begun and is not complete."""
         return any(not (folder / "manifest.json").exists() for folder in self.folder.glob("ck/step-*"))
@@ -111,19 +122,36 @@ class Job:
                 self.launcher.wait()
 
 
-def wrap(folder: pathlib.Path, command: list[str]) -> None:
-    """What mpirun starts: runs one rank, notes its process number and exit code, and ends as it did."""
-    rank, told = os.environ["OMPI_COMM_WORLD_RANK"], []
-    signal.signal(signal.SIGTERM, lambda number, frame: told[0].send_signal(number) if told else sys.exit(10))
+def observe(folder: pathlib.Path, rank: str, command: list[str]) -> None:
+    """Runs one rank, and notes its process number and exit code, whatever the launcher does to its own children meanwhile."""
+    os.setsid()
+    signal.signal(signal.SIGTERM, lambda number, frame: None)  # no SIG_IGN, which the rank would inherit
     with open(folder / f"out.{rank}", "w") as out, open(folder / f"err.{rank}", "w") as err:
         process = subprocess.Popen(command, stdout=out, stderr=err)
-    told.append(process)
     (folder / f"pid.{rank}").write_text(f"{process.pid}\n")
     code = process.wait()
     (folder / f"code.{rank}").write_text(f"{code}\n")
-    if code < 0:
-        os.kill(os.getpid(), -code)
-    sys.exit(code)
+    os._exit(0)
+
+
+def wrap(folder: pathlib.Path, command: list[str]) -> None:
+    """What mpirun starts in place of a rank: passes SIGTERM on to it, and ends as it did."""
+    rank = os.environ["OMPI_COMM_WORLD_RANK"]
+    number, code = folder / f"pid.{rank}", folder / f"code.{rank}"
+    told = []
+    signal.signal(signal.SIGTERM, lambda *_: told.append(True))
+    if os.fork() == 0:
+        observe(folder, rank, command)
+    while not (code.exists() and code.read_text().endswith("\n")):
+        if told and number.exists() and (text := number.read_text()).endswith("\n"):
+            told.clear()
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(text), signal.SIGTERM)
+        time.sleep(0.005)
+    ended = int(code.read_text())
+    if ended < 0:
+        os.kill(os.getpid(), -ended)
+    sys.exit(ended)
 
 
 def error_line(text: str) -> str:
@@ -155,8 +183,8 @@ def problem_of(job: Job, rank: int, victim: int) -> str:
 class Trials:
     """The plan, and how long an undisturbed job takes with each backend."""
 
-    def __init__(self, root: pathlib.Path, seed: int):
-        self.root, self.chance = root, random.Random(seed)
+    def __init__(self, root: pathlib.Path, seed: int, moment: str | None):
+        self.root, self.chance, self.moment = root, random.Random(seed), moment
         self.plan, self.data = root / "m.plan", root / "tokens.u16"
         recipe = (ROOT / "examples" / "quickstart" / "recipe.yaml").read_text()
         (root / "recipe.yaml").write_text(recipe + f"\nmesh: {{dp: {RANKS}}}\nzero: 1\n")
@@ -204,7 +232,7 @@ class Trials:
             in_time = job.wait(lambda: all(rank in job.codes for rank in others), DEADLINE + GRACE)
             seconds = time.monotonic() - begin
             if not in_time:
-                return f"ranks {[rank for rank in others if rank not in job.codes]} still run after {seconds:.1f} s", seconds, job.errors(others[0])
+                return f"still running after {seconds:.1f} s: {job.still_running(others)}", seconds, ""
             if not any(job.codes[rank] for rank in others) or job.codes.get(victim) == 0:
                 return None
             ended = [rank for rank in others if job.codes[rank] == 0 and any("ending the run" in job.errors(other) for other in others)]
@@ -218,7 +246,7 @@ class Trials:
 
     def trial(self, report: Report, number: int, backend: str) -> float:
         how = [signal.SIGKILL, signal.SIGSTOP][number % 2]
-        moment = ["start", "training", "checkpoint", "end"][number // 2 % 4]
+        moment = self.moment or ["start", "training", "checkpoint", "end"][number // 2 % 4]
         outcome = None
         for _ in range(20):
             outcome = outcome or self.attempt(backend, how, moment)
@@ -251,6 +279,7 @@ def main() -> int:
     parser.add_argument("--trials", type=int, default=6)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--backend", choices=["gloo", "mpi"])
+    parser.add_argument("--moment", choices=["start", "training", "checkpoint", "end"], help="all trials then")
     args = parser.parse_args()
     backends = [name for name in ("gloo", "mpi") if args.backend in (None, name) and (LLMC_RUN.parent / f"llmc_comm_{name}.so").exists()]
     if not backends:
@@ -258,7 +287,7 @@ def main() -> int:
         return 0
     report, begin, slowest = Report(), time.monotonic(), 0.0
     with tempfile.TemporaryDirectory() as temporary:
-        trials = Trials(pathlib.Path(temporary), args.seed)
+        trials = Trials(pathlib.Path(temporary), args.seed, args.moment)
         for number in range(args.trials):
             slowest = max(slowest, trials.trial(report, number, backends[(number + number // 8) % len(backends)]))
         for backend in backends:

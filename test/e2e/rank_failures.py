@@ -25,7 +25,7 @@ import time
 
 from support import LLMC, LLMC_RUN, ROOT, Report, must
 
-RANKS, DEADLINE, GRACE, STEPS = 4, 3.0, 5.0, 60
+RANKS, DEADLINE, GRACE, STEPS = 4, 3.0, 5.0, 30
 VOCABULARY = 256
 PHASES = ["joining the job", "comparing plans", "opening groups of ranks", "opening the data", "loading the state", "writing the checkpoint", "ending the run"]
 INSTRUCTION = re.compile(r"step \d+(, micro-batch \d+)?, segment '\w+', instruction \d+ '[^']*'")
@@ -38,7 +38,7 @@ class Job:
     def __init__(self, backend: str, plan: pathlib.Path, data: pathlib.Path, folder: pathlib.Path, *more):
         self.backend, self.folder = backend, folder
         self.command = [str(part) for part in (LLMC_RUN, plan, "--data", data, "--steps", STEPS, "--deadline", DEADLINE, "--checkpoint", folder / "ck",
-                                               "--log-folder", folder, "--threads", 1, "--comm", backend, *more)]
+                                               "--log-folder", folder / "logs", "--threads", 1, "--comm", backend, *more)]
         self.codes: dict[int, int] = {}
         self.pids: dict[int, int] = {}
         self.processes: dict[int, subprocess.Popen] = {}
@@ -171,7 +171,7 @@ def problem_of(job: Job, rank: int, victim: int) -> str:
     unknown = "joining the job" in line and "not all have come" in line  # MPI_Init does not say who
     if not (named or told or unknown):
         return f"rank {rank} names another rank than {victim}: {line}"
-    log = job.folder / f"llmc-rank-{rank}.log"
+    log = job.folder / "logs" / f"llmc-rank-{rank}.log"
     if not log.exists():
         return f"rank {rank} left no log"
     entries = len(INSTRUCTION.findall(log.read_text()))
@@ -217,7 +217,7 @@ class Trials:
         """What went wrong, the seconds the last survivor took, and what one said; nothing if the job was done before."""
         more = ("--checkpoint-every", "1") if moment == "checkpoint" else ()
         first, end = self.measure(backend, more)
-        low, high = {"start": (0, first), "end": (max(first, 0.9 * end), 1.05 * end)}.get(moment, (first, end))
+        low, high = {"start": (0, 0.7 * first), "end": (max(first, 0.9 * end), 1.05 * end)}.get(moment, (first, end))
         victim, delay = self.chance.randrange(RANKS), self.chance.uniform(low, high)
         job = self.job(backend, *more)
         others = [rank for rank in range(RANKS) if rank != victim]
@@ -245,8 +245,8 @@ class Trials:
             shutil.rmtree(job.folder)
 
     def trial(self, report: Report, number: int, backend: str) -> float:
-        how = [signal.SIGKILL, signal.SIGSTOP][number % 2]
-        moment = self.moment or ["start", "training", "checkpoint", "end"][number // 2 % 4]
+        how = [signal.SIGKILL, signal.SIGSTOP][(number + number // 4) % 2]
+        moment = self.moment or ["start", "training", "checkpoint", "end"][number % 4]
         outcome = None
         for _ in range(20):
             outcome = outcome or self.attempt(backend, how, moment)
@@ -276,7 +276,7 @@ def main() -> int:
     if sys.argv[1:2] == ["--wrap"]:
         wrap(pathlib.Path(sys.argv[2]), sys.argv[3:])
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--trials", type=int, default=6)
+    parser.add_argument("--trials", type=int, default=8)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--backend", choices=["gloo", "mpi"])
     parser.add_argument("--moment", choices=["start", "training", "checkpoint", "end"], help="all trials then")
@@ -289,7 +289,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as temporary:
         trials = Trials(pathlib.Path(temporary), args.seed, args.moment)
         for number in range(args.trials):
-            slowest = max(slowest, trials.trial(report, number, backends[(number + number // 8) % len(backends)]))
+            slowest = max(slowest, trials.trial(report, number, backends[(number // 2 + number // 8) % len(backends)]))
         for backend in backends:
             trials.bad_token(report, backend)
     print(f"{args.trials} trials, {report.failed} failures, the slowest survivor took {slowest:.1f} s, {time.monotonic() - begin:.0f} s in all")

@@ -3,6 +3,7 @@
 #include "runtime/comm/Failure.h"
 #include "runtime/comm/local/LocalWorld.h"
 #include "tools/llmc-run/Watch.h"
+#include <algorithm>
 #include <cstdlib>
 #include <thread>
 
@@ -30,6 +31,14 @@ unsigned threadsFor(const RanksOptions &options, unsigned local) {
   return std::max(1u, all / std::max(1u, local));
 }
 
+/// The error to show: a cause goes before what followed from it.
+Status causeOf(const std::vector<Status> &outcomes) {
+  auto weight = [](const Status &status) {
+    return status.ok() ? 0 : status.code == StatusCode::RankDied ? 1 : status.code == StatusCode::DeadlinePassed ? 2 : 3;
+  };
+  return *std::max_element(outcomes.begin(), outcomes.end(), [&](const Status &a, const Status &b) { return weight(a) < weight(b); });
+}
+
 Status runThreads(unsigned ranks, const RanksOptions &options, const RankMain &rankMain) {
   std::vector<std::unique_ptr<World>> worlds = LocalWorld::create(ranks);
   std::vector<Status> outcomes(ranks);
@@ -43,11 +52,7 @@ Status runThreads(unsigned ranks, const RanksOptions &options, const RankMain &r
     });
   for (std::thread &thread : threads)
     thread.join();
-  const Status *shown = nullptr; // a cause goes before what followed from it
-  for (const Status &outcome : outcomes)
-    if (!outcome.ok() && (!shown || (shown->code == StatusCode::RankDied && outcome.code != StatusCode::RankDied)))
-      shown = &outcome;
-  return shown ? *shown : Status::success();
+  return causeOf(outcomes);
 }
 
 Status parseNumber(const char *name, uint64_t limit, uint64_t &value) {

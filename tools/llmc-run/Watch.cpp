@@ -2,6 +2,7 @@
 #include "tools/llmc-run/Watch.h"
 #include <csignal>
 #include <cstdio>
+#include <filesystem>
 #include <fstream>
 #include <map>
 
@@ -28,7 +29,10 @@ Registry &registry() {
 }
 
 void writeLog(unsigned rank, const Watched &watched) {
-  std::string folder = registry().logFolder, path = (folder.empty() ? "." : folder) + "/llmc-rank-" + std::to_string(rank) + ".log";
+  std::string folder = registry().logFolder.empty() ? "." : registry().logFolder;
+  std::string path = folder + "/llmc-rank-" + std::to_string(rank) + ".log";
+  std::error_code error; // shows when the file is opened
+  std::filesystem::create_directories(folder, error);
   std::ofstream file(path);
   file << (watched.executor ? watched.executor->historyText() : "rank " + std::to_string(rank) + ", no instruction has run\n");
   file << "now: " << watched.doing << "\n";

@@ -18,6 +18,12 @@ Status rankDied(unsigned rank) {
   return {StatusCode::RankDied, "rank " + std::to_string(rank) + " died", "its own log says why"};
 }
 
+Status during(const std::string &what, Status status) {
+  if (status.code == StatusCode::RankDied || status.code == StatusCode::DeadlinePassed)
+    status.message = what + ": " + status.message;
+  return status;
+}
+
 Status checkGroup(const std::vector<unsigned> &ranks, unsigned rank, unsigned size) {
   std::vector<unsigned> sorted = ranks;
   std::sort(sorted.begin(), sorted.end());

@@ -11,6 +11,8 @@ namespace llmc::runtime {
 /// `missing`: ranks of the world, at least one; sorted and made unique here.
 Status deadlinePassed(std::vector<unsigned> missing, std::chrono::milliseconds deadline);
 Status rankDied(unsigned rank);
+/// A failure of another rank, with what this one was doing; other outcomes stay as they are.
+Status during(const std::string &what, Status status);
 /// Whether `ranks` may form a group that `rank` is in: distinct, below `size`.
 Status checkGroup(const std::vector<unsigned> &ranks, unsigned rank, unsigned size);
 

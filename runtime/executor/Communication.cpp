@@ -1,5 +1,6 @@
 //===- Communication.cpp - the collectives of one rank's program ----------===//
 #include "runtime/executor/Communication.h"
+#include "runtime/comm/Failure.h"
 #include "runtime/plan/Places.h"
 #include <cstring>
 
@@ -15,7 +16,7 @@ Result<std::unique_ptr<Communication>> Communication::open(const fb::Plan &plan,
       return Status::internal("a plan of several ranks has no world");
     auto group = world->group(placeOf(plan, i, rank).members);
     if (!group.ok())
-      return group.status();
+      return during("opening groups of ranks", group.status());
     result->divisions.back() = std::move(*group);
   }
   return result;
@@ -26,7 +27,7 @@ Status compareRanks(World &world, const PlanFile &plan, const std::string &optio
   std::string all(mine.size() * world.size(), ' ');
   Operand operand{mine.data(), all.data(), mine.size()};
   if (Status status = world.all().allGather({&operand, 1}, fb::DataType::U8); !status.ok())
-    return status;
+    return during("comparing plans", std::move(status));
   std::string plans, arguments;
   size_t half = plan.digest().size();
   for (unsigned rank = 1; rank < world.size(); ++rank) {

@@ -1,9 +1,11 @@
 //===- TrainingLoop.cpp - steps, evaluations, checkpoints -----------------===//
 #include "runtime/executor/TrainingLoop.h"
 #include "runtime/comm/Agree.h"
+#include "runtime/comm/Failure.h"
 #include "runtime/kernels/PeakRate.h"
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
 #include <cstring>
 
 namespace llmc::runtime {
@@ -21,8 +23,11 @@ std::string TrainingOptions::summary() const {
                      std::to_string(checkpointEvery) + " resume " + std::to_string(resume) + " evaluate " +
                      std::to_string(!evalFiles.empty()) + " every " + std::to_string(evalEvery) + " batches " + std::to_string(evalBatches) +
                      " gradients " + std::to_string(saveGradients ? saveGradients->first : 0);
-  for (auto &[name, value] : settings)
-    text += " " + name + "=" + std::to_string(value);
+  for (auto &[name, value] : settings) {
+    char exact[64];
+    std::snprintf(exact, sizeof(exact), "%a", value);
+    text += " " + name + "=" + exact;
+  }
   return text;
 }
 
@@ -51,10 +56,13 @@ Status TrainingLoop::restoreNewest(bool &found) {
   if (data && manifest.dataIdentity != data->identity())
     observer.onNote("the checkpoint was written with other data");
   lastCheckpoint = manifest.step;
+  isMoved = manifest.planDigest != executor.file().digest();
   return modelState.restore(**checkpoint);
 }
 
-Status TrainingLoop::prepareState() {
+Status TrainingLoop::prepareState() { return during("loading the state", loadState()); }
+
+Status TrainingLoop::loadState() {
   bool found = false;
   if (data && !options.resume && !options.checkpointFolder.empty())
     if (auto steps = checkpointSteps(options.checkpointFolder); !steps.empty())
@@ -76,7 +84,9 @@ Status TrainingLoop::prepareState() {
   return Status::success();
 }
 
-Status TrainingLoop::prepareData() {
+Status TrainingLoop::prepareData() { return during("opening the data", openData()); }
+
+Status TrainingLoop::openData() {
   if (!accumulate || !update)
     return Status::wrongUse("the plan cannot train: it has no segments `accumulate` and `update`");
   if (!executor.output(*update, "loss") || !executor.output(*update, "grad_norm") || !executor.output(*update, "lr"))
@@ -133,7 +143,7 @@ Result<TrainingLoop::StepNumbers> TrainingLoop::step(uint64_t index) {
   }
   if (options.saveGradients && options.saveGradients->first == index + 1)
     if (Status status = modelState.saveGradients(options.saveGradients->second); !status.ok())
-      return status;
+      return during("step " + std::to_string(index + 1) + ", writing gradients", std::move(status));
   if (Status status = executor.run(*update, index); !status.ok())
     return status;
   StepNumbers numbers;
@@ -203,7 +213,7 @@ Status TrainingLoop::saveCheckpointNow() {
   observer.onPhase("writing checkpoint", 1.0);
   if (status.ok())
     lastCheckpoint = manifest.step;
-  return status;
+  return during("step " + std::to_string(manifest.step) + ", writing the checkpoint", std::move(status));
 }
 
 Status TrainingLoop::afterStep(uint64_t finished) {
@@ -219,6 +229,8 @@ Status TrainingLoop::afterStep(uint64_t finished) {
 }
 
 Status TrainingLoop::run() {
+  if (isMoved && modelState.step() == options.steps)
+    return saveCheckpointNow(); // no step left: the checkpoint is written again as this plan's ranks hold it
   peakFlops = measurePeakFlops() * std::min(executor.threads().threads(), availableCores()) * executor.plan().ranks()->size();
   while (modelState.step() < options.steps) {
     uint64_t index = modelState.step();
@@ -241,12 +253,13 @@ Result<double> TrainingLoop::evaluate() {
   if (!lossSum || !weight)
     return Status::planRefused("segment `evaluate` lacks one of the outputs loss_sum, weight");
   double loss = 0, total = 0;
+  uint64_t after = std::max<uint64_t>(1, modelState.step()) - 1; // the step before, from 0
   uint64_t perStep = executor.plan().micro_batches();
   uint64_t count = std::min<uint64_t>(options.evalBatches, evalData->microBatches());
   for (uint64_t i = 0; i < count; ++i) {
     if (Status status = fillInputs(*evaluation, *evalData, i / perStep, i % perStep); !status.ok())
       return Status{status.code, "evaluation: " + status.message, status.hint};
-    if (Status status = executor.run(*evaluation); !status.ok())
+    if (Status status = executor.run(*evaluation, after, static_cast<uint32_t>(i)); !status.ok())
       return status;
     loss += executor.scalar(*lossSum);
     total += executor.scalar(*weight);

@@ -52,7 +52,8 @@ public:
   Status prepareState();
   /// Opens the data. Errors: BadInput; WrongUse if the plan cannot train.
   Status prepareData();
-  /// Steps until `options.steps`. Errors: NumbersBad* if loss or gradient norm is not finite: the run is then repeated from
+  /// Steps until `options.steps`. If the state came from another plan's checkpoint of just that step, it is written again, as
+  /// this plan's ranks hold it. Errors: NumbersBad* if loss or gradient norm is not finite: the run is then repeated from
   /// the last checkpoint (or the start) up to that step, if it is at most kReplayLimit steps away, to tell whether the same
   /// numbers come again; without a repetition it counts as repeatable. No checkpoint is written then.
   Status run();
@@ -69,6 +70,8 @@ private:
   };
   Status fillInputs(uint32_t segment, const DataSet &data, uint64_t step, uint64_t micro);
   Result<StepNumbers> step(uint64_t index);
+  Status loadState();
+  Status openData();
   Status restoreNewest(bool &found);
   Status saveCheckpointNow();
   Status afterStep(uint64_t finished);
@@ -83,6 +86,7 @@ private:
   std::unique_ptr<DataSet> data, evalData;
   std::optional<uint32_t> accumulate, update, evaluation;
   uint64_t lastCheckpoint = UINT64_MAX; // step of the newest checkpoint of this run
+  bool isMoved = false;                 // it came from another plan
   double peakFlops = 0;
 };
 

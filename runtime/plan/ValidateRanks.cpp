@@ -1,11 +1,13 @@
 //===- ValidateRanks.cpp - what ranks say to each other -------------------===//
 //
 // Each collective is checked alone, then each segment for what runs beside its collectives, then all ranks: the members of
-// a group must issue the same sequence, or they would wait for each other forever.
+// a group must issue the same sequence, and the sequences of different groups must not cross, or they would wait for each
+// other forever.
 //
 //===----------------------------------------------------------------------===//
 #include "runtime/plan/ValidatorParts.h"
 #include <map>
+#include <numeric>
 #include <set>
 #include <tuple>
 
@@ -172,6 +174,7 @@ struct Call {
   fb::CollectiveKind kind;
   fb::DataType type;
   fb::Reduction reduction;
+  std::string reason;
   std::vector<uint64_t> bytes;
   bool operator==(const Call &) const = default;
 };
@@ -183,7 +186,7 @@ std::map<uint32_t, std::vector<Call>> callsOf(const fb::RankProgram &program) {
     const fb::Segment &segment = *program.segments()->Get(s);
     for (uint32_t i = 0; i < sizeOf(segment.instructions()); ++i)
       if (const fb::Collective *body = segment.instructions()->Get(i)->body_as_Collective()) {
-        Call call{textOf(segment.name()), body->kind(), body->type(), body->reduction(), {}};
+        Call call{textOf(segment.name()), body->kind(), body->type(), body->reduction(), textOf(body->reason()), {}};
         for (uint32_t j = 0; j < sizeOf(segment.instructions()->Get(i)->operands()); ++j)
           call.bytes.push_back(segment.instructions()->Get(i)->operands()->Get(j)->bytes());
         calls[body->groups()].push_back(std::move(call));
@@ -198,14 +201,93 @@ std::string describe(const std::vector<Call> &calls, size_t index) {
   uint64_t bytes = 0;
   for (uint64_t operand : calls[index].bytes)
     bytes += operand;
-  return std::string(fb::EnumNameCollectiveKind(calls[index].kind)) + " of " + std::to_string(bytes) + " bytes in segment '" +
-         calls[index].segment + "'";
+  return std::string(fb::EnumNameCollectiveKind(calls[index].kind)) + " (" + calls[index].reason + ") of " + std::to_string(bytes) +
+         " bytes in segment '" + calls[index].segment + "'";
 }
+
+/// One segment, as far as collectives make ranks wait for each other: a rank stands at its next collective until all
+/// members of its group stand at theirs of that division. Of a plan whose groups are sound and agree on their sequences.
+class Rehearsal {
+public:
+  Rehearsal(const fb::Plan &plan, const std::string &segment) : plan(plan), next(sizeOf(plan.ranks()), 0) {
+    for (uint32_t i = 0; i < sizeOf(plan.programs()); ++i)
+      sequences.push_back(sequenceOf(*plan.programs()->Get(i), segment));
+    for (uint32_t g = 0; g < sizeOf(plan.groups()); ++g) {
+      const fb::Groups &groups = *plan.groups()->Get(g);
+      groupOf.emplace_back(next.size());
+      for (uint32_t j = 0; j < next.size(); ++j)
+        groupOf[g][groups.ranks()->Get(j)] = j / groups.size();
+      standing.emplace_back(next.size() / groups.size(), 0);
+    }
+  }
+
+  /// The ranks that never come to the end.
+  std::vector<uint32_t> stuck() {
+    std::vector<uint32_t> arriving(next.size()), result;
+    std::iota(arriving.begin(), arriving.end(), 0u);
+    while (!arriving.empty()) {
+      uint32_t rank = arriving.back();
+      arriving.pop_back();
+      if (isDone(rank))
+        continue;
+      uint32_t g = at(rank), group = groupOf[g][rank], size = plan.groups()->Get(g)->size();
+      if (++standing[g][group] < size)
+        continue;
+      standing[g][group] = 0;
+      for (uint32_t place = 0; place < size; ++place) {
+        uint32_t member = plan.groups()->Get(g)->ranks()->Get(group * size + place);
+        ++next[member];
+        arriving.push_back(member);
+      }
+    }
+    for (uint32_t rank = 0; rank < next.size(); ++rank)
+      if (!isDone(rank))
+        result.push_back(rank);
+    return result;
+  }
+  /// The division in which a stuck rank waits.
+  uint32_t at(uint32_t rank) const { return sequence(rank)[next[rank]]; }
+
+private:
+  static std::vector<uint32_t> sequenceOf(const fb::RankProgram &program, const std::string &name) {
+    std::vector<uint32_t> divisions;
+    for (uint32_t s = 0; s < sizeOf(program.segments()); ++s)
+      for (uint32_t i = 0; textOf(program.segments()->Get(s)->name()) == name && i < sizeOf(program.segments()->Get(s)->instructions()); ++i)
+        if (const fb::Collective *body = program.segments()->Get(s)->instructions()->Get(i)->body_as_Collective())
+          divisions.push_back(body->groups());
+    return divisions;
+  }
+  const std::vector<uint32_t> &sequence(uint32_t rank) const { return sequences[plan.ranks()->Get(rank)->program()]; }
+  bool isDone(uint32_t rank) const { return next[rank] == sequence(rank).size(); }
+
+  const fb::Plan &plan;
+  std::vector<std::vector<uint32_t>> sequences; // by program: divisions
+  std::vector<size_t> next;                     // by rank
+  std::vector<std::vector<uint32_t>> groupOf;   // by division, by rank
+  std::vector<std::vector<uint32_t>> standing;  // by division, by group: members that have come
+};
 } // namespace
+
+/// Sequences that agree in each group may still cross: one rank waits in a group for another, which waits for it in a
+/// second group.
+static void validateOrder(const fb::Plan &plan, Problems &problems) {
+  std::set<std::string> names;
+  for (uint32_t p = 0; p < sizeOf(plan.programs()); ++p)
+    for (uint32_t s = 0; s < sizeOf(plan.programs()->Get(p)->segments()); ++s)
+      names.insert(textOf(plan.programs()->Get(p)->segments()->Get(s)->name()));
+  for (const std::string &name : names) {
+    Rehearsal rehearsal(plan, name);
+    std::string text;
+    for (uint32_t rank : rehearsal.stuck())
+      text += (text.empty() ? "" : ", ") + ("rank " + std::to_string(rank) + " in groups '") + textOf(plan.groups()->Get(rehearsal.at(rank))->name()) + "'";
+    problems.require(text.empty(), "segment '" + name + "'", "ranks would wait for each other forever: " + text);
+  }
+}
 
 void validateMeetings(const fb::Plan &plan, Problems &problems) {
   if (sizeOf(plan.programs()) < 2)
     return; // all ranks run the same
+  size_t before = problems.texts.size();
   std::vector<std::map<uint32_t, std::vector<Call>>> calls;
   for (uint32_t i = 0; i < sizeOf(plan.programs()); ++i)
     calls.push_back(callsOf(*plan.programs()->Get(i)));
@@ -229,6 +311,8 @@ void validateMeetings(const fb::Plan &plan, Problems &problems) {
                            describe(left, at) + " on the one, " + describe(right, at) + " on the other");
     }
   }
+  if (before == 0 && problems.texts.empty()) // ranks, programs and groups are sound
+    validateOrder(plan, problems);
 }
 
 } // namespace llmc::runtime

@@ -33,8 +33,8 @@ struct RankOfPlan {
   runtime::ModelState &state;
   runtime::World *world; // null for one rank
 };
-/// Runs `body` on all ranks of the plan at `path`, as threads.
-void onRanks(const std::string &path, const std::function<void(RankOfPlan &)> &body);
+/// Runs `body` on all ranks of the plan at `path`, as threads. They all arrive at the end, unless not `together`.
+void onRanks(const std::string &path, const std::function<void(RankOfPlan &)> &body, bool together = true);
 
 /// Bytes of a logical tensor of the state: a function of its name and `seed`. Buffers that are kept as they are, too.
 std::vector<uint8_t> logicalBytes(const runtime::StateTensor &tensor, uint64_t seed);

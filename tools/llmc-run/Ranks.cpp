@@ -1,28 +1,17 @@
 //===- Ranks.cpp - where the ranks of a job run ---------------------------===//
 #include "tools/llmc-run/Ranks.h"
-#include "runtime/comm/Agree.h"
+#include "runtime/comm/Failure.h"
 #include "runtime/comm/local/LocalWorld.h"
 #include "tools/llmc-run/Binding.h"
-#include <cerrno>
-#include <condition_variable>
-#include <csignal>
-#include <cstdio>
+#include "tools/llmc-run/Watch.h"
+#include <algorithm>
 #include <cstdlib>
-#include <fstream>
-#include <map>
-#include <mutex>
 #include <thread>
-#include <unistd.h>
 
 using namespace llmc::runtime;
 
 namespace llmc::tool {
 namespace {
-
-std::mutex watchedMutex;
-std::map<unsigned, const Executor *> watched;
-RanksOptions watchedOptions;
-std::vector<std::string> peers; // "HOST PID" of each rank, where ranks are processes
 
 std::string environment(const char *name) {
   const char *value = std::getenv(name);
@@ -33,84 +22,6 @@ bool startedByMpi() {
   return !environment("OMPI_COMM_WORLD_RANK").empty() || !environment("PMI_RANK").empty() || !environment("PMIX_RANK").empty();
 }
 
-std::string ownProcess() {
-  char host[256] = "";
-  ::gethostname(host, sizeof(host) - 1);
-  return std::string(host) + " " + std::to_string(::getpid());
-}
-
-/// The ranks of this machine whose processes are gone, as text.
-std::string goneRanks() {
-  std::string own = ownProcess(), host = own.substr(0, own.rfind(' ') + 1), gone;
-  for (size_t rank = 0; rank < peers.size(); ++rank) {
-    if (peers[rank].compare(0, host.size(), host) != 0)
-      continue;
-    int pid = std::atoi(peers[rank].c_str() + host.size());
-    if (pid > 0 && ::kill(pid, 0) != 0 && errno == ESRCH)
-      gone += " " + std::to_string(rank);
-  }
-  return gone;
-}
-
-/// Waits for SIGTERM, which all other threads leave blocked, so that a rank that hangs in a call can still say where.
-void awaitSignal() {
-  sigset_t signals;
-  sigemptyset(&signals);
-  sigaddset(&signals, SIGTERM);
-  int number = 0;
-  sigwait(&signals, &number);
-  std::string gone = goneRanks(); // before other survivors end
-  std::lock_guard<std::mutex> lock(watchedMutex);
-  std::fflush(stdout);
-  if (watched.empty())
-    std::fprintf(stderr, "error: told to end (SIGTERM) outside of training%s\n", gone.empty() ? "" : ("; missing: rank" + gone).c_str());
-  for (auto &[rank, executor] : watched) {
-    writeLog(*executor, watchedOptions);
-    auto entries = executor->history().entries();
-    std::string where = entries.empty() ? "before the first step" : executor->describe(entries.back());
-    std::string cause = gone.empty() ? "another rank, on another machine, may have failed" : "missing: rank" + gone;
-    std::fprintf(stderr, "error: rank %u was told to end (SIGTERM); %s; it stood at %s\n", rank, cause.c_str(), where.c_str());
-  }
-  std::this_thread::sleep_for(std::chrono::milliseconds(300)); // the others look who is gone, too
-  std::_Exit(static_cast<int>(StatusCode::RankDied));
-}
-
-void blockSigterm() {
-  sigset_t signals;
-  sigemptyset(&signals);
-  sigaddset(&signals, SIGTERM);
-  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
-  std::thread(awaitSignal).detach();
-}
-
-/// Ends the process, saying `text`, unless it is gone before the deadline: for calls of libraries that wait forever.
-class Watchdog {
-public:
-  Watchdog(std::chrono::milliseconds deadline, std::string text) {
-    thread = std::thread([this, deadline, text = std::move(text)] {
-      std::unique_lock<std::mutex> lock(mutex);
-      if (changed.wait_for(lock, deadline, [this] { return cancelled; }))
-        return;
-      std::fprintf(stderr, "error: %s within %lld ms\n", text.c_str(), static_cast<long long>(deadline.count()));
-      std::_Exit(static_cast<int>(StatusCode::DeadlinePassed));
-    });
-  }
-  ~Watchdog() {
-    {
-      std::lock_guard<std::mutex> lock(mutex);
-      cancelled = true;
-    }
-    changed.notify_all();
-    thread.join();
-  }
-
-private:
-  std::mutex mutex;
-  std::condition_variable changed;
-  bool cancelled = false;
-  std::thread thread;
-};
-
 std::chrono::milliseconds deadlineOf(const RanksOptions &options) {
   return std::chrono::milliseconds(static_cast<int64_t>(options.deadline * 1000));
 }
@@ -119,6 +30,14 @@ std::chrono::milliseconds deadlineOf(const RanksOptions &options) {
 unsigned threadsFor(const RanksOptions &options, unsigned local) {
   unsigned all = options.threads ? options.threads : availableCores();
   return std::max(1u, all / std::max(1u, local));
+}
+
+/// The error to show: a cause goes before what followed from it.
+Status causeOf(const std::vector<Status> &outcomes) {
+  auto weight = [](const Status &status) {
+    return status.ok() ? 0 : status.code == StatusCode::RankDied ? 1 : status.code == StatusCode::DeadlinePassed ? 2 : 3;
+  };
+  return *std::max_element(outcomes.begin(), outcomes.end(), [&](const Status &a, const Status &b) { return weight(a) < weight(b); });
 }
 
 Status runThreads(unsigned ranks, const RanksOptions &options, const RankMain &rankMain) {
@@ -131,18 +50,13 @@ Status runThreads(unsigned ranks, const RanksOptions &options, const RankMain &r
       if (options.bind)
         bindToShare(rank, ranks);
       worlds[rank]->setDeadline(deadlineOf(options));
-      outcomes[rank] = rankMain(rank, worlds[rank].get(), share);
-      if (outcomes[rank].ok())
-        outcomes[rank] = worlds[rank]->finish();
+      WatchedRank watched(rank);
+      outcomes[rank] = rankMain(watched, rank, worlds[rank].get(), share);
       worlds[rank].reset();
     });
   for (std::thread &thread : threads)
     thread.join();
-  const Status *shown = nullptr; // a cause goes before what followed from it
-  for (const Status &outcome : outcomes)
-    if (!outcome.ok() && (!shown || (shown->code == StatusCode::RankDied && outcome.code != StatusCode::RankDied)))
-      shown = &outcome;
-  return shown ? *shown : Status::success();
+  return causeOf(outcomes);
 }
 
 Status parseNumber(const char *name, uint64_t limit, uint64_t &value) {
@@ -154,6 +68,20 @@ Status parseNumber(const char *name, uint64_t limit, uint64_t &value) {
                                 std::to_string(limit),
                             "launchers such as torchrun set RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT");
   return Status::success();
+}
+
+/// The rank that the launcher gave this process.
+unsigned ownRank() {
+  for (const char *name : {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "RANK"})
+    if (uint64_t rank = 0; !environment(name).empty() && parseNumber(name, 1u << 20, rank).ok())
+      return static_cast<unsigned>(rank);
+  return 0;
+}
+
+/// Meeting and connecting may take a deadline each. MPI_Init has none.
+Result<std::unique_ptr<World>> join(Backend backend, const WorldOptions &options) {
+  Limit limit(2 * options.deadline + std::chrono::seconds(1));
+  return openWorld(backend, options);
 }
 
 Status runProcess(Backend backend, unsigned ranks, const RanksOptions &options, const RankMain &rankMain) {
@@ -171,13 +99,13 @@ Status runProcess(Backend backend, unsigned ranks, const RanksOptions &options, 
     if (size != ranks)
       return Status::wrongUse("the plan is for " + std::to_string(ranks) + " ranks, WORLD_SIZE is " + std::to_string(size));
   }
-  // A backend that knows deadlines goes first: it can name the rank.
-  auto opening = std::make_unique<Watchdog>(deadlineOf(options) + std::chrono::seconds(1),
-                                            "the job did not start: a rank did not arrive before the first operation");
-  auto world = openWorld(backend, worldOptions);
-  opening.reset();
-  if (!world.ok())
-    return world.status();
+  WatchedRank watched(ownRank());
+  watched.setDoing("joining the job");
+  auto world = join(backend, worldOptions);
+  if (!world.ok()) {
+    watched.report(world.status());
+    return during("joining the job", world.status());
+  }
   if ((*world)->size() != ranks)
     return Status::wrongUse("the plan is for " + std::to_string(ranks) + " ranks, the job has " + std::to_string((*world)->size()),
                             "start as many, or compile for another mesh");
@@ -185,47 +113,16 @@ Status runProcess(Backend backend, unsigned ranks, const RanksOptions &options, 
   for (const char *name : {"OMPI_COMM_WORLD_LOCAL_SIZE", "LOCAL_WORLD_SIZE", "MPI_LOCALNRANKS"})
     if (uint64_t value = 0; !environment(name).empty() && parseNumber(name, 1u << 20, value).ok())
       local = std::max<uint64_t>(1, value);
-  auto processes = gatherTexts(**world, ownProcess());
-  if (!processes.ok())
-    return processes.status();
-  {
-    std::lock_guard<std::mutex> lock(watchedMutex);
-    peers = std::move(*processes);
-  }
   unsigned threads = threadsFor(options, static_cast<unsigned>(local)); // of all cores: before binding
   if (uint64_t index = 0; options.bind && backend == Backend::Gloo && !environment("LOCAL_RANK").empty()) // mpirun and srun bind
     if (parseNumber("LOCAL_RANK", local, index).ok())
       bindToShare(static_cast<unsigned>(index), static_cast<unsigned>(local));
-  Status status = rankMain((*world)->rank(), world->get(), threads);
-  if (!status.ok())
-    return status;
-  if (Status finished = (*world)->finish(); !finished.ok())
-    return finished;
-  // All is done; but a library may wait at its end for a rank that has stopped since.
-  Watchdog ending(deadlineOf(options), "all steps are done and saved, but another rank did not leave the job");
-  world->reset();
-  return Status::success();
+  return rankMain(watched, (*world)->rank(), world->get(), threads);
 }
 
 } // namespace
 
-void watch(unsigned rank, const Executor *executor) {
-  std::lock_guard<std::mutex> lock(watchedMutex);
-  if (executor)
-    watched[rank] = executor;
-  else
-    watched.erase(rank);
-}
-
-void writeLog(const Executor &executor, const RanksOptions &options) {
-  std::string path = (options.logFolder.empty() ? std::string(".") : options.logFolder) + "/llmc-rank-" +
-                     std::to_string(executor.rank()) + ".log";
-  std::ofstream(path) << executor.historyText();
-  std::fprintf(stderr, "note: the last instructions of rank %u are in %s\n", executor.rank(), path.c_str());
-}
-
 Status runRanks(unsigned ranks, const RanksOptions &options, const RankMain &rankMain) {
-  watchedOptions = options;
   std::string comm = options.comm;
   bool launchedByEnvironment = !environment("RANK").empty() && !environment("WORLD_SIZE").empty();
   if (comm.empty())
@@ -237,12 +134,14 @@ Status runRanks(unsigned ranks, const RanksOptions &options, const RankMain &ran
                               ranks == 1 ? "compile with `mesh` for several"
                                          : "run it with --ranks " + std::to_string(ranks) + ", or with mpirun -n " +
                                                std::to_string(ranks) + " llmc-run ...");
-    if (ranks == 1)
-      return rankMain(0, nullptr, threadsFor(options, 1));
-    blockSigterm();
+    if (ranks == 1) {
+      WatchedRank watched(0);
+      return rankMain(watched, 0, nullptr, threadsFor(options, 1));
+    }
+    beginWatch(options.logFolder);
     return runThreads(ranks, options, rankMain);
   }
-  blockSigterm();
+  beginWatch(options.logFolder);
   return runProcess(comm == "mpi" ? Backend::Mpi : Backend::Gloo, ranks, options, rankMain);
 }
 

@@ -3,7 +3,7 @@
 #define LLMC_TOOLS_LLMC_RUN_RANKS_H
 
 #include "runtime/comm/Worlds.h"
-#include "runtime/executor/Executor.h"
+#include "tools/llmc-run/Watch.h"
 #include <functional>
 
 namespace llmc::tool {
@@ -17,20 +17,13 @@ struct RanksOptions {
   unsigned threads = 0; // --threads, of all ranks of this process together; 0: all cores
 };
 
-/// What one rank does, with its world (null if there is one rank) and the number of its threads.
-using RankMain = std::function<runtime::Status(unsigned rank, runtime::World *world, unsigned threads)>;
+/// What one rank does, with its world (null if there is one rank) and the number of its threads. It ends with World::finish.
+using RankMain = std::function<runtime::Status(WatchedRank &watched, unsigned rank, runtime::World *world, unsigned threads)>;
 
 /// Runs a plan of `ranks` ranks as it was launched: in this process, as threads, or as one process of several, which
 /// mpirun, srun or a launcher that sets RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT started. Returns the error to show:
 /// the one that made the others' happen, if that is known. Errors: WrongUse if the plan is for another number of ranks.
 runtime::Status runRanks(unsigned ranks, const RanksOptions &options, const RankMain &rankMain);
-
-/// From now on, if SIGTERM comes (launchers send it to the survivors of a job), the last instructions of this executor are
-/// written and the process ends with the code of a rank that died. `executor` null: no more.
-void watch(unsigned rank, const runtime::Executor *executor);
-
-/// Writes the last instructions of a rank whose job failed to llmc-rank-K.log.
-void writeLog(const runtime::Executor &executor, const RanksOptions &options);
 
 } // namespace llmc::tool
 

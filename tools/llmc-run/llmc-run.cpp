@@ -3,6 +3,7 @@
 // Command line of the runtime: trains a plan, or continues a text with it. Exit codes are the values of StatusCode.
 //
 //===----------------------------------------------------------------------===//
+#include "runtime/comm/Failure.h"
 #include "runtime/executor/Generate.h"
 #include "runtime/executor/TrainingLoop.h"
 #include "tools/llmc-run/Ranks.h"
@@ -202,24 +203,46 @@ Status continueText(TrainingLoop &loop, Executor &executor, const Options &optio
   return continuePrompt(executor, options);
 }
 
-Status executeRank(const std::shared_ptr<PlanFile> &plan, unsigned rank, World *world, unsigned threads, const Options &options) {
-  if (world)
-    if (Status status = compareRanks(*world, *plan, options.training.summary()); !status.ok())
-      return status;
-  ThreadPool pool(threads, GemmLibrary::initializeThread);
-  auto executor = Executor::create(plan, rank, pool, !options.noMatrixUnits, world);
-  if (!executor.ok())
-    return executor.status();
-  std::unique_ptr<Printer> printer = rank == 0 ? std::make_unique<Printer>(nullptr) : nullptr;
+/// The rank's part of the job, without its beginning and end.
+Status trainRank(Executor &executor, llmc::tool::WatchedRank &watched, const Options &options) {
+  std::unique_ptr<Printer> printer = executor.rank() == 0 ? std::make_unique<Printer>(nullptr) : nullptr;
   TrainingObserver silent;
-  TrainingLoop loop(**executor, options.training, printer ? static_cast<TrainingObserver &>(*printer) : silent);
+  TrainingLoop loop(executor, options.training, printer ? static_cast<TrainingObserver &>(*printer) : silent);
   if (options.prompt)
-    return continueText(loop, **executor, options, *printer);
-  llmc::tool::watch(rank, executor->get());
-  Status status = train(loop, **executor, options, printer.get());
-  llmc::tool::watch(rank, nullptr);
-  if (status.code == StatusCode::RankDied || status.code == StatusCode::DeadlinePassed)
-    llmc::tool::writeLog(**executor, options.ranks);
+    return continueText(loop, executor, options, *printer);
+  watched.setDoing("training");
+  return train(loop, executor, options, printer.get());
+}
+
+/// The orderly end of a job. A library may wait there without a deadline.
+Status finish(World &world, const Options &options) {
+  llmc::tool::Limit limit(std::chrono::milliseconds(static_cast<int64_t>(options.ranks.deadline * 1000) + 2000));
+  return during("ending the run", world.finish());
+}
+
+Status executeRank(const std::shared_ptr<PlanFile> &plan, llmc::tool::WatchedRank &watched, unsigned rank, World *world,
+                   unsigned threads, const Options &options) {
+  watched.setDoing("comparing plans");
+  Status status = world ? compareRanks(*world, *plan, options.training.summary()) : Status::success();
+  if (!status.ok()) {
+    watched.report(status);
+    return status;
+  }
+  ThreadPool pool(threads, GemmLibrary::initializeThread);
+  watched.setDoing("opening groups of ranks");
+  auto executor = Executor::create(plan, rank, pool, !options.noMatrixUnits, world);
+  if (!executor.ok()) {
+    watched.report(executor.status());
+    return executor.status();
+  }
+  watched.setExecutor(executor->get());
+  status = trainRank(**executor, watched, options);
+  if (status.ok() && world) {
+    watched.setDoing("ending the run");
+    status = finish(*world, options);
+  }
+  watched.report(status);
+  watched.setExecutor(nullptr);
   return status;
 }
 
@@ -240,8 +263,8 @@ Status execute(Options &options) {
     return Status::wrongUse("the recipe names no number of steps", "give one with --steps");
   if (!isPrompt && options.training.dataFiles.empty())
     return Status::wrongUse("training needs --data FILE");
-  return llmc::tool::runRanks(ranks, options.ranks, [&](unsigned rank, World *world, unsigned threads) {
-    return executeRank(*plan, rank, world, threads, options);
+  return llmc::tool::runRanks(ranks, options.ranks, [&](llmc::tool::WatchedRank &watched, unsigned rank, World *world, unsigned threads) {
+    return executeRank(*plan, watched, rank, world, threads, options);
   });
 }
 

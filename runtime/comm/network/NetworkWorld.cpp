@@ -12,6 +12,7 @@
 #include "runtime/comm/network/NetworkCommunicator.h"
 #include <algorithm>
 #include <numeric>
+#include <set>
 
 namespace llmc::runtime {
 
@@ -78,14 +79,16 @@ Status NetworkWorld::failUnlessTold(Status status, std::chrono::milliseconds pat
   return fail(std::move(status));
 }
 
-/// The ranks whose messages have not come; where all have, those that do not take this rank's.
+/// The ranks whose messages have not come; where all have, those that do not take this rank's. Who misses several may be a
+/// message ahead of ranks that miss one, which then know better: they speak first.
 Status NetworkWorld::expired() {
   std::vector<unsigned> missing;
   for (bool sends : {false, true})
     for (size_t i = 0; i < pieces.size() && (!sends || missing.empty()); ++i)
       if (unfinished[i] && pieces[i].send == sends)
         missing.push_back(pieces[i].peer);
-  return failUnlessTold(deadlinePassed(missing, deadline), 0ms);
+  auto patience = std::set<unsigned>(missing.begin(), missing.end()).size() > 1 ? 200ms : 0ms;
+  return failUnlessTold(deadlinePassed(missing, deadline), patience);
 }
 
 Status NetworkWorld::await() {

@@ -1,0 +1,127 @@
+//===- Watch.cpp - what a rank leaves behind when its job fails -----------===//
+#include "tools/llmc-run/Watch.h"
+#include <csignal>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <map>
+
+using namespace llmc::runtime;
+
+namespace llmc::tool {
+namespace {
+
+struct Watched {
+  std::string doing = "starting";
+  const Executor *executor = nullptr;
+};
+
+struct Registry {
+  std::mutex mutex; // held while a report is made, so that executors stay
+  std::map<unsigned, Watched> ranks;
+  std::string logFolder;
+};
+
+/// Never destroyed: threads that report outlive main.
+Registry &registry() {
+  static Registry &instance = *new Registry;
+  return instance;
+}
+
+void writeLog(unsigned rank, const Watched &watched) {
+  std::string folder = registry().logFolder.empty() ? "." : registry().logFolder;
+  std::string path = folder + "/llmc-rank-" + std::to_string(rank) + ".log";
+  std::error_code error; // shows when the file is opened
+  std::filesystem::create_directories(folder, error);
+  std::ofstream file(path);
+  file << (watched.executor ? watched.executor->historyText() : "rank " + std::to_string(rank) + ", no instruction has run\n");
+  file << "now: " << watched.doing << "\n";
+  if (file.flush())
+    std::fprintf(stderr, "note: the last instructions of rank %u are in %s\n", rank, path.c_str());
+  else
+    std::fprintf(stderr, "note: the last instructions of rank %u cannot be written to %s\n", rank, path.c_str());
+}
+
+std::string placeOf(const Watched &watched) {
+  auto entries = watched.executor ? watched.executor->history().entries() : std::vector<History::Entry>();
+  if (entries.empty())
+    return watched.doing + ", before the first instruction";
+  return watched.doing + (entries.back().end ? ", after " : ", in ") + watched.executor->describe(entries.back());
+}
+
+[[noreturn]] void endWithReport(const std::string &reason, StatusCode code) {
+  std::lock_guard<std::mutex> lock(registry().mutex);
+  for (auto &[rank, watched] : registry().ranks) {
+    std::fprintf(stderr, "error: rank %u %s; it stood at: %s\n", rank, reason.c_str(), placeOf(watched).c_str());
+    writeLog(rank, watched);
+  }
+  std::_Exit(static_cast<int>(code));
+}
+
+void awaitSignal() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  int number = 0;
+  while (sigwait(&signals, &number) != 0)
+    ;
+  endWithReport("was told to end (SIGTERM), as launchers do when another rank has failed", StatusCode::RankDied);
+}
+
+} // namespace
+
+void beginWatch(const std::string &logFolder) {
+  registry().logFolder = logFolder;
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr); // all threads inherit it: only one takes the signal
+  std::thread(awaitSignal).detach();
+}
+
+WatchedRank::WatchedRank(unsigned rank) : rank(rank) {
+  std::lock_guard<std::mutex> lock(registry().mutex);
+  registry().ranks[rank];
+}
+
+WatchedRank::~WatchedRank() {
+  std::lock_guard<std::mutex> lock(registry().mutex);
+  registry().ranks.erase(rank);
+}
+
+void WatchedRank::setDoing(const std::string &what) {
+  std::lock_guard<std::mutex> lock(registry().mutex);
+  registry().ranks[rank].doing = what;
+}
+
+void WatchedRank::setExecutor(const Executor *executor) {
+  std::lock_guard<std::mutex> lock(registry().mutex);
+  registry().ranks[rank].executor = executor;
+}
+
+void WatchedRank::report(const Status &status) {
+  if (status.code != StatusCode::RankDied && status.code != StatusCode::DeadlinePassed)
+    return;
+  std::lock_guard<std::mutex> lock(registry().mutex);
+  writeLog(rank, registry().ranks[rank]);
+}
+
+Limit::Limit(std::chrono::milliseconds limit) {
+  thread = std::thread([this, limit] {
+    std::unique_lock<std::mutex> lock(mutex);
+    if (!changed.wait_for(lock, limit, [&] { return done; }))
+      endWithReport("waited for other ranks for " + std::to_string(limit.count()) + " ms, not all have come",
+                    StatusCode::DeadlinePassed);
+  });
+}
+
+Limit::~Limit() {
+  {
+    std::lock_guard<std::mutex> lock(mutex);
+    done = true;
+  }
+  changed.notify_one();
+  thread.join();
+}
+
+} // namespace llmc::tool

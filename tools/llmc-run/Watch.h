@@ -1,0 +1,55 @@
+//===- Watch.h - what a rank leaves behind when its job fails ---*- C++ -*-===//
+//
+// A rank whose job fails says on stderr where it stood, and writes its last instructions to llmc-rank-K.log: also when a
+// launcher ends it with SIGTERM, and when it hangs in a call that knows no deadline.
+//
+//===----------------------------------------------------------------------===//
+#ifndef LLMC_TOOLS_LLMC_RUN_WATCH_H
+#define LLMC_TOOLS_LLMC_RUN_WATCH_H
+
+#include "runtime/executor/Executor.h"
+#include <chrono>
+#include <condition_variable>
+#include <mutex>
+#include <string>
+#include <thread>
+
+namespace llmc::tool {
+
+/// From now on SIGTERM (launchers send it to the survivors of a job) makes this process report on the ranks it watches and
+/// end with the code of a rank that died. Called before any other thread is made; logs go to `logFolder` (empty: here).
+void beginWatch(const std::string &logFolder);
+
+/// A rank of this process. What it is doing, and its executor from the time it has one, is known to the threads that report.
+class WatchedRank {
+public:
+  explicit WatchedRank(unsigned rank);
+  ~WatchedRank();
+  WatchedRank(const WatchedRank &) = delete;
+
+  void setDoing(const std::string &what);
+  /// Null before the executor goes away.
+  void setExecutor(const runtime::Executor *executor);
+  /// Writes the log if `status` says that another rank failed.
+  void report(const runtime::Status &status);
+
+private:
+  const unsigned rank;
+};
+
+/// Ends the process, with a report, if it lives for longer than `limit`: for calls that may wait for other ranks forever.
+class Limit {
+public:
+  explicit Limit(std::chrono::milliseconds limit);
+  ~Limit();
+
+private:
+  std::mutex mutex;
+  std::condition_variable changed;
+  bool done = false;
+  std::thread thread;
+};
+
+} // namespace llmc::tool
+
+#endif // LLMC_TOOLS_LLMC_RUN_WATCH_H

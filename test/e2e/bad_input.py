@@ -292,7 +292,7 @@ def _(folder):
 def _(folder):
     data = batches()
     data["ids.0"][-1, -1] = 99 # a sample of the last rank
-    return running(folder, "--ranks", 2, "--steps", 2, data=data, recipe=RECIPE + "mesh: {dp: 2}\n")
+    return running(folder, "--ranks", 2, "--steps", 2, "--log-folder", folder, data=data, recipe=RECIPE + "mesh: {dp: 2}\n")
 
 
 @case("data ranks that do not divide the batch", 3, "batch.micro", "mesh.dp")

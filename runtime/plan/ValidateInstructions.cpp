@@ -9,6 +9,7 @@
 #include <cmath>
 #include <map>
 #include <set>
+#include <tuple>
 
 namespace llmc::runtime {
 namespace {
@@ -107,8 +108,10 @@ private:
   uint32_t index;
   const fb::Segment &segment;
   std::string where, at;
-  std::set<uint32_t> inputRoots, writtenRoots, ownParts;
+  std::set<uint32_t> inputRoots, writtenRoots;
   std::map<uint32_t, ByteRanges> written; // by root, scratch of this segment
+  /// What is written of the rank's own parts, as if it stood at place 0; by root, division and stride.
+  std::map<std::tuple<uint32_t, int32_t, uint64_t>, ByteRanges> ownParts;
 };
 
 void SegmentChecks::input(const fb::Input &input) {
@@ -128,6 +131,7 @@ void SegmentChecks::input(const fb::Input &input) {
   if (input.source() == fb::Source::Place) {
     require(buffer.type() == fb::DataType::I64 && elementCount(shape) == 1, "a place is not one 64-bit integer");
     require(placesOf(context.plan, input.place_groups()) > 0, "its place is in no division into groups");
+    require(buffer.segment() == -1, "a place is written once, but its buffer lives in one segment");
     inputRoots.insert(context.root[input.buffer()]);
     return;
   }
@@ -201,36 +205,42 @@ bool SegmentChecks::operand(uint32_t position, uint32_t number, const fb::Operan
   bool reads = operand.access() != fb::Access::Write, writes = operand.access() != fb::Access::Read;
   good &= require(kind != fb::ArenaKind::Constant || !writes, name + "is constant, but written");
   bool trains = textOf(segment.name()) != "evaluate" && textOf(segment.name()) != "predict";
+  good &= require(kind != fb::ArenaKind::Input || !writes, name + "is an input, but written");
   good &= require(kind != fb::ArenaKind::State || !writes || trains, name + "is training state, written outside training");
   good &= require(kind != fb::ArenaKind::Input || !reads || inputRoots.count(context.root[operand.buffer()]),
                   name + "is read, but is no input of this segment");
   return good;
 }
 
-/// Reads of this segment's own buffers must find written bytes; then the writes happen.
+/// Reads of this segment's own buffers must find written bytes; then the writes happen. A rank's own part is there if it was
+/// written as such, or if all parts were.
 void SegmentChecks::flow(const Operands &operands) {
+  auto ownPart = [&](const fb::Operand &operand) -> ByteRanges & {
+    const fb::Buffer &buffer = context.buffer(operand.buffer());
+    return ownParts[{context.root[operand.buffer()], buffer.place_groups(), buffer.place_stride()}];
+  };
   for (uint32_t i = 0; i < operands.size(); ++i) {
     const fb::Operand &operand = *operands.Get(i);
     const fb::Buffer &buffer = context.buffer(operand.buffer());
     uint32_t root = context.root[operand.buffer()];
     fb::ArenaKind kind = context.arenaOf(operand.buffer()).kind();
+    bool tracked = context.buffer(root).segment() >= 0 && (kind == fb::ArenaKind::Scratch || kind == fb::ArenaKind::Output);
+    if (!tracked || operand.access() == fb::Access::Write)
+      continue;
     auto [begin, end] = reachOf(context, operand);
-    bool tracked = !ownParts.count(operand.buffer()) && context.buffer(root).segment() >= 0 && (kind == fb::ArenaKind::Scratch || kind == fb::ArenaKind::Output);
-    if (tracked && operand.access() != fb::Access::Write)
-      require(written[root].covers(begin, end),
-              "operand " + std::to_string(i) + " '" + textOf(buffer.name()) + "': is read before it is written");
+    bool isThere = written[root].covers(begin, end) ||
+                   (buffer.place_groups() >= 0 && ownPart(operand).covers(begin, begin + operand.bytes()));
+    require(isThere, "operand " + std::to_string(i) + " '" + textOf(buffer.name()) + "': is read before it is written");
   }
   for (uint32_t i = 0; i < operands.size(); ++i) {
     const fb::Operand &operand = *operands.Get(i);
     if (operand.access() == fb::Access::Read)
       continue;
     uint32_t root = context.root[operand.buffer()];
+    uint64_t begin = context.buffer(operand.buffer()).offset() + operand.offset();
     writtenRoots.insert(root);
-    auto [begin, end] = reachOf(context, operand);
-    if (context.buffer(operand.buffer()).place_groups() < 0)
-      written[root].add(begin, end);
-    else
-      ownParts.insert(operand.buffer()); // the rank's part, wherever that is
+    bool isOwnPart = context.buffer(operand.buffer()).place_groups() >= 0;
+    (isOwnPart ? ownPart(operand) : written[root]).add(begin, begin + operand.bytes());
   }
 }
 
@@ -260,8 +270,7 @@ void SegmentChecks::launch(const fb::Launch &launch, const Operands *operands) {
 
 void SegmentChecks::matrix(const char *name, Extent extent, uint64_t width, const fb::Operand &operand) {
   require((extent.span() * width).atMost(operand.bytes()), std::string(name) + " leaves its operand");
-  require(context.buffer(operand.buffer()).offset() % width == 0 && operand.offset() % width == 0,
-          std::string(name) + " is not aligned to its elements");
+  require(isAligned(context, operand, width), std::string(name) + " is not aligned to its elements");
 }
 
 bool SegmentChecks::gemmSizes(const fb::Gemm &gemm) {
@@ -327,7 +336,7 @@ void SegmentChecks::gemm(const fb::Gemm &gemm, const Operands *operands) {
   const fb::Operand &bias = *operands->Get(3);
   require(bias.access() == fb::Access::Read && (Checked(gemm.n()) * width).atMost(bias.bytes()),
           "bias is too small or not read only");
-  require(context.buffer(bias.buffer()).offset() % width == 0 && bias.offset() % width == 0, "bias is not aligned");
+  require(isAligned(context, bias, width), "bias is not aligned");
   require(!overlap(c, bias), "C overlaps the bias");
 }
 
@@ -348,8 +357,7 @@ void SegmentChecks::fill(const fb::Fill &fill, const Operands *operands) {
   const fb::Operand &destination = *operands->Get(0);
   require(destination.access() == fb::Access::Write, "fill has the wrong access");
   require(width > 0 && destination.bytes() % width == 0, "fill does not fit its destination");
-  require(width > 0 && (context.buffer(destination.buffer()).offset() + destination.offset()) % width == 0,
-          "fill is not aligned");
+  require(width > 0 && isAligned(context, destination, width), "fill is not aligned");
 }
 
 void SegmentChecks::body(const fb::Instruction &instruction, const Operands *operands) {

@@ -48,6 +48,11 @@ std::pair<uint64_t, uint64_t> reachOf(const ProgramContext &context, const fb::O
   return {begin, end};
 }
 
+bool isAligned(const ProgramContext &context, const fb::Operand &operand, uint64_t width) {
+  const fb::Buffer &buffer = context.buffer(operand.buffer());
+  return (buffer.offset() + operand.offset()) % width == 0 && (buffer.place_groups() < 0 || buffer.place_stride() % width == 0);
+}
+
 static bool meet(const ProgramContext &context, const fb::Operand &a, const fb::Operand &b) {
   if (context.buffer(a.buffer()).arena() != context.buffer(b.buffer()).arena())
     return false;
@@ -89,8 +94,7 @@ void validateCollective(const ProgramContext &context, const fb::Collective &bod
     std::string pair = "operands " + std::to_string(i) + " and " + std::to_string(i + 1) + ": ";
     require(from.access() == fb::Access::Read && to.access() == fb::Access::Write, pair + "have the wrong access");
     require(from.bytes() % width == 0 && to.bytes() % width == 0, pair + "are no whole elements");
-    for (const fb::Operand *operand : {&from, &to}) // place strides are a part's bytes: checked with the buffer
-      require((context.buffer(operand->buffer()).offset() + operand->offset()) % width == 0, pair + "are not aligned to their elements");
+    require(isAligned(context, from, width) && isAligned(context, to, width), pair + "are not aligned to their elements");
     bool fits = body.kind() == fb::CollectiveKind::AllGather       ? (Checked(from.bytes()) * places).equals(to.bytes())
                 : body.kind() == fb::CollectiveKind::ReduceScatter ? (Checked(to.bytes()) * places).equals(from.bytes())
                                                                    : from.bytes() == to.bytes();

@@ -58,6 +58,9 @@ uint32_t placesOf(const fb::Plan &plan, int64_t groups);
 /// The bytes of its arena that an operand touches on some rank, [begin, end). Its buffer must be sound.
 std::pair<uint64_t, uint64_t> reachOf(const ProgramContext &context, const fb::Operand &operand);
 
+/// Whether an operand begins at a multiple of `width` on all ranks. Its buffer must be sound.
+bool isAligned(const ProgramContext &context, const fb::Operand &operand, uint64_t width);
+
 /// The mesh and the divisions of ranks into groups.
 void validateGroups(const fb::Plan &plan, Problems &problems);
 /// One collective or copy whose operands lie in their buffers.

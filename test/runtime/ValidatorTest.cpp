@@ -111,6 +111,47 @@ TEST(Validator, Operands) {
       {"read before it is written", [](fb::PlanT &p) { at(p, 2, 0).operands[1]->bytes = 128, p.kernels[0]->arguments[1]->bytes = 128; }},
       {"is no input of this segment", [](fb::PlanT &p) { program(p).segments[0]->inputs.erase(program(p).segments[0]->inputs.begin()); }},
       {"written outside training", [](fb::PlanT &p) { at(p, 2, 1).operands[2]->buffer = Weight; }},
+      {"is an input, but written", [](fb::PlanT &p) { at(p, 0, 0).operands[0]->access = fb::Access::ReadWrite; }},
+  });
+}
+
+/// Adds a division into groups of one rank.
+void addGroups(fb::PlanT &plan) {
+  plan.groups.push_back(std::make_unique<fb::GroupsT>());
+  plan.groups.back()->size = 1;
+  plan.groups.back()->ranks = {0};
+}
+
+/// Makes the gradient of the logits the rank's own part of the logits, and the contraction write only that.
+void makeOwnPart(fb::PlanT &plan) {
+  addGroups(plan);
+  fb::BufferT &part = buffer(plan, LogitsGradient);
+  part.place_groups = 0;
+  part.place_stride = part.bytes;
+  part.first = 1;
+  at(plan, Accumulate, 1).operands[2]->buffer = LogitsGradient;
+}
+
+// A rank's own part is read where it was written as such, or where everything was.
+TEST(Validator, OwnParts) {
+  fb::PlanT plan = tinyPlan();
+  makeOwnPart(plan);
+  EXPECT_EQ(problemsOf(plan), std::vector<std::string>());
+  at(plan, Accumulate, 1).operands[2]->buffer = Logits;
+  EXPECT_EQ(problemsOf(plan), std::vector<std::string>());
+  auto fillPart = [](fb::PlanT &p, uint64_t bytes) {
+    fb::FillT fill;
+    fill.width = 4;
+    fb::InstructionT &first = at(p, Accumulate, 1);
+    first.body.Set(std::move(fill));
+    first.operands.erase(first.operands.begin(), first.operands.begin() + 2);
+    first.operands[0]->bytes = bytes;
+  };
+  runCases({
+      {"'logits_gradient': is read before it is written", [&](fb::PlanT &p) { makeOwnPart(p), fillPart(p, 128); }},
+      {"'logits': is read before it is written", [](fb::PlanT &p) { makeOwnPart(p), at(p, Accumulate, 3).operands[1]->buffer = Logits; }},
+      {"B is not aligned", [](fb::PlanT &p) { makeOwnPart(p), buffer(p, LogitsGradient).type = fb::DataType::U8, buffer(p, LogitsGradient).place_stride += 1; }},
+      {"fill is not aligned", [&](fb::PlanT &p) { makeOwnPart(p), fillPart(p, 256), buffer(p, LogitsGradient).type = fb::DataType::U8, buffer(p, LogitsGradient).place_stride += 2; }},
   });
 }
 
@@ -167,9 +208,14 @@ TEST(Validator, InputsOutputsSchedule) {
       {"its samples are cut", [&](fb::PlanT &p) {
          inputOf(p).cuts.push_back(std::make_unique<fb::CutT>());
          inputOf(p).cuts[0]->dim = 1;
-         p.groups.push_back(std::make_unique<fb::GroupsT>());
-         p.groups[0]->size = 1;
-         p.groups[0]->ranks = {0};
+         addGroups(p);
+       }},
+      {"written once, but its buffer lives in one segment", [&](fb::PlanT &p) {
+         addGroups(p);
+         inputOf(p).source = fb::Source::Place;
+         inputOf(p).place_groups = 0;
+         buffer(p, Ids).shape = {};
+         buffer(p, Ids).segment = Accumulate;
        }},
       {"samples of a run", [&](fb::PlanT &p) { inputOf(p).buffer = PredictIds; }},
       {"not [samples, sequence]", [](fb::PlanT &p) { p.sequence = 3; }},

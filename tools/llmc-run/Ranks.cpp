@@ -1,12 +1,16 @@
 //===- Ranks.cpp - where the ranks of a job run ---------------------------===//
 #include "tools/llmc-run/Ranks.h"
+#include "runtime/comm/Agree.h"
 #include "runtime/comm/Failure.h"
 #include "runtime/comm/local/LocalWorld.h"
 #include "tools/llmc-run/Binding.h"
 #include "tools/llmc-run/Watch.h"
 #include <algorithm>
+#include <condition_variable>
 #include <cstdlib>
+#include <mutex>
 #include <thread>
+#include <utility>
 
 using namespace llmc::runtime;
 
@@ -21,6 +25,9 @@ std::string environment(const char *name) {
 bool startedByMpi() {
   return !environment("OMPI_COMM_WORLD_RANK").empty() || !environment("PMI_RANK").empty() || !environment("PMIX_RANK").empty();
 }
+
+/// Batch scripts of Slurm have the number of a process too, but are no step.
+bool startedBySlurm() { return !environment("SLURM_PROCID").empty() && !environment("SLURM_STEP_ID").empty(); }
 
 std::chrono::milliseconds deadlineOf(const RanksOptions &options) {
   return std::chrono::milliseconds(static_cast<int64_t>(options.deadline * 1000));
@@ -40,9 +47,15 @@ Status causeOf(const std::vector<Status> &outcomes) {
   return *std::max_element(outcomes.begin(), outcomes.end(), [&](const Status &a, const Status &b) { return weight(a) < weight(b); });
 }
 
+/// How long ranks that are threads may go on after one has failed. Those that wait for it notice at once; one that hangs in
+/// a kernel or in reading a file never does.
+constexpr std::chrono::seconds kGrace(2);
+
 Status runThreads(unsigned ranks, const RanksOptions &options, const RankMain &rankMain) {
   std::vector<std::unique_ptr<World>> worlds = LocalWorld::create(ranks);
-  std::vector<Status> outcomes(ranks);
+  std::mutex mutex;
+  std::condition_variable changed;
+  std::vector<Status> ended;
   std::vector<std::thread> threads;
   unsigned share = threadsFor(options, ranks); // of all cores: before binding
   for (unsigned rank = 0; rank < ranks; ++rank)
@@ -50,13 +63,26 @@ Status runThreads(unsigned ranks, const RanksOptions &options, const RankMain &r
       if (options.bind)
         bindToShare(rank, ranks);
       worlds[rank]->setDeadline(deadlineOf(options));
-      WatchedRank watched(rank);
-      outcomes[rank] = rankMain(watched, rank, worlds[rank].get(), share);
+      Status outcome;
+      {
+        WatchedRank watched(rank);
+        outcome = rankMain(watched, rank, worlds[rank].get(), share);
+      }
       worlds[rank].reset();
+      std::lock_guard<std::mutex> lock(mutex);
+      ended.push_back(std::move(outcome));
+      changed.notify_one();
     });
+  {
+    std::unique_lock<std::mutex> lock(mutex);
+    auto allEnded = [&] { return ended.size() == ranks; };
+    changed.wait(lock, [&] { return allEnded() || (!ended.empty() && !causeOf(ended).ok()); });
+    if (!changed.wait_for(lock, kGrace, allEnded))
+      endWithReport("does not end, although the job has failed: " + causeOf(ended).message, causeOf(ended).code);
+  }
   for (std::thread &thread : threads)
     thread.join();
-  return causeOf(outcomes);
+  return causeOf(ended);
 }
 
 Status parseNumber(const char *name, uint64_t limit, uint64_t &value) {
@@ -72,7 +98,7 @@ Status parseNumber(const char *name, uint64_t limit, uint64_t &value) {
 
 /// The rank that the launcher gave this process.
 unsigned ownRank() {
-  for (const char *name : {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "RANK"})
+  for (const char *name : {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "RANK", "SLURM_PROCID"})
     if (uint64_t rank = 0; !environment(name).empty() && parseNumber(name, 1u << 20, rank).ok())
       return static_cast<unsigned>(rank);
   return 0;
@@ -82,6 +108,18 @@ unsigned ownRank() {
 Result<std::unique_ptr<World>> join(Backend backend, const WorldOptions &options) {
   Limit limit(2 * options.deadline + std::chrono::seconds(1));
   return openWorld(backend, options);
+}
+
+/// The rank's number among the ranks of its machine, and how many they are.
+std::pair<unsigned, unsigned> placeOnMachine(const std::vector<std::string> &processes, unsigned rank) {
+  auto hostOf = [](const std::string &process) { return process.substr(0, process.rfind(' ')); };
+  unsigned index = 0, count = 0;
+  for (unsigned other = 0; other < processes.size(); ++other)
+    if (hostOf(processes[other]) == hostOf(processes[rank])) {
+      index += other < rank;
+      ++count;
+    }
+  return {index, count};
 }
 
 Status runProcess(Backend backend, unsigned ranks, const RanksOptions &options, const RankMain &rankMain) {
@@ -109,15 +147,21 @@ Status runProcess(Backend backend, unsigned ranks, const RanksOptions &options, 
   if ((*world)->size() != ranks)
     return Status::wrongUse("the plan is for " + std::to_string(ranks) + " ranks, the job has " + std::to_string((*world)->size()),
                             "start as many, or compile for another mesh");
-  uint64_t local = 1;
-  for (const char *name : {"OMPI_COMM_WORLD_LOCAL_SIZE", "LOCAL_WORLD_SIZE", "MPI_LOCALNRANKS"})
-    if (uint64_t value = 0; !environment(name).empty() && parseNumber(name, 1u << 20, value).ok())
-      local = std::max<uint64_t>(1, value);
-  unsigned threads = threadsFor(options, static_cast<unsigned>(local)); // of all cores: before binding
-  if (uint64_t index = 0; options.bind && backend == Backend::Gloo && !environment("LOCAL_RANK").empty()) // mpirun and srun bind
-    if (parseNumber("LOCAL_RANK", local, index).ok())
-      bindToShare(static_cast<unsigned>(index), static_cast<unsigned>(local));
-  return rankMain(watched, (*world)->rank(), world->get(), threads);
+  auto processes = gatherTexts(**world, thisProcess());
+  if (!processes.ok()) {
+    watched.report(processes.status());
+    return during("joining the job", processes.status());
+  }
+  auto [index, count] = placeOnMachine(*processes, (*world)->rank());
+  watchProcesses(std::move(*processes));
+  unsigned threads = threadsFor(options, count); // of all cores: before binding
+  if (options.bind && backend == Backend::Gloo) // mpirun and srun bind
+    bindToShare(index, count);
+  if (Status status = rankMain(watched, (*world)->rank(), world->get(), threads); !status.ok())
+    return status;
+  Limit limit(worldOptions.deadline); // all is done; but a library may wait at its end for a rank that has stopped since
+  world->reset();
+  return Status::success();
 }
 
 } // namespace
@@ -126,7 +170,7 @@ Status runRanks(unsigned ranks, const RanksOptions &options, const RankMain &ran
   std::string comm = options.comm;
   bool launchedByEnvironment = !environment("RANK").empty() && !environment("WORLD_SIZE").empty();
   if (comm.empty())
-    comm = options.ranks > 0 ? "local" : startedByMpi() ? "mpi" : launchedByEnvironment ? "gloo" : "local";
+    comm = options.ranks > 0 ? "local" : startedByMpi() ? "mpi" : launchedByEnvironment ? "gloo" : startedBySlurm() ? "mpi" : "local";
   if (comm == "local") {
     unsigned asked = options.ranks > 0 ? options.ranks : 1;
     if (asked != ranks)

@@ -1,10 +1,13 @@
 //===- Watch.cpp - what a rank leaves behind when its job fails -----------===//
 #include "tools/llmc-run/Watch.h"
+#include <cerrno>
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <map>
+#include <unistd.h>
 
 using namespace llmc::runtime;
 
@@ -20,6 +23,7 @@ struct Registry {
   std::mutex mutex; // held while a report is made, so that executors stay
   std::map<unsigned, Watched> ranks;
   std::string logFolder;
+  std::vector<std::string> processes; // of all ranks, if they are not threads of this one
 };
 
 /// Never destroyed: threads that report outlive main.
@@ -49,13 +53,17 @@ std::string placeOf(const Watched &watched) {
   return watched.doing + (entries.back().end ? ", after " : ", in ") + watched.executor->describe(entries.back());
 }
 
-[[noreturn]] void endWithReport(const std::string &reason, StatusCode code) {
-  std::lock_guard<std::mutex> lock(registry().mutex);
-  for (auto &[rank, watched] : registry().ranks) {
-    std::fprintf(stderr, "error: rank %u %s; it stood at: %s\n", rank, reason.c_str(), placeOf(watched).c_str());
-    writeLog(rank, watched);
+/// The ranks of this machine whose processes are gone, as text.
+std::string goneRanks(const std::vector<std::string> &processes) {
+  std::string own = thisProcess(), host = own.substr(0, own.rfind(' ') + 1), gone;
+  for (size_t rank = 0; rank < processes.size(); ++rank) {
+    if (processes[rank].compare(0, host.size(), host) != 0)
+      continue;
+    int pid = std::atoi(processes[rank].c_str() + host.size());
+    if (pid > 0 && ::kill(pid, 0) != 0 && errno == ESRCH)
+      gone += (gone.empty() ? "" : ", ") + std::to_string(rank);
   }
-  std::_Exit(static_cast<int>(code));
+  return gone;
 }
 
 void awaitSignal() {
@@ -70,6 +78,21 @@ void awaitSignal() {
 
 } // namespace
 
+void endWithReport(const std::string &reason, StatusCode code) {
+  std::lock_guard<std::mutex> lock(registry().mutex); // never let go: who else has something to say is late
+  std::string gone = goneRanks(registry().processes); // before other survivors end
+  std::string missing = gone.empty() ? "" : "; missing: rank " + gone;
+  if (registry().ranks.empty())
+    std::fprintf(stderr, "error: this process %s%s\n", reason.c_str(), missing.c_str());
+  for (auto &[rank, watched] : registry().ranks) {
+    std::fprintf(stderr, "error: rank %u %s%s; it stood at: %s\n", rank, reason.c_str(), missing.c_str(), placeOf(watched).c_str());
+    writeLog(rank, watched);
+  }
+  if (!registry().processes.empty())
+    std::this_thread::sleep_for(std::chrono::milliseconds(300)); // the others look who is gone, too
+  std::_Exit(static_cast<int>(code));
+}
+
 void beginWatch(const std::string &logFolder) {
   registry().logFolder = logFolder;
   sigset_t signals;
@@ -77,6 +100,17 @@ void beginWatch(const std::string &logFolder) {
   sigaddset(&signals, SIGTERM);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr); // all threads inherit it: only one takes the signal
   std::thread(awaitSignal).detach();
+}
+
+std::string thisProcess() {
+  char host[256] = "";
+  ::gethostname(host, sizeof(host) - 1);
+  return std::string(host) + " " + std::to_string(::getpid());
+}
+
+void watchProcesses(std::vector<std::string> processes) {
+  std::lock_guard<std::mutex> lock(registry().mutex);
+  registry().processes = std::move(processes);
 }
 
 WatchedRank::WatchedRank(unsigned rank) : rank(rank) {

@@ -13,12 +13,21 @@
 #include <mutex>
 #include <string>
 #include <thread>
+#include <vector>
 
 namespace llmc::tool {
 
 /// From now on SIGTERM (launchers send it to the survivors of a job) makes this process report on the ranks it watches and
 /// end with the code of a rank that died. Called before any other thread is made; logs go to `logFolder` (empty: here).
 void beginWatch(const std::string &logFolder);
+
+/// Reports on the ranks that this process still watches, as "rank K `reason`", and ends it.
+[[noreturn]] void endWithReport(const std::string &reason, runtime::StatusCode code);
+
+/// This process, for others of the job: "HOST PID".
+std::string thisProcess();
+/// The processes of all ranks: a report says which of them are gone.
+void watchProcesses(std::vector<std::string> processes);
 
 /// A rank of this process. What it is doing, and its executor from the time it has one, is known to the threads that report.
 class WatchedRank {

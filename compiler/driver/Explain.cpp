@@ -1,6 +1,7 @@
 //===- Explain.cpp - what a plan does, in words -------------------------------------===//
 #include "compiler/driver/Explain.h"
 #include "compiler/driver/Ledger.h"
+#include "runtime/plan/Tables.h"
 #include "runtime/plan/Part.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringExtras.h"
@@ -15,8 +16,7 @@ namespace {
 
 namespace fb = llmc::plan::fb;
 using llvm::formatv;
-
-std::string text(const flatbuffers::String *string) { return string ? string->str() : ""; }
+using runtime::textOf;
 
 std::string bytesText(double bytes) {
   const char *units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
@@ -97,14 +97,14 @@ public:
 
 private:
   void header() {
-    out << formatv("  target {0}, model {1}, precision {2}\n", text(plan.target()), text(plan.model()), text(plan.precision()));
+    out << formatv("  target {0}, model {1}, precision {2}\n", textOf(plan.target()), textOf(plan.model()), textOf(plan.precision()));
     out << formatv("  a step is {0} samples in {1} micro-batches of {2}, {3} tokens each\n", plan.samples_per_step(), plan.micro_batches(),
                    plan.samples_per_micro_batch(), std::max<uint32_t>(1, plan.sequence()));
     if (plan.ranks()->size() == 1)
       return;
     out << formatv("  {0} ranks:", plan.ranks()->size());
     for (uint32_t i = 0; plan.mesh() && i < plan.mesh()->size(); ++i)
-      out << formatv("{0} {1} {2}", i ? " x" : "", text(plan.mesh()->Get(i)->name()), plan.mesh()->Get(i)->size());
+      out << formatv("{0} {1} {2}", i ? " x" : "", textOf(plan.mesh()->Get(i)->name()), plan.mesh()->Get(i)->size());
     out << "; memory, kernels and communication are those of each of them\n";
   }
 
@@ -125,7 +125,7 @@ private:
     out << "\nmemory\n";
     uint64_t total = 0;
     for (const fb::Arena *arena : *program.arenas()) {
-      out << formatv("  {0,-10} {1,12}\n", text(arena->name()), bytesText(arena->bytes()));
+      out << formatv("  {0,-10} {1,12}\n", textOf(arena->name()), bytesText(arena->bytes()));
       total += arena->bytes();
       if (arena->kind() == fb::ArenaKind::State)
         stateByCategory();
@@ -137,7 +137,7 @@ private:
     std::map<std::string, std::pair<uint64_t, uint64_t>> sums;
     for (const fb::Buffer *buffer : *program.buffers())
       if (buffer->alias_of() < 0 && program.arenas()->Get(buffer->arena())->kind() == fb::ArenaKind::State) {
-        auto &[count, bytes] = sums[text(buffer->category())];
+        auto &[count, bytes] = sums[textOf(buffer->category())];
         ++count;
         bytes += buffer->bytes();
       }
@@ -169,8 +169,8 @@ private:
     if (most == 0)
       return;
     const fb::Instruction &instruction = *segment.instructions()->Get(at);
-    out << formatv("\npeak of temporaries in {0}: {1} at instruction {2} of {3}, {4} [{5}]\n", text(segment.name()), bytesText(most), at,
-                   segment.instructions()->size(), text(instruction.name()), text(instruction.origin()));
+    out << formatv("\npeak of temporaries in {0}: {1} at instruction {2} of {3}, {4} [{5}]\n", textOf(segment.name()), bytesText(most), at,
+                   segment.instructions()->size(), textOf(instruction.name()), textOf(instruction.origin()));
     std::vector<const fb::Buffer *> live;
     for (const fb::Buffer *buffer : *program.buffers())
       if (buffer->segment() == index && buffer->alias_of() < 0 && buffer->first() <= at && buffer->last() >= at &&
@@ -180,7 +180,7 @@ private:
     constexpr size_t kShown = 12;
     for (const fb::Buffer *buffer : llvm::ArrayRef(live).take_front(kShown))
       out << formatv("  {0,12}  {1,-22} {2,-11} from {3,5} to {4,5}  [{5}]\n", bytesText(buffer->bytes()), shapeText(*buffer),
-                     text(buffer->category()), buffer->first(), buffer->last(), text(buffer->origin()));
+                     textOf(buffer->category()), buffer->first(), buffer->last(), textOf(buffer->origin()));
     if (live.size() > kShown) {
       uint64_t rest = 0;
       for (const fb::Buffer *buffer : llvm::ArrayRef(live).drop_front(kShown))
@@ -204,12 +204,12 @@ private:
 
   void kernels(const fb::Segment &segment) {
     std::map<std::string, Sum> sums;
-    auto times = measured.find(text(segment.name()));
+    auto times = measured.find(textOf(segment.name()));
     for (uint32_t i = 0; segment.instructions() && i < segment.instructions()->size(); ++i) {
       const fb::Instruction &instruction = *segment.instructions()->Get(i);
-      Sum &sum = sums[text(instruction.name())];
+      Sum &sum = sums[textOf(instruction.name())];
       if (sum.calls++ == 0)
-        sum.origin = text(instruction.origin());
+        sum.origin = textOf(instruction.origin());
       sum.flops += instruction.flops();
       sum.bytes += instruction.bytes();
       sum.predicted += instruction.predicted_ns();
@@ -221,7 +221,7 @@ private:
     llvm::stable_sort(order, [&](const auto &a, const auto &b) {
       return isMeasured ? a.second.measured > b.second.measured : a.second.predicted > b.second.predicted;
     });
-    out << formatv("\nsegment {0}\n  {1,-42} {2,6} {3,10} {4,12} {5,10}{6}  first from\n", text(segment.name()), "kernel", "calls", "GFLOP", "bytes",
+    out << formatv("\nsegment {0}\n  {1,-42} {2,6} {3,10} {4,12} {5,10}{6}  first from\n", textOf(segment.name()), "kernel", "calls", "GFLOP", "bytes",
                    "forecast", isMeasured ? "   measured  GFLOP/s" : "");
     for (auto &[name, sum] : order) {
       out << formatv("  {0,-42} {1,6} {2,10:F3} {3,12} {4,7:F2} ms", name, sum.calls, sum.flops / 1e9, bytesText(sum.bytes), sum.predicted / 1e6);
@@ -258,16 +258,16 @@ void writeJson(const fb::Plan &plan, const std::string &digest, llvm::raw_ostrea
   llvm::json::Object arenas, state, padding, mesh;
   std::map<std::string, uint64_t> sums;
   for (const fb::Arena *arena : *program.arenas())
-    arenas[text(arena->name())] = arena->bytes();
+    arenas[textOf(arena->name())] = arena->bytes();
   for (const fb::Buffer *buffer : *program.buffers())
     if (buffer->alias_of() < 0 && program.arenas()->Get(buffer->arena())->kind() == fb::ArenaKind::State)
-      sums[text(buffer->category())] += buffer->bytes();
+      sums[textOf(buffer->category())] += buffer->bytes();
   for (auto &[category, bytes] : sums)
     state[category] = bytes;
   for (auto &[category, bytes] : paddingOf(program))
     padding[category] = bytes;
   for (uint32_t i = 0; plan.mesh() && i < plan.mesh()->size(); ++i)
-    mesh[text(plan.mesh()->Get(i)->name())] = plan.mesh()->Get(i)->size();
+    mesh[textOf(plan.mesh()->Get(i)->name())] = plan.mesh()->Get(i)->size();
   llvm::json::Object root{{"plan", digest},                 {"ranks", plan.ranks()->size()},
                           {"mesh", std::move(mesh)},        {"micro_batches", plan.micro_batches()},
                           {"arenas", std::move(arenas)},    {"state", std::move(state)},

@@ -1,5 +1,6 @@
 //===- Ledger.cpp - every byte between ranks, with its reason -----------------------===//
 #include "compiler/driver/Ledger.h"
+#include "runtime/plan/Tables.h"
 #include "llvm/Support/FormatVariadic.h"
 #include <algorithm>
 #include <map>
@@ -9,8 +10,7 @@ namespace llmc::driver {
 
 namespace fb = llmc::plan::fb;
 using llvm::formatv;
-
-static std::string text(const flatbuffers::String *string) { return string ? string->str() : ""; }
+using runtime::textOf;
 
 static const char *nameOf(fb::CollectiveKind kind) {
   switch (kind) {
@@ -45,11 +45,11 @@ static LedgerEntry entryOf(const fb::Plan &plan, const fb::Segment &segment, uin
   const fb::Instruction &instruction = *segment.instructions()->Get(position);
   const fb::Collective &collective = *instruction.body_as_Collective();
   LedgerEntry entry;
-  entry.segment = text(segment.name());
+  entry.segment = textOf(segment.name());
   entry.kind = nameOf(collective.kind());
-  entry.groups = text(plan.groups()->Get(collective.groups())->name());
-  entry.reason = text(collective.reason());
-  entry.origin = text(instruction.origin());
+  entry.groups = textOf(plan.groups()->Get(collective.groups())->name());
+  entry.reason = textOf(collective.reason());
+  entry.origin = textOf(instruction.origin());
   entry.position = position;
   entry.ranks = plan.groups()->Get(collective.groups())->size();
   for (uint32_t i = 0; i + 1 < instruction.operands()->size(); i += 2)

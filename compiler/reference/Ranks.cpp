@@ -10,17 +10,6 @@ using dist::Sharding;
 
 namespace {
 
-HostTensor emptyLike(const HostTensor &tensor, ArrayRef<int64_t> shape) {
-  HostTensor result;
-  result.shape.assign(shape.begin(), shape.end());
-  result.isReal = tensor.isReal;
-  if (tensor.isReal)
-    result.reals.resize(result.size());
-  else
-    result.integers.resize(result.size());
-  return result;
-}
-
 /// Copies `part` out of, or into, the box of `whole` that begins at `begin`.
 void copyBox(HostTensor &whole, HostTensor &part, ArrayRef<int64_t> begin, bool intoWhole) {
   auto wholeStrides = whole.strides(), partStrides = part.strides();
@@ -39,7 +28,7 @@ HostTensor cut(const HostTensor &whole, int64_t dim, int64_t index, int64_t part
   SmallVector<int64_t, 4> shape(whole.shape), begin(whole.shape.size(), 0);
   shape[dim] /= parts;
   begin[dim] = index * shape[dim];
-  HostTensor part = emptyLike(whole, shape);
+  HostTensor part = HostTensor::zeros(shape, whole.isReal);
   copyBox(const_cast<HostTensor &>(whole), part, begin, /*intoWhole=*/false);
   return part;
 }
@@ -47,7 +36,7 @@ HostTensor cut(const HostTensor &whole, int64_t dim, int64_t index, int64_t part
 HostTensor gather(ArrayRef<const HostTensor *> parts, int64_t dim) {
   SmallVector<int64_t, 4> shape(parts[0]->shape), begin(shape.size(), 0);
   shape[dim] *= static_cast<int64_t>(parts.size());
-  HostTensor whole = emptyLike(*parts[0], shape);
+  HostTensor whole = HostTensor::zeros(shape, parts[0]->isReal);
   for (const HostTensor *part : parts) {
     copyBox(whole, const_cast<HostTensor &>(*part), begin, /*intoWhole=*/true);
     begin[dim] += part->shape[dim];
@@ -105,7 +94,7 @@ HostTensor partOf(const HostTensor &whole, const Sharding &sharding, dist::MeshA
     if (!axes.empty())
       part = cut(part, static_cast<int64_t>(d), mesh.index(rank, axes), mesh.size(axes));
   if (mesh.index(rank, sharding.sum) != 0)
-    return emptyLike(part, part.shape);
+    return HostTensor::zeros(part.shape, part.isReal);
   return part;
 }
 
@@ -114,7 +103,7 @@ HostTensor assemble(ArrayRef<const HostTensor *> parts, const Sharding &sharding
   SmallVector<int64_t, 4> shape(parts[0]->shape);
   for (auto [size, axes] : llvm::zip_equal(shape, sharding.dims))
     size *= mesh.size(axes);
-  HostTensor whole = emptyLike(*parts[0], shape);
+  HostTensor whole = HostTensor::zeros(shape, parts[0]->isReal);
   for (int64_t rank = 0; rank < mesh.ranks(); ++rank) {
     SmallVector<int64_t> begin;
     Axes used = sharding.sum;
@@ -130,7 +119,7 @@ HostTensor assemble(ArrayRef<const HostTensor *> parts, const Sharding &sharding
       continue;
     HostTensor part = *parts[rank];
     if (mesh.index(rank, sharding.sum) != 0) {
-      HostTensor before = emptyLike(part, part.shape);
+      HostTensor before = HostTensor::zeros(part.shape, part.isReal);
       copyBox(whole, before, begin, /*intoWhole=*/false);
       part = reduce({&before, &part}, /*isMax=*/false);
     }

@@ -12,10 +12,7 @@ using Shape = SmallVector<int64_t, 4>;
 
 /// `tensor` in a box of `shape`: what it lacks is zero, what it has more is dropped.
 HostTensor resized(const HostTensor &tensor, ArrayRef<int64_t> shape) {
-  HostTensor result;
-  result.shape.assign(shape.begin(), shape.end());
-  result.isReal = tensor.isReal;
-  (tensor.isReal ? result.reals.resize(result.size()) : result.integers.resize(result.size()));
+  HostTensor result = HostTensor::zeros(shape, tensor.isReal);
   auto from = tensor.strides(), to = result.strides();
   for (int64_t i = 0, e = tensor.size(); i < e; ++i) {
     int64_t at = 0;

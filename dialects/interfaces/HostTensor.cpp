@@ -20,19 +20,20 @@ llvm::SmallVector<int64_t, 4> HostTensor::strides() const {
   return result;
 }
 
-HostTensor HostTensor::zeros(Type type) {
+HostTensor HostTensor::zeros(ArrayRef<int64_t> shape, bool isReal) {
   HostTensor tensor;
-  Type element = type;
-  if (auto ranked = dyn_cast<RankedTensorType>(type)) {
-    tensor.shape.assign(ranked.getShape().begin(), ranked.getShape().end());
-    element = ranked.getElementType();
-  }
-  tensor.isReal = isa<FloatType>(element);
-  if (tensor.isReal)
+  tensor.shape.assign(shape.begin(), shape.end());
+  tensor.isReal = isReal;
+  if (isReal)
     tensor.reals.assign(tensor.size(), 0.0);
   else
     tensor.integers.assign(tensor.size(), 0);
   return tensor;
+}
+
+HostTensor HostTensor::zeros(Type type) {
+  auto ranked = dyn_cast<RankedTensorType>(type);
+  return zeros(ranked ? ranked.getShape() : ArrayRef<int64_t>(), isa<FloatType>(getElementTypeOrSelf(type)));
 }
 
 static void fillFromDense(DenseElementsAttr dense, HostTensor &tensor) {

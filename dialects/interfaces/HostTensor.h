@@ -27,6 +27,7 @@ struct HostTensor {
 
   /// Zeros of a ranked tensor type with static shape, or of a scalar type (rank 0).
   static HostTensor zeros(mlir::Type type);
+  static HostTensor zeros(llvm::ArrayRef<int64_t> shape, bool isReal);
   /// The elements of a constant; reads every dense form (splat, raw, resource with data).
   static mlir::FailureOr<HostTensor> fromAttribute(mlir::ElementsAttr attribute);
   /// A dense attribute of `type`, rounded to its element type; a splat if all elements are equal bit for bit.

@@ -9,9 +9,10 @@ using dist::Axes;
 using dist::Sharding;
 
 bool isDataAxis(StringAttr axis) {
-  StringRef name = axis.getValue().split('.').first;
-  return name == "dp" || name == "dp_replicate";
+  return isZeroAxis(axis) || axis.getValue().split('.').first == "dp_replicate";
 }
+
+bool isZeroAxis(StringAttr axis) { return axis.getValue().split('.').first == "dp"; }
 
 bool isTensorAxis(StringAttr axis) { return axis.getValue().split('.').first == "tp"; }
 

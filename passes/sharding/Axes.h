@@ -11,6 +11,9 @@ namespace llmc::sharding {
 /// True for axes along which ranks have different samples: dp and dp_replicate, or a part of one.
 bool isDataAxis(mlir::StringAttr axis);
 
+/// True for the axis over which ZeRO cuts state: dp, or a part of it.
+bool isZeroAxis(mlir::StringAttr axis);
+
 /// True for the axis of tensor parallelism, or a part of it.
 bool isTensorAxis(mlir::StringAttr axis);
 

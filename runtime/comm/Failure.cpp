@@ -24,6 +24,13 @@ Status during(const std::string &what, Status status) {
   return status;
 }
 
+Status causeOf(const std::vector<Status> &outcomes) {
+  auto weight = [](const Status &status) {
+    return status.ok() ? 0 : status.code == StatusCode::RankDied ? 1 : status.code == StatusCode::DeadlinePassed ? 2 : 3;
+  };
+  return *std::max_element(outcomes.begin(), outcomes.end(), [&](const Status &a, const Status &b) { return weight(a) < weight(b); });
+}
+
 Status checkGroup(const std::vector<unsigned> &ranks, unsigned rank, unsigned size) {
   std::vector<unsigned> sorted = ranks;
   std::sort(sorted.begin(), sorted.end());

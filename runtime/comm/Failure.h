@@ -13,6 +13,8 @@ Status deadlinePassed(std::vector<unsigned> missing, std::chrono::milliseconds d
 Status rankDied(unsigned rank);
 /// A failure of another rank, with what this one was doing; other outcomes stay as they are.
 Status during(const std::string &what, Status status);
+/// Of the outcomes of ranks the one to show: a cause goes before what followed from it.
+Status causeOf(const std::vector<Status> &outcomes);
 /// Whether `ranks` may form a group that `rank` is in: distinct, below `size`.
 Status checkGroup(const std::vector<unsigned> &ranks, unsigned rank, unsigned size);
 

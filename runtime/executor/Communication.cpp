@@ -1,5 +1,6 @@
 //===- Communication.cpp - the collectives of one rank's program ----------===//
 #include "runtime/executor/Communication.h"
+#include "runtime/comm/Agree.h"
 #include "runtime/comm/Failure.h"
 #include "runtime/plan/Places.h"
 #include <cstring>
@@ -24,17 +25,16 @@ Result<std::unique_ptr<Communication>> Communication::open(const fb::Plan &plan,
 
 Status compareRanks(World &world, const PlanFile &plan, const std::string &options) {
   std::string mine = plan.digest() + digestOf({reinterpret_cast<const uint8_t *>(options.data()), options.size()});
-  std::string all(mine.size() * world.size(), ' ');
-  Operand operand{mine.data(), all.data(), mine.size()};
-  if (Status status = world.all().allGather({&operand, 1}, fb::DataType::U8); !status.ok())
-    return during("comparing plans", std::move(status));
+  auto all = gatherTexts(world, mine);
+  if (!all.ok())
+    return during("comparing plans", all.status());
   std::string plans, arguments;
   size_t half = plan.digest().size();
   for (unsigned rank = 1; rank < world.size(); ++rank) {
-    std::string theirs = all.substr(rank * mine.size(), mine.size());
-    if (theirs.substr(0, half) != all.substr(0, half))
+    const std::string &theirs = (*all)[rank], &first = all->front();
+    if (theirs.substr(0, half) != first.substr(0, half))
       plans += " " + std::to_string(rank);
-    else if (theirs != all.substr(0, mine.size()))
+    else if (theirs != first)
       arguments += " " + std::to_string(rank);
   }
   if (!plans.empty())

@@ -1,6 +1,7 @@
 //===- Executor.cpp - replays the instructions of a plan ------------------===//
 #include "runtime/executor/Executor.h"
 #include "runtime/plan/Places.h"
+#include "runtime/plan/Tables.h"
 #include "runtime/plan/View.h"
 #include <algorithm>
 #include <cstring>
@@ -25,8 +26,7 @@ Result<std::unique_ptr<Executor>> Executor::create(std::shared_ptr<PlanFile> pla
   if (!communication.ok())
     return communication.status();
   executor->communication = std::move(*communication);
-  for (uint32_t i = 0; root.groups() && i < root.groups()->size(); ++i)
-    executor->places.push_back(placeOf(root, i, rank).place);
+  executor->places = placesOfRank(root, rank);
   if (Status status = executor->allocate(); !status.ok())
     return status;
   if (Status status = executor->resolve(); !status.ok())
@@ -275,28 +275,26 @@ Status Executor::runStep(Step &step) {
 /// `status` with the instruction at which it showed.
 Status Executor::located(Status status, uint32_t segment, uint32_t index, uint64_t step) const {
   const fb::Segment &where = *rankProgram->segments()->Get(segment);
-  auto text = [](const flatbuffers::String *value) { return value ? value->str() : std::string(); };
   const fb::Instruction *instruction = where.instructions()->Get(index);
   if (const fb::Wait *wait = instruction->body_as_Wait()) // it is the collective that is of interest
     for (const fb::Instruction *other : *where.instructions())
       if (const fb::Collective *body = other->body_as_Collective(); body && body->event() == static_cast<int32_t>(wait->event()))
         instruction = other;
-  std::string name = "'" + text(instruction->name()) + "'";
+  std::string name = "'" + textOf(instruction->name()) + "'";
   if (const fb::Collective *body = instruction->body_as_Collective())
-    name += " (" + text(body->reason()) + ")";
-  status.message = "step " + std::to_string(step + 1) + ", segment '" + text(where.name()) + "', instruction " +
+    name += " (" + textOf(body->reason()) + ")";
+  status.message = "step " + std::to_string(step + 1) + ", segment '" + textOf(where.name()) + "', instruction " +
                    std::to_string(index) + " " + name + ": " + status.message;
   return status;
 }
 
 std::string Executor::describe(const History::Entry &entry) const {
-  auto text = [](const flatbuffers::String *value) { return value ? value->str() : std::string(); };
   const fb::Segment &segment = *rankProgram->segments()->Get(entry.segment);
   const fb::Instruction &instruction = *segment.instructions()->Get(entry.instruction);
   const fb::Collective *collective = instruction.body_as_Collective();
-  return "step " + std::to_string(entry.step + 1) + ", micro-batch " + std::to_string(entry.micro) + ", segment '" + text(segment.name()) +
-         "', instruction " + std::to_string(entry.instruction) + " '" + text(instruction.name()) + "'" +
-         (collective ? " (" + text(collective->reason()) + ")" : "");
+  return "step " + std::to_string(entry.step + 1) + ", micro-batch " + std::to_string(entry.micro) + ", segment '" + textOf(segment.name()) +
+         "', instruction " + std::to_string(entry.instruction) + " '" + textOf(instruction.name()) + "'" +
+         (collective ? " (" + textOf(collective->reason()) + ")" : "");
 }
 
 std::string Executor::historyText() const {

@@ -1,14 +1,11 @@
 //===- ModelState.cpp - parameters, optimizer state and scalars -----------===//
 #include "runtime/executor/ModelState.h"
 #include "runtime/comm/Agree.h"
+#include "runtime/plan/Tables.h"
 #include <algorithm>
 #include <set>
 
 namespace llmc::runtime {
-
-template <typename T> static uint32_t sizeOf(const flatbuffers::Vector<T> *vector) {
-  return vector ? vector->size() : 0;
-}
 
 void ModelState::setInitialScalars() {
   for (uint32_t i = 0; i < sizeOf(program().scalars()); ++i) {

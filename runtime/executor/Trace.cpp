@@ -1,6 +1,7 @@
 //===- Trace.cpp - when each instruction ran ------------------------------===//
 #include "runtime/executor/Trace.h"
 #include "runtime/executor/Executor.h"
+#include "runtime/plan/Tables.h"
 #include <algorithm>
 #include <chrono>
 #include <nlohmann/json.hpp>
@@ -13,15 +14,14 @@ int64_t nowNanoseconds() {
 
 static nlohmann::json eventOf(const fb::Segment &segment, const fb::Instruction &instruction, const Trace::Event &event,
                                int64_t origin) {
-  auto text = [](const flatbuffers::String *value) { return value ? value->str() : std::string(); };
   double nanoseconds = static_cast<double>(event.end - event.begin);
-  nlohmann::json arguments = {{"origin", text(instruction.origin())}, {"predicted_ns", instruction.predicted_ns()}};
+  nlohmann::json arguments = {{"origin", textOf(instruction.origin())}, {"predicted_ns", instruction.predicted_ns()}};
   if (instruction.flops() && nanoseconds > 0)
     arguments["gflops_per_s"] = static_cast<double>(instruction.flops()) / nanoseconds;
   if (instruction.bytes() && nanoseconds > 0)
     arguments["gbytes_per_s"] = static_cast<double>(instruction.bytes()) / nanoseconds;
-  return {{"name", text(instruction.name())},
-          {"cat", text(segment.name())},
+  return {{"name", textOf(instruction.name())},
+          {"cat", textOf(segment.name())},
           {"ph", "X"},
           {"pid", 0},
           {"tid", 0},

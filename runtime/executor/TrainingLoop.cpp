@@ -51,12 +51,12 @@ Status TrainingLoop::restoreNewest(bool &found) {
     return Status::success();
   found = true;
   const Manifest &manifest = (*checkpoint)->manifest();
-  if (manifest.planDigest != executor.file().digest())
+  isMoved = manifest.planDigest != executor.file().digest();
+  if (isMoved)
     observer.onNote("the checkpoint was written with another plan");
   if (data && manifest.dataIdentity != data->identity())
     observer.onNote("the checkpoint was written with other data");
   lastCheckpoint = manifest.step;
-  isMoved = manifest.planDigest != executor.file().digest();
   return modelState.restore(**checkpoint);
 }
 
@@ -91,8 +91,7 @@ Status TrainingLoop::openData() {
     return Status::wrongUse("the plan cannot train: it has no segments `accumulate` and `update`");
   if (!executor.output(*update, "loss") || !executor.output(*update, "grad_norm") || !executor.output(*update, "lr"))
     return Status::planRefused("segment `update` lacks one of the outputs loss, grad_norm, lr");
-  DataOptions dataOptions = DataOptions::of(executor.plan(), options.dataFiles);
-  dataOptions.rank = executor.rank();
+  DataOptions dataOptions = DataOptions::of(executor.plan(), options.dataFiles, executor.rank());
   auto opened = DataSet::open(dataOptions, *executor.program().segments()->Get(*accumulate), executor.program());
   if (Status status = agree(executor.world(), opened.status()); !status.ok())
     return status;

@@ -2,6 +2,7 @@
 #include "runtime/io/Data.h"
 #include "runtime/io/Random.h"
 #include "runtime/plan/Part.h"
+#include "runtime/plan/Places.h"
 #include "runtime/plan/PlanFile.h"
 #include <algorithm>
 #include <cstring>
@@ -37,7 +38,7 @@ static void storeId(const fb::Buffer &buffer, void *to, int64_t index, int64_t i
     static_cast<int32_t *>(to)[index] = static_cast<int32_t>(id);
 }
 
-DataOptions DataOptions::of(const fb::Plan &plan, std::vector<std::string> files) {
+DataOptions DataOptions::of(const fb::Plan &plan, std::vector<std::string> files, uint32_t rank) {
   DataOptions options;
   options.files = std::move(files);
   options.samplesPerStep = plan.samples_per_step();
@@ -47,6 +48,7 @@ DataOptions DataOptions::of(const fb::Plan &plan, std::vector<std::string> files
   options.seed = plan.seed();
   options.shuffle = plan.shuffle();
   options.plan = &plan;
+  options.places = placesOfRank(plan, rank);
   return options;
 }
 
@@ -190,7 +192,7 @@ Status DataSet::fill(const fb::Input &input, const fb::Buffer &buffer, uint64_t 
   uint64_t first = micro * options.samplesPerMicroBatch;
   if (options.plan)
     first += static_cast<uint64_t>(
-        partOf(*options.plan, {static_cast<int64_t>(options.samplesPerMicroBatch)}, input.cuts(), options.rank).begin[0]);
+        partOf(*options.plan, {static_cast<int64_t>(options.samplesPerMicroBatch)}, input.cuts(), options.places).begin[0]);
   return isTokens(input) ? fillTokens(input, buffer, step, first, to) : fillArray(input, buffer, step, first, to);
 }
 

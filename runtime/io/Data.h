@@ -21,11 +21,11 @@ struct DataOptions {
   std::vector<std::string> files; // at most one token file and one safetensors file
   uint64_t samplesPerStep = 1, samplesPerMicroBatch = 1, sequence = 1, vocabulary = 0, seed = 0;
   bool shuffle = true;
-  const fb::Plan *plan = nullptr; // where `rank` stands in its groups
-  uint32_t rank = 0;
+  const fb::Plan *plan = nullptr;
+  std::vector<uint32_t> places; // of the rank, by division of the plan
 
-  /// What `plan` needs from `files`.
-  static DataOptions of(const fb::Plan &plan, std::vector<std::string> files);
+  /// What `rank` of `plan` needs from `files`. `plan` must outlive what is opened with it.
+  static DataOptions of(const fb::Plan &plan, std::vector<std::string> files, uint32_t rank = 0);
 };
 
 class DataSet {

@@ -27,7 +27,7 @@ static void drawValues(const fb::Init &init, const RandomStream &stream, uint64_
 }
 
 Box ParameterInitializer::ownBox(const fb::Parameter &parameter) const {
-  return partOf(plan, compiledShape(viewOf(parameter), shapeOf(parameter.shape())), parameter.cuts(), rank);
+  return partOf(plan, compiledShape(viewOf(parameter), shapeOf(parameter.shape())), parameter.cuts(), places);
 }
 
 /// Writes the elements of `box` of a tensor of `shape`.

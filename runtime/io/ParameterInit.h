@@ -4,6 +4,7 @@
 
 #include "runtime/io/Safetensors.h"
 #include "runtime/plan/Part.h"
+#include "runtime/plan/Places.h"
 #include <functional>
 #include <map>
 #include <string>
@@ -18,7 +19,7 @@ class ParameterInitializer {
 public:
   /// Files are looked up below `folder`. `plan` must outlive this.
   ParameterInitializer(const fb::Plan &plan, uint32_t rank, std::string folder, ParallelFor parallel)
-      : plan(plan), rank(rank), folder(std::move(folder)), parallel(std::move(parallel)) {}
+      : plan(plan), places(placesOfRank(plan, rank)), folder(std::move(folder)), parallel(std::move(parallel)) {}
 
   /// Writes the rank's part of the compiled form of `parameter`; leaves it alone if the plan names no source.
   /// Errors: BadInput if a file is missing, too short, outside the folder, or not the one the plan was compiled with.
@@ -34,7 +35,7 @@ private:
   void fillRandom(const fb::Parameter &parameter, const Shape &shape, const Box &box, void *to) const;
 
   const fb::Plan &plan;
-  uint32_t rank;
+  std::vector<uint32_t> places; // of the rank
   std::string folder;
   ParallelFor parallel;
   std::map<std::string, std::shared_ptr<MappedFile>> files;

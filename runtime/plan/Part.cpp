@@ -1,12 +1,11 @@
 //===- Part.cpp - which part of a tensor a rank holds ---------------------===//
 #include "runtime/plan/Part.h"
-#include "runtime/plan/Places.h"
 #include <algorithm>
 #include <cstring>
 
 namespace llmc::runtime {
 
-std::optional<Box> partOf(const fb::Plan &plan, const Shape &shape, const Cuts *cuts, uint32_t rank,
+std::optional<Box> partOf(const fb::Plan &plan, const Shape &shape, const Cuts *cuts, const std::vector<uint32_t> &places,
                           std::string &problem) {
   Box box = Box::whole(shape);
   for (uint32_t i = 0; cuts && i < cuts->size(); ++i) {
@@ -22,14 +21,14 @@ std::optional<Box> partOf(const fb::Plan &plan, const Shape &shape, const Cuts *
       return std::nullopt;
     }
     box.size[dim] /= parts;
-    box.begin[dim] += box.size[dim] * placeOf(plan, groups, rank).place;
+    box.begin[dim] += box.size[dim] * places[groups];
   }
   return box;
 }
 
-Box partOf(const fb::Plan &plan, const Shape &shape, const Cuts *cuts, uint32_t rank) {
+Box partOf(const fb::Plan &plan, const Shape &shape, const Cuts *cuts, const std::vector<uint32_t> &places) {
   std::string problem;
-  return partOf(plan, shape, cuts, rank, problem).value_or(Box::whole(shape));
+  return partOf(plan, shape, cuts, places, problem).value_or(Box::whole(shape));
 }
 
 std::optional<Box> intersect(const Box &a, const Box &b) {

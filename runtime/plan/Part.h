@@ -18,12 +18,12 @@ struct Box {
   bool operator==(const Box &) const = default;
 };
 
-/// The part of a tensor of `shape` that `rank` holds after `cuts` (null: all of it) of a plan whose groups are valid.
-/// Nothing if a cut names no dimension or division, or does not divide; `problem` says which.
-std::optional<Box> partOf(const fb::Plan &plan, const Shape &shape, const Cuts *cuts, uint32_t rank,
+/// The part of a tensor of `shape` that a rank with these `places` (placesOfRank) holds after `cuts` (null: all of it) of a
+/// plan whose groups are valid. Nothing if a cut names no dimension or division, or does not divide; `problem` says which.
+std::optional<Box> partOf(const fb::Plan &plan, const Shape &shape, const Cuts *cuts, const std::vector<uint32_t> &places,
                           std::string &problem);
 /// Of a validated plan.
-Box partOf(const fb::Plan &plan, const Shape &shape, const Cuts *cuts, uint32_t rank);
+Box partOf(const fb::Plan &plan, const Shape &shape, const Cuts *cuts, const std::vector<uint32_t> &places);
 
 /// What two boxes of one tensor have in common; nothing if that is empty.
 std::optional<Box> intersect(const Box &a, const Box &b);

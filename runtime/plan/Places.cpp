@@ -1,5 +1,6 @@
 //===- Places.cpp - where a rank stands in its groups ---------------------===//
 #include "runtime/plan/Places.h"
+#include "runtime/plan/Tables.h"
 #include <algorithm>
 
 namespace llmc::runtime {
@@ -15,6 +16,16 @@ PlaceInGroup placeOf(const fb::Plan &plan, uint32_t groups, uint32_t rank) {
     result.members.push_back(ranks.Get(i));
   result.place = index - first;
   return result;
+}
+
+std::vector<uint32_t> placesOfRank(const fb::Plan &plan, uint32_t rank) {
+  std::vector<uint32_t> places;
+  for (uint32_t i = 0; i < sizeOf(plan.groups()); ++i) {
+    const auto &ranks = *plan.groups()->Get(i)->ranks();
+    auto index = static_cast<uint32_t>(std::find(ranks.begin(), ranks.end(), rank) - ranks.begin());
+    places.push_back(index % plan.groups()->Get(i)->size());
+  }
+  return places;
 }
 
 } // namespace llmc::runtime

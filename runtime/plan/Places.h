@@ -19,6 +19,9 @@ struct PlaceInGroup {
 /// The group of `rank` in division `groups` of a validated plan.
 PlaceInGroup placeOf(const fb::Plan &plan, uint32_t groups, uint32_t rank);
 
+/// The rank's place in each division of a validated plan.
+std::vector<uint32_t> placesOfRank(const fb::Plan &plan, uint32_t rank);
+
 } // namespace llmc::runtime
 
 #endif // LLMC_RUNTIME_PLAN_PLACES_H

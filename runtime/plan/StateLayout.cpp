@@ -1,14 +1,11 @@
 //===- StateLayout.cpp - which ranks hold which parts of the state --------===//
 #include "runtime/plan/StateLayout.h"
 #include "runtime/plan/Places.h"
+#include "runtime/plan/Tables.h"
 #include <map>
 #include <set>
 
 namespace llmc::runtime {
-
-template <typename T> static uint32_t sizeOf(const flatbuffers::Vector<T> *vector) {
-  return vector ? vector->size() : 0;
-}
 
 const HeldPart *StateTensor::partOf(uint32_t rank, uint32_t &buffer) const {
   for (const HeldPart &part : parts)
@@ -24,7 +21,10 @@ namespace {
 /// Collects the parts of tensors rank by rank.
 class Collector {
 public:
-  explicit Collector(const fb::Plan &plan) : plan(plan) {}
+  explicit Collector(const fb::Plan &plan) : plan(plan) {
+    for (uint32_t rank = 0; rank < plan.ranks()->size(); ++rank)
+      places.push_back(placesOfRank(plan, rank));
+  }
 
   /// The parameter itself.
   void add(const fb::Parameter &parameter, uint32_t rank) {
@@ -59,7 +59,7 @@ private:
       tensor.view = view;
       tensor.compiled = compiledShape(tensor.view, tensor.shape);
     }
-    hold(index, partOf(plan, tensor.compiled, cuts, rank), rank, buffer);
+    hold(index, partOf(plan, tensor.compiled, cuts, places[rank]), rank, buffer);
   }
   const fb::Buffer &bufferOf(uint32_t rank, uint32_t buffer) const {
     return *plan.programs()->Get(plan.ranks()->Get(rank)->program())->buffers()->Get(buffer);
@@ -82,6 +82,7 @@ private:
   }
 
   const fb::Plan &plan;
+  std::vector<std::vector<uint32_t>> places; // by rank
   std::vector<StateTensor> tensors;
   std::map<std::string, size_t> byName;
   std::vector<std::map<std::pair<Shape, Shape>, size_t>> byBox; // by tensor

@@ -5,6 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 #include "runtime/plan/Part.h"
+#include "runtime/plan/Places.h"
 #include "runtime/plan/ValidatorParts.h"
 #include "runtime/support/File.h"
 #include <algorithm>
@@ -216,7 +217,8 @@ namespace {
 /// Parameters, optimizer states and scalars of one program.
 class StateChecks {
 public:
-  StateChecks(const ProgramContext &context, Problems &problems) : context(context), problems(problems) {}
+  StateChecks(const ProgramContext &context, Problems &problems)
+      : context(context), problems(problems), firstPlaces(placesOfRank(context.plan, 0)) {}
 
   void parameter(const fb::Parameter &parameter) {
     std::string where = context.where + "parameter " + quote(textOf(parameter.name()));
@@ -284,7 +286,7 @@ private:
   /// Elements of a rank's part of a tensor; -1 after an error.
   int64_t partCount(const Shape &shape, const Cuts *cuts, const std::string &where) {
     std::string problem;
-    std::optional<Box> part = partOf(context.plan, shape, cuts, 0, problem);
+    std::optional<Box> part = partOf(context.plan, shape, cuts, firstPlaces, problem);
     problems.require(part.has_value(), where, problem);
     return part ? elementCount(part->size) : -1;
   }
@@ -313,6 +315,7 @@ private:
 
   const ProgramContext &context;
   Problems &problems;
+  const std::vector<uint32_t> firstPlaces; // parts are as large on all ranks
   std::set<std::string> names, scalars, states;
   std::set<uint32_t> used;
 };

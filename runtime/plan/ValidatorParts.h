@@ -3,6 +3,7 @@
 #define LLMC_RUNTIME_PLAN_VALIDATORPARTS_H
 
 #include "runtime/plan/Part.h"
+#include "runtime/plan/Tables.h"
 #include "runtime/plan/Validator.h"
 #include "runtime/plan/View.h"
 #include "runtime/support/Checked.h"
@@ -31,9 +32,6 @@ private:
   static constexpr size_t kLimit = 10'000;
 };
 
-/// Elements of a FlatBuffers vector that may be absent.
-template <typename T> uint32_t sizeOf(const flatbuffers::Vector<T> *vector) { return vector ? vector->size() : 0; }
-inline std::string textOf(const flatbuffers::String *text) { return text ? text->str() : std::string(); }
 template <typename E> bool isEnumerator(E value, E last) { return static_cast<uint8_t>(value) <= static_cast<uint8_t>(last); }
 
 /// One rank program with what the checks of its buffers found out. `sound[b]`: buffer b lies in its arena and its chain of

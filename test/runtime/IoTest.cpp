@@ -289,8 +289,7 @@ std::vector<int64_t> idsOf(const fb::PlanT &object, uint32_t input, uint32_t ran
   std::vector<uint8_t> bytes = pack(object);
   const fb::Plan &plan = *fb::GetPlan(bytes.data());
   const fb::RankProgram &program = *plan.programs()->Get(0);
-  DataOptions options = DataOptions::of(plan, {file});
-  options.rank = rank;
+  DataOptions options = DataOptions::of(plan, {file}, rank);
   auto data = DataSet::open(options, *program.segments()->Get(0), program);
   EXPECT_TRUE(data.ok()) << data.status().message;
   const fb::Input &entry = *program.segments()->Get(0)->inputs()->Get(input);
@@ -339,8 +338,7 @@ TEST(Data, PositionIsGlobal) {
   std::vector<uint8_t> bytes = pack(halvedPlan());
   const fb::Plan &plan = *fb::GetPlan(bytes.data());
   const fb::RankProgram &program = *plan.programs()->Get(0);
-  DataOptions options = DataOptions::of(plan, {folder / "t.u16"});
-  options.rank = 1;
+  DataOptions options = DataOptions::of(plan, {folder / "t.u16"}, 1);
   auto data = DataSet::open(options, *program.segments()->Get(0), program);
   ASSERT_TRUE(data.ok());
   fb::InputT position, place;

@@ -244,14 +244,8 @@ std::string spoil(CollectivePlan &plan, std::mt19937 &random) {
 
 /// What each rank says when it compares its file with those of the others.
 std::vector<Status> compare(const std::vector<PlanFile *> &files, const std::vector<std::string> &options) {
-  std::vector<std::unique_ptr<World>> worlds = LocalWorld::create(static_cast<unsigned>(files.size()));
-  std::vector<Status> outcomes(files.size());
-  std::vector<std::thread> threads;
-  for (size_t rank = 0; rank < files.size(); ++rank)
-    threads.emplace_back([&, rank] { outcomes[rank] = compareRanks(*worlds[rank], *files[rank], options[rank]); });
-  for (std::thread &thread : threads)
-    thread.join();
-  return outcomes;
+  return LocalWorld::run(static_cast<unsigned>(files.size()),
+                         [&](World &world) { return compareRanks(world, *files[world.rank()], options[world.rank()]); });
 }
 
 TEST(Meetings, SpoiltPlansAreRefused) {

@@ -1,5 +1,6 @@
 //===- PartTest.cpp - boxes of tensors, and who holds them ----------------===//
 #include "runtime/plan/Part.h"
+#include "runtime/plan/Places.h"
 #include "runtime/plan/StateLayout.h"
 #include "test/runtime/StatePlan.h"
 #include <numeric>
@@ -66,8 +67,8 @@ TEST(Part, CutsFollowPlaces) {
   std::vector<uint8_t> bytes = pack(statePlan({2, 4, true, 6}));
   const fb::Plan &plan = *fb::GetPlan(bytes.data());
   const fb::Parameter &embed = *plan.programs()->Get(0)->parameters()->Get(0);
-  EXPECT_EQ(partOf(plan, {16, 8}, embed.cuts(), 5), (Box{{4, 0}, {4, 8}}));
-  EXPECT_EQ(partOf(plan, {16, 8}, embed.states()->Get(0)->cuts(), 5), (Box{{4, 4}, {4, 4}}));
+  EXPECT_EQ(partOf(plan, {16, 8}, embed.cuts(), placesOfRank(plan, 5)), (Box{{4, 0}, {4, 8}}));
+  EXPECT_EQ(partOf(plan, {16, 8}, embed.states()->Get(0)->cuts(), placesOfRank(plan, 5)), (Box{{4, 4}, {4, 4}}));
   fb::CutT first, second;
   first.groups = DpGroups;
   second.groups = TpGroups;
@@ -75,7 +76,7 @@ TEST(Part, CutsFollowPlaces) {
   auto cuts = builder.CreateVector<flatbuffers::Offset<fb::Cut>>(
       {fb::Cut::Pack(builder, &first), fb::Cut::Pack(builder, &second)});
   builder.Finish(cuts);
-  EXPECT_EQ(partOf(plan, {16}, flatbuffers::GetRoot<Cuts>(builder.GetBufferPointer()), 5), (Box{{10}, {2}}));
+  EXPECT_EQ(partOf(plan, {16}, flatbuffers::GetRoot<Cuts>(builder.GetBufferPointer()), placesOfRank(plan, 5)), (Box{{10}, {2}}));
 }
 
 TEST(Part, RanksAroundARank) {

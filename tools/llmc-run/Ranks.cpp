@@ -29,22 +29,10 @@ bool startedByMpi() {
 /// Batch scripts of Slurm have the number of a process too, but are no step.
 bool startedBySlurm() { return !environment("SLURM_PROCID").empty() && !environment("SLURM_STEP_ID").empty(); }
 
-std::chrono::milliseconds deadlineOf(const RanksOptions &options) {
-  return std::chrono::milliseconds(static_cast<int64_t>(options.deadline * 1000));
-}
-
 /// Threads of a rank when `local` ranks share this machine.
 unsigned threadsFor(const RanksOptions &options, unsigned local) {
   unsigned all = options.threads ? options.threads : availableCores();
   return std::max(1u, all / std::max(1u, local));
-}
-
-/// The error to show: a cause goes before what followed from it.
-Status causeOf(const std::vector<Status> &outcomes) {
-  auto weight = [](const Status &status) {
-    return status.ok() ? 0 : status.code == StatusCode::RankDied ? 1 : status.code == StatusCode::DeadlinePassed ? 2 : 3;
-  };
-  return *std::max_element(outcomes.begin(), outcomes.end(), [&](const Status &a, const Status &b) { return weight(a) < weight(b); });
 }
 
 /// How long ranks that are threads may go on after one has failed. Those that wait for it notice at once; one that hangs in
@@ -62,7 +50,7 @@ Status runThreads(unsigned ranks, const RanksOptions &options, const RankMain &r
     threads.emplace_back([&, rank] {
       if (options.bind)
         bindToShare(rank, ranks);
-      worlds[rank]->setDeadline(deadlineOf(options));
+      worlds[rank]->setDeadline(options.wait());
       Status outcome;
       {
         WatchedRank watched(rank);
@@ -124,7 +112,7 @@ std::pair<unsigned, unsigned> placeOnMachine(const std::vector<std::string> &pro
 
 Status runProcess(Backend backend, unsigned ranks, const RanksOptions &options, const RankMain &rankMain) {
   WorldOptions worldOptions;
-  worldOptions.deadline = deadlineOf(options);
+  worldOptions.deadline = options.wait();
   if (backend == Backend::Gloo) {
     uint64_t rank = 0, size = 0, port = 0;
     for (Status status : {parseNumber("RANK", 1u << 20, rank), parseNumber("WORLD_SIZE", 1u << 20, size), parseNumber("MASTER_PORT", 65536, port)})

@@ -11,10 +11,12 @@ namespace llmc::tool {
 struct RanksOptions {
   unsigned ranks = 0; // --ranks: threads of this process; 0: not given
   std::string comm;   // --comm: local, mpi, gloo; empty: as launched
-  double deadline = 60;
+  double deadline = 60; // --deadline, seconds
   std::string logFolder;
   bool bind = true;     // ranks get cores of their own
   unsigned threads = 0; // --threads, of all ranks of this process together; 0: all cores
+
+  std::chrono::milliseconds wait() const { return std::chrono::milliseconds(static_cast<int64_t>(deadline * 1000)); }
 };
 
 /// What one rank does, with its world (null if there is one rank) and the number of its threads. It ends with World::finish.

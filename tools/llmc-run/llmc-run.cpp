@@ -216,7 +216,7 @@ Status trainRank(Executor &executor, llmc::tool::WatchedRank &watched, const Opt
 
 /// The orderly end of a job. A library may wait there without a deadline.
 Status finish(World &world, const Options &options) {
-  llmc::tool::Limit limit(std::chrono::milliseconds(static_cast<int64_t>(options.ranks.deadline * 1000) + 2000));
+  llmc::tool::Limit limit(options.ranks.wait() + std::chrono::seconds(2));
   return during("ending the run", world.finish());
 }
 

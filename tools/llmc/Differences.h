@@ -1,47 +1,55 @@
-//===- Differences.h - how far two computations are apart -------*- C++ -*-===//
+//===- Differences.h - relative differences of tensors, and how they are told -*- C++ -*-===//
 #ifndef LLMC_TOOLS_LLMC_DIFFERENCES_H
 #define LLMC_TOOLS_LLMC_DIFFERENCES_H
 
 #include "dialects/interfaces/HostTensor.h"
-#include "llvm/ADT/STLExtras.h"
-#include "llvm/Support/FormatVariadic.h"
-#include <cmath>
+#include "llvm/ADT/ArrayRef.h"
 #include <map>
+#include <set>
 #include <string>
 
 namespace llmc::tool {
 
-inline double largestEntry(const HostTensor &tensor) {
-  double largest = 0;
-  for (double value : tensor.reals)
-    largest = std::isfinite(value) ? std::max(largest, std::abs(value)) : INFINITY;
-  return largest;
-}
+// What PyTorch's own orders of arithmetic differ by in f32, with room: see scripts/parity.
+inline constexpr double kLossTolerance = 1e-5, kGradientTolerance = 2e-5, kNormTolerance = 5e-4, kParameterTolerance = 2e-3;
+// A gradient this much smaller than the largest one is rounding noise in f32, which AdamW blows up to the size of the rate.
+inline constexpr double kNoise = 1e-6;
 
-/// Largest difference of an entry, by the largest entry of `expected`.
-inline double byLargestEntry(const HostTensor &value, const HostTensor &expected) {
-  double difference = 0;
-  for (auto [x, y] : llvm::zip_equal(value.reals, expected.reals))
-    difference = std::isfinite(x - y) ? std::max(difference, std::abs(x - y)) : INFINITY;
-  return difference == 0 ? 0 : difference / std::max(largestEntry(expected), 1e-30);
-}
+/// The largest absolute value; infinity if one is not finite.
+double largestEntry(const HostTensor &tensor);
+
+/// |value - expected| by the largest entry of `expected`.
+double byLargestEntry(const HostTensor &value, const HostTensor &expected);
+
+/// |value - expected| / |expected|.
+double relativeDifference(double value, double expected);
 
 /// Differences by name, and the first one out of tolerance.
 class Ledger {
 public:
   /// A difference that is not a number is out of tolerance, too.
-  void add(const std::string &when, const std::string &what, double difference, double tolerance) {
-    double &known = largest.try_emplace(what, 0.0).first->second;
-    known = std::isnan(difference) ? INFINITY : std::max(known, difference);
-    if (!(difference <= tolerance) && first.empty())
-      first = llvm::formatv("{0}: {1} differs by {2:E1}, tolerance {3:E1}", when, what, difference, tolerance).str();
-  }
-  std::string text(const std::string &what) const {
-    auto it = largest.find(what);
-    return it == largest.end() ? "-" : llvm::formatv("{0:E1}", it->second).str();
-  }
+  void add(const std::string &when, const std::string &what, double difference, double tolerance);
+
+  struct Gradient {
+    std::string name;
+    const HostTensor *value, *expected;
+  };
+  /// Gradients of one step. Those below `noise` of the largest are compared with that, since they must stay noise, and what
+  /// an optimizer makes of them is not compared: they are told apart by `isNoise`.
+  void addGradients(const std::string &when, llvm::ArrayRef<Gradient> gradients, double noise, double tolerance);
+  bool isNoise(const std::string &parameter) const { return zeroGradients.count(parameter); }
+  void addParameter(const std::string &when, const std::string &name, double difference, double tolerance);
+
+  /// Scalars and outputs a line each, then a table of gradients and of `column`, what parameters are compared by.
+  void print(llvm::ArrayRef<std::string> parameters, llvm::StringRef column) const;
+
+  const std::string &firstProblem() const { return first; }
+
+private:
+  std::string text(const std::string &what) const;
 
   std::map<std::string, double> largest;
+  std::set<std::string> zeroGradients;
   std::string first;
 };
 

@@ -3,6 +3,7 @@
 #include "compiler/reference/View.h"
 #include "dialects/interfaces/Interfaces.h"
 #include "dialects/train/Train.h"
+#include "runtime/io/Random.h"
 
 using namespace mlir;
 
@@ -57,6 +58,25 @@ runtime::Result<HostTensor> readParameter(func::FuncOp function, unsigned index,
   if (!value)
     return runtime::Status::badInput("parameter '" + name + "' has another size or type in " + *path);
   return std::move(*value);
+}
+
+HostTensor makeUpInput(func::FuncOp function, unsigned index, ArrayRef<int64_t> shape, uint64_t seed, const std::string &name) {
+  auto type = cast<RankedTensorType>(function.getArgumentTypes()[index]);
+  HostTensor value = HostTensor::zeros(shape, isa<FloatType>(type.getElementType()));
+  runtime::RandomStream random(seed, "verify " + name);
+  auto limit = function.getArgAttrOfType<IntegerAttr>(index, train::kLimit);
+  auto ignored = function.getArgAttrOfType<IntegerAttr>(index, train::kIgnored);
+  int64_t count = value.size(), row = shape.empty() ? 1 : std::max<int64_t>(1, shape.back());
+  for (int64_t k = 0; k < count; ++k) {
+    double draw = random.uniform53(k);
+    if (value.isReal)
+      value.reals[k] = 2 * draw - 1;
+    else if (ignored && k % row != 0 && random.uniform53(count + k) < 0.125)
+      value.integers[k] = ignored.getInt();
+    else
+      value.integers[k] = limit ? static_cast<int64_t>(draw * static_cast<double>(limit.getInt())) : 1;
+  }
+  return value;
 }
 
 } // namespace llmc::tool

@@ -18,6 +18,11 @@ std::optional<HostTensor> fromBytes(runtime::Bytes bytes, mlir::RankedTensorType
 /// BadInput, with the argument's name.
 runtime::Result<HostTensor> readParameter(mlir::func::FuncOp function, unsigned index, llvm::StringRef folder);
 
+/// A value of `shape` for input `index` of a function, where there is no data: ids below the input's limit, an ignored one now
+/// and then but never in front of a row; ones where there is no limit, as in masks; reals in [-1, 1). A function of the seed
+/// and `name`.
+HostTensor makeUpInput(mlir::func::FuncOp function, unsigned index, llvm::ArrayRef<int64_t> shape, uint64_t seed, const std::string &name);
+
 } // namespace llmc::tool
 
 #endif // LLMC_TOOLS_LLMC_HOSTVALUES_H

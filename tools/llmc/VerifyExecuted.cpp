@@ -10,6 +10,7 @@
 #include "compiler/target/PlanTables.h"
 #include "dialects/train/Recipe.h"
 #include "dialects/train/Train.h"
+#include "runtime/comm/Failure.h"
 #include "runtime/comm/local/LocalWorld.h"
 #include "runtime/executor/TrainingLoop.h"
 #include "runtime/io/CheckpointReader.h"
@@ -19,8 +20,7 @@
 #include "tools/llmc/Tool.h"
 #include "llvm/ADT/ScopeExit.h"
 #include "llvm/Support/FileSystem.h"
-#include <set>
-#include <thread>
+#include "llvm/Support/FormatVariadic.h"
 
 using namespace mlir;
 
@@ -29,9 +29,6 @@ namespace llmc::tool {
 namespace {
 
 namespace fb = runtime::fb;
-
-// As for one rank against the interpreter: see Verify.cpp.
-constexpr double kLoss = 1e-5, kNorm = 5e-4, kGradient = 2e-5, kParameter = 2e-3, kZeroGradient = 1e-6;
 
 /// Keeps what rank 0 reports.
 struct Recorder : runtime::TrainingObserver {
@@ -79,6 +76,7 @@ private:
   runtime::Status writeInputs() {
     auto function = step.lookupSymbol<func::FuncOp>(train::kAccumulate);
     train::Recipe recipe = train::recipeOf(step);
+    uint64_t seed = recipe.seed;
     std::vector<runtime::TensorToWrite> tensors;
     for (unsigned i = 0; i < function.getNumArguments(); ++i) {
       if (train::argumentString(function, i, train::kRole) != train::kInput)
@@ -91,39 +89,18 @@ private:
       shape[0] = recipe.batch.micro ? recipe.batch.step : shape[0];
       for (int64_t k = 0; k < steps; ++k) {
         std::string name = train::argumentString(function, i, train::kName).str() + "." + std::to_string(k);
-        tensors.push_back({name, *element, shape, [=, this](std::vector<uint8_t> &scratch) -> runtime::Result<runtime::Bytes> {
-                             makeUp(function, i, name, shape, *element, recipe.seed, scratch);
-                             return runtime::Bytes(scratch.data(), scratch.size());
+        tensors.push_back({name, *element, shape, [=](std::vector<uint8_t> &scratch) -> runtime::Result<runtime::Bytes> {
+                             HostTensor value = makeUpInput(function, i, shape, seed, name);
+                             scratch.resize(static_cast<size_t>(value.size()) * runtime::elementBytes(*element));
+                             if (value.isReal)
+                               runtime::convertElements(fb::DataType::F64, value.reals.data(), *element, scratch.data(), value.size());
+                             else
+                               runtime::convertElements(fb::DataType::I64, value.integers.data(), *element, scratch.data(), value.size());
+                             return runtime::Bytes(scratch);
                            }});
       }
     }
     return runtime::writeSafetensors(folder + "/inputs.safetensors", tensors);
-  }
-
-  /// Ids below the input's limit, an ignored one now and then; ones where there is no limit, as in masks; reals in [-1, 1).
-  static void makeUp(func::FuncOp function, unsigned argument, const std::string &name, const std::vector<int64_t> &shape,
-                     fb::DataType type, uint64_t seed, std::vector<uint8_t> &bytes) {
-    int64_t count = runtime::elementCount(shape), row = std::max<int64_t>(1, shape.back());
-    runtime::RandomStream random(seed, "verify " + name);
-    auto limit = function.getArgAttrOfType<IntegerAttr>(argument, train::kLimit);
-    auto ignored = function.getArgAttrOfType<IntegerAttr>(argument, train::kIgnored);
-    bool isReal = runtime::isFloat(type);
-    std::vector<float> reals(isReal ? count : 0);
-    std::vector<int64_t> integers(isReal ? 0 : count);
-    for (int64_t k = 0; k < count; ++k) {
-      double draw = random.uniform53(k);
-      if (isReal)
-        reals[k] = static_cast<float>(2 * draw - 1);
-      else if (ignored && k % row != 0 && random.uniform53(count + k) < 0.125)
-        integers[k] = ignored.getInt();
-      else
-        integers[k] = limit ? static_cast<int64_t>(draw * static_cast<double>(limit.getInt())) : 1;
-    }
-    bytes.resize(static_cast<size_t>(count) * runtime::elementBytes(type));
-    if (isReal)
-      runtime::convertElements(fb::DataType::F32, reals.data(), type, bytes.data(), count);
-    else
-      runtime::convertElements(fb::DataType::I64, integers.data(), type, bytes.data(), count);
   }
 
   //===-- Training ----------------------------------------------------------------===//
@@ -159,24 +136,14 @@ private:
 
   runtime::Status runAll(const std::shared_ptr<runtime::PlanFile> &plan, const std::string &name, Run &result) {
     uint32_t count = plan->plan().ranks()->size();
-    std::vector<std::unique_ptr<runtime::World>> worlds = runtime::LocalWorld::create(count);
-    std::vector<runtime::Status> outcomes(count);
-    std::vector<std::thread> threads;
     Recorder recorder;
-    for (uint32_t rank = 0; rank < count; ++rank)
-      threads.emplace_back([&, rank] {
-        runtime::TrainingObserver silent;
-        outcomes[rank] = runRank(plan, rank, count > 1 ? worlds[rank].get() : nullptr, name,
-                                 rank == 0 ? static_cast<runtime::TrainingObserver &>(recorder) : silent);
-        if (outcomes[rank].ok())
-          outcomes[rank] = worlds[rank]->finish();
-        worlds[rank].reset();
-      });
-    for (std::thread &thread : threads)
-      thread.join();
-    for (const runtime::Status &status : outcomes)
-      if (!status.ok())
-        return status;
+    runtime::Status status = runtime::causeOf(runtime::LocalWorld::run(count, [&](runtime::World &world) {
+      runtime::TrainingObserver silent;
+      return runRank(plan, world.rank(), count > 1 ? &world : nullptr, name,
+                     world.rank() == 0 ? static_cast<runtime::TrainingObserver &>(recorder) : silent);
+    }));
+    if (!status.ok())
+      return status;
     result.steps = std::move(recorder.steps);
     auto gradients = runtime::SafetensorsFile::open(folder + "/" + name + ".gradients");
     if (!gradients.ok())
@@ -211,38 +178,29 @@ private:
   //===-- Comparison --------------------------------------------------------------===//
 
   static HostTensor values(fb::DataType type, const runtime::Shape &shape, runtime::Bytes bytes) {
-    HostTensor tensor;
-    tensor.shape.assign(shape.begin(), shape.end());
-    tensor.isReal = true;
-    tensor.reals.resize(static_cast<size_t>(runtime::elementCount(shape)));
-    runtime::convertElements(type, bytes.data(), fb::DataType::F64, tensor.reals.data(), static_cast<int64_t>(tensor.reals.size()));
+    HostTensor tensor = HostTensor::zeros(shape, /*isReal=*/true);
+    runtime::convertElements(type, bytes.data(), fb::DataType::F64, tensor.reals.data(), tensor.size());
     return tensor;
   }
 
   runtime::Status compare(Run &many, Run &one) {
-    auto relative = [](double x, double y) { return x == y ? 0 : std::abs(x - y) / std::max(std::abs(y), 1e-30); };
     for (auto [k, pair] : llvm::enumerate(llvm::zip_equal(many.steps, one.steps))) {
       auto &[found, expected] = pair;
       std::string when = "step " + std::to_string(k + 1);
-      ledger.add(when, "loss", relative(found.loss, expected.loss), kLoss);
-      ledger.add(when, "grad_norm", relative(found.gradNorm, expected.gradNorm), kNorm);
+      ledger.add(when, "loss", relativeDifference(found.loss, expected.loss), kLossTolerance);
+      ledger.add(when, "grad_norm", relativeDifference(found.gradNorm, expected.gradNorm), kNormTolerance);
     }
-    double largest = 0;
-    std::map<std::string, HostTensor> expected;
-    for (auto &[name, info] : one.gradients->tensors())
-      largest = std::max(largest, largestEntry(expected[name] = values(info.type, info.shape, one.gradients->data(info))));
-    std::set<std::string> zeroGradients;
-    for (auto &[name, gradient] : expected) {
-      const runtime::TensorInfo *info = many.gradients->find(name);
-      if (!info)
+    std::map<std::string, std::pair<HostTensor, HostTensor>> gradients; // found, expected
+    for (auto &[name, info] : one.gradients->tensors()) {
+      const runtime::TensorInfo *found = many.gradients->find(name);
+      if (!found)
         return runtime::Status::internal("the ranks have no gradient of '" + name + "'");
-      bool isZero = largestEntry(gradient) < kZeroGradient * largest;
-      if (isZero)
-        zeroGradients.insert(name);
-      double scale = isZero ? largestEntry(gradient) / largest : 1.0;
-      ledger.add("step 1", "the gradient of '" + name + "'",
-                 byLargestEntry(values(info->type, info->shape, many.gradients->data(*info)), gradient) * scale, kGradient);
+      gradients[name] = {values(found->type, found->shape, many.gradients->data(*found)), values(info.type, info.shape, one.gradients->data(info))};
     }
+    SmallVector<Ledger::Gradient> list;
+    for (auto &[name, pair] : gradients)
+      list.push_back({name, &pair.first, &pair.second});
+    ledger.addGradients("step 1", list, kNoise, kGradientTolerance);
     std::vector<uint8_t> left, right;
     for (auto &[name, stored] : one.checkpoint->model()) {
       auto found = many.checkpoint->model().find(name);
@@ -252,9 +210,10 @@ private:
       if (!ours.ok() || !theirs.ok())
         return ours.ok() ? theirs.status() : ours.status();
       names.push_back(name);
-      if (!zeroGradients.count(name))
-        ledger.add("after the last step", "parameter '" + name + "'",
-                   byLargestEntry(values(found->second.type, found->second.shape, *ours), values(stored.type, stored.shape, *theirs)), kParameter);
+      if (!ledger.isNoise(name))
+        ledger.addParameter("after the last step", name,
+                            byLargestEntry(values(found->second.type, found->second.shape, *ours), values(stored.type, stored.shape, *theirs)),
+                            kParameterTolerance);
     }
     return runtime::Status::success();
   }
@@ -262,17 +221,13 @@ private:
   int finish(const Run &many) {
     llvm::outs() << "largest relative differences of the plan on local ranks to one rank, executed in f32 for " << many.steps.size()
                  << " steps\n";
-    for (StringRef what : {"loss", "grad_norm"})
-      llvm::outs() << llvm::formatv("  {0,-50} {1}\n", what, ledger.text(what.str()));
-    llvm::outs() << llvm::formatv("  {0,-50} {1,-10} {2}\n", "parameter", "gradient", "value");
-    for (const std::string &name : names)
-      llvm::outs() << llvm::formatv("  {0,-50} {1,-10} {2}\n", name, ledger.text("the gradient of '" + name + "'"), ledger.text("parameter '" + name + "'"));
-    if (ledger.first.empty()) {
+    ledger.print(names, "value");
+    if (ledger.firstProblem().empty()) {
       llvm::outs() << "the executed ranks compute what one executed rank computes\n";
       return kDone;
     }
     llvm::outs().flush();
-    return fail(kNumbersDiffer, "the executed ranks do not compute what one computes; first at " + ledger.first,
+    return fail(kNumbersDiffer, "the executed ranks do not compute what one computes; first at " + ledger.firstProblem(),
                 "this is a mistake of the compiler or the runtime: please report it with the model and the recipe");
   }
 

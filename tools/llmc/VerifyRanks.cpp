@@ -1,11 +1,9 @@
 //===- VerifyRanks.cpp - llmc verify with a mesh: N simulated ranks against one ------------===//
 //
 //   1. a copy of the module at level `step` is brought to level `local`;
-//   2. the interpreter runs both in f64, from the same parameters (the model's; what has no value in a file is made up)
-//   and
-//      on the same inputs;
-//   3. outputs, gradients and parameters are compared, in the order in which a step computes them. They may differ by
-//   the
+//   2. the interpreter runs both in f64, from the same parameters (the model's; what has no value in a file is made up) and on
+//      the same inputs;
+//   3. outputs, gradients and parameters are compared, in the order in which a step computes them. They may differ by the
 //      order of sums alone.
 //
 //===----------------------------------------------------------------------===//
@@ -18,7 +16,6 @@
 #include "tools/llmc/Differences.h"
 #include "tools/llmc/HostValues.h"
 #include "tools/llmc/Tool.h"
-#include <set>
 
 using namespace mlir;
 
@@ -79,28 +76,13 @@ private:
     return kDone;
   }
 
-  /// Ids below the input's limit, an ignored one now and then; ones where there is no limit, as in masks; reals in [-1,
-  /// 1).
   reference::Trainer::Inputs makeUp(func::FuncOp function, const std::string &when) {
     reference::Trainer::Inputs inputs;
     for (unsigned i = 0; i < function.getNumArguments(); ++i) {
       if (train::argumentString(function, i, train::kRole) != train::kInput)
         continue;
       std::string name = train::argumentString(function, i, train::kName).str();
-      HostTensor value = HostTensor::zeros(function.getArgumentTypes()[i]);
-      runtime::RandomStream random(recipe.seed, "verify " + name + " " + when);
-      auto limit = function.getArgAttrOfType<IntegerAttr>(i, train::kLimit);
-      auto ignored = function.getArgAttrOfType<IntegerAttr>(i, train::kIgnored);
-      for (int64_t k = 0, e = value.size(); k < e; ++k) {
-        double draw = random.uniform53(k);
-        if (value.isReal)
-          value.reals[k] = 2 * draw - 1;
-        else if (ignored && random.uniform53(e + k) < 0.125)
-          value.integers[k] = ignored.getInt();
-        else
-          value.integers[k] = limit ? static_cast<int64_t>(draw * static_cast<double>(limit.getInt())) : 1;
-      }
-      inputs[name] = std::move(value);
+      inputs[name] = makeUpInput(function, i, cast<RankedTensorType>(function.getArgumentTypes()[i]).getShape(), recipe.seed, name + " " + when);
     }
     return inputs;
   }
@@ -128,24 +110,15 @@ private:
     if (failed(one->step(batches)) || failed(ranks->step(batches)))
       return kBadInput;
     compare(when, "loss", ranks->outputs.at("loss"), one->outputs.at("loss"));
-    double largest = 0;
+    SmallVector<Ledger::Gradient> gradients;
     for (const std::string &name : names)
       if (const HostTensor *expected = one->gradient(name))
-        largest = std::max(largest, largestEntry(*expected));
-    for (const std::string &name : names)
-      if (const HostTensor *expected = one->gradient(name)) {
-        // A gradient that is zero but for rounding is compared with the largest one; AdamW makes noise of it.
-        bool isZero = largestEntry(*expected) < kZeroGradient * largest;
-        if (isZero)
-          zeroGradients.insert(name);
-        double scale = isZero ? largestEntry(*expected) / largest : 1.0;
-        ledger.add(when, "the gradient of '" + name + "'", byLargestEntry(*ranks->gradient(name), *expected) * scale,
-                   kTolerance);
-      }
+        gradients.push_back({name, ranks->gradient(name), expected});
+    ledger.addGradients(when, gradients, kZeroGradient, kTolerance);
     compare(when, "grad_norm", ranks->outputs.at("grad_norm"), one->outputs.at("grad_norm"));
     for (const std::string &name : names)
-      if (const HostTensor *expected = one->get(name); expected && !zeroGradients.count(name))
-        compare(when, "parameter '" + name + "'", *ranks->get(name), *expected);
+      if (const HostTensor *expected = one->get(name); expected && !ledger.isNoise(name))
+        ledger.addParameter(when, name, byLargestEntry(*ranks->get(name), *expected), kTolerance);
     return kDone;
   }
 
@@ -155,19 +128,13 @@ private:
 
   int finish() {
     llvm::outs() << "largest relative differences of " << dist::meshOf(*local).ranks() << " ranks to one, in f64\n";
-    for (auto &[what, difference] : ledger.largest)
-      if (what.find('\'') == std::string::npos || what.rfind("output", 0) == 0)
-        llvm::outs() << llvm::formatv("  {0,-50} {1}\n", what, ledger.text(what));
-    llvm::outs() << llvm::formatv("  {0,-50} {1,-10} {2}\n", "parameter", "gradient", "value");
-    for (const std::string &name : names)
-      llvm::outs() << llvm::formatv("  {0,-50} {1,-10} {2}\n", name, ledger.text("the gradient of '" + name + "'"),
-                                    ledger.text("parameter '" + name + "'"));
-    if (ledger.first.empty()) {
+    ledger.print(names, "value");
+    if (ledger.firstProblem().empty()) {
       llvm::outs() << "the ranks compute what one rank computes\n";
       return kDone;
     }
     llvm::outs().flush();
-    return fail(kNumbersDiffer, "the ranks do not compute what one rank computes; first at " + ledger.first,
+    return fail(kNumbersDiffer, "the ranks do not compute what one rank computes; first at " + ledger.firstProblem(),
                 "this is a mistake of the compiler: please report it with the model and the recipe");
   }
 
@@ -177,7 +144,6 @@ private:
   OwningOpRef<ModuleOp> local;
   std::unique_ptr<reference::Trainer> one, ranks;
   std::vector<std::string> names; // parameters and buffers
-  std::set<std::string> zeroGradients;
   Ledger ledger;
 };
 

@@ -3,6 +3,7 @@
 #include "runtime/comm/Failure.h"
 #include "runtime/comm/local/LocalCommunicator.h"
 #include <numeric>
+#include <thread>
 
 namespace llmc::runtime {
 namespace {
@@ -77,6 +78,22 @@ std::vector<std::unique_ptr<World>> LocalWorld::create(unsigned size) {
   for (unsigned rank = 0; rank < size; ++rank)
     worlds.push_back(std::make_unique<ThreadWorld>(shared, everyone, rank));
   return worlds;
+}
+
+std::vector<Status> LocalWorld::run(unsigned size, const std::function<Status(World &)> &rankMain) {
+  std::vector<std::unique_ptr<World>> worlds = create(size);
+  std::vector<Status> outcomes(size);
+  std::vector<std::thread> threads;
+  for (unsigned rank = 0; rank < size; ++rank)
+    threads.emplace_back([&, rank] {
+      outcomes[rank] = rankMain(*worlds[rank]);
+      if (outcomes[rank].ok())
+        outcomes[rank] = worlds[rank]->finish();
+      worlds[rank].reset(); // the others need not wait for it
+    });
+  for (std::thread &thread : threads)
+    thread.join();
+  return outcomes;
 }
 
 } // namespace llmc::runtime

@@ -3,6 +3,7 @@
 #define LLMC_RUNTIME_COMM_LOCAL_LOCALWORLD_H
 
 #include "runtime/comm/Communicator.h"
+#include <functional>
 
 namespace llmc::runtime {
 
@@ -11,6 +12,10 @@ public:
   /// One world per rank, in order, each for a thread of its own. Ranks read and write each other's operands: a
   /// collective takes no memory but its operands, and allocates nothing. `size` > 0.
   static std::vector<std::unique_ptr<World>> create(unsigned size);
+
+  /// Runs a function for each rank, on a thread of its own, and finishes the worlds of those that succeed; one that fails
+  /// leaves, as if it had died. Returns the outcomes, by rank.
+  static std::vector<Status> run(unsigned size, const std::function<Status(World &)> &rankMain);
 };
 
 } // namespace llmc::runtime

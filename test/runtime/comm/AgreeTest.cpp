@@ -10,15 +10,11 @@ using namespace llmc::runtime;
 namespace {
 
 void onRanks(unsigned size, const std::function<void(World &)> &body) {
-  std::vector<std::unique_ptr<World>> worlds = LocalWorld::create(size);
-  std::vector<std::thread> threads;
-  for (std::unique_ptr<World> &world : worlds)
-    threads.emplace_back([&body, mine = std::move(world)] {
-      body(*mine);
-      EXPECT_TRUE(mine->finish().ok());
-    });
-  for (std::thread &thread : threads)
-    thread.join();
+  for (const Status &status : LocalWorld::run(size, [&](World &world) {
+         body(world);
+         return Status::success();
+       }))
+    EXPECT_TRUE(status.ok()) << status.message;
 }
 
 // Texts of any length, with any bytes, in the order of ranks.

@@ -12,8 +12,8 @@
 #include "dialects/train/Train.h"
 #include "passes/sharding/Axes.h"
 #include "passes/sharding/Passes.h"
-#include "passes/sharding/RecipeShardings.h"
-#include "passes/sharding/TensorParallel.h"
+#include "passes/sharding/annotate/RecipeShardings.h"
+#include "passes/sharding/annotate/TensorParallel.h"
 
 #include <numeric>
 

@@ -1,5 +1,5 @@
 //===- RecipeShardings.cpp - shardings that the recipe names ---------------------===//
-#include "passes/sharding/RecipeShardings.h"
+#include "passes/sharding/annotate/RecipeShardings.h"
 #include "dialects/train/Train.h"
 #include "llvm/ADT/SmallPtrSet.h"
 

@@ -4,7 +4,7 @@
 // part the same bytes.
 //
 //===----------------------------------------------------------------------===//
-#include "passes/sharding/LocalParts.h"
+#include "passes/sharding/local/LocalParts.h"
 #include "dialects/nn/Nn.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"

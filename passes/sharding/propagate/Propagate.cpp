@@ -10,9 +10,9 @@
 #include "dialects/train/Train.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "passes/sharding/Axes.h"
-#include "passes/sharding/OpSharding.h"
+#include "passes/sharding/propagate/OpSharding.h"
 #include "passes/sharding/Passes.h"
-#include "passes/sharding/SequenceParallel.h"
+#include "passes/sharding/propagate/SequenceParallel.h"
 #include "llvm/ADT/StringExtras.h"
 #include <map>
 #include <set>

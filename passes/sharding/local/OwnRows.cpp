@@ -4,7 +4,7 @@
 // looked up as i % n too, and what is found is not used: so lookups stay within the table, and spread over it.
 //
 //===----------------------------------------------------------------------===//
-#include "passes/sharding/OwnRows.h"
+#include "passes/sharding/local/OwnRows.h"
 #include "dialects/nn/Nn.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "llvm/ADT/TypeSwitch.h"

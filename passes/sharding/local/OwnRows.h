@@ -1,6 +1,6 @@
 //===- OwnRows.h - ops that look into one part of a table --------*- C++ -*-===//
-#ifndef LLMC_PASSES_SHARDING_OWNROWS_H
-#define LLMC_PASSES_SHARDING_OWNROWS_H
+#ifndef LLMC_PASSES_SHARDING_LOCAL_OWNROWS_H
+#define LLMC_PASSES_SHARDING_LOCAL_OWNROWS_H
 
 #include "dialects/dist/Dist.h"
 
@@ -17,4 +17,4 @@ void useOwnRows(mlir::Operation *op, llvm::ArrayRef<mlir::StringAttr> axes, dist
 
 } // namespace llmc::sharding
 
-#endif // LLMC_PASSES_SHARDING_OWNROWS_H
+#endif // LLMC_PASSES_SHARDING_LOCAL_OWNROWS_H

@@ -68,7 +68,7 @@ class FormFinder {
 public:
   FormFinder(dist::MeshAttr mesh) : mesh(mesh), b(mesh.getContext()) {
     for (StringAttr axis : mesh.getNames())
-      if (axis.getValue().split('.').first == "dp")
+      if (sharding::isZeroAxis(axis))
         data.push_back(axis);
   }
 

@@ -1,5 +1,5 @@
 //===- SequenceParallel.cpp - activations cut along the sequence ------------------===//
-#include "passes/sharding/SequenceParallel.h"
+#include "passes/sharding/propagate/SequenceParallel.h"
 #include "passes/sharding/Axes.h"
 
 using namespace mlir;

@@ -1,5 +1,5 @@
 //===- TensorParallel.cpp - which parameters tensor parallelism cuts ---------------===//
-#include "passes/sharding/TensorParallel.h"
+#include "passes/sharding/annotate/TensorParallel.h"
 #include "dialects/interfaces/Interfaces.h"
 #include "dialects/nn/Nn.h"
 #include "dialects/train/Train.h"

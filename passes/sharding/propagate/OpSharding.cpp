@@ -1,5 +1,5 @@
 //===- OpSharding.cpp - shardings that one op's factor rule allows ----------------===//
-#include "passes/sharding/OpSharding.h"
+#include "passes/sharding/propagate/OpSharding.h"
 #include "dialects/nn/Nn.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"

@@ -1,6 +1,6 @@
 //===- TensorParallel.h - which parameters tensor parallelism cuts -*- C++ -*-===//
-#ifndef LLMC_PASSES_SHARDING_TENSORPARALLEL_H
-#define LLMC_PASSES_SHARDING_TENSORPARALLEL_H
+#ifndef LLMC_PASSES_SHARDING_ANNOTATE_TENSORPARALLEL_H
+#define LLMC_PASSES_SHARDING_ANNOTATE_TENSORPARALLEL_H
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include <map>
@@ -25,4 +25,4 @@ std::map<std::string, TensorCut> findTensorParallel(mlir::func::FuncOp forward, 
 
 } // namespace llmc::sharding
 
-#endif // LLMC_PASSES_SHARDING_TENSORPARALLEL_H
+#endif // LLMC_PASSES_SHARDING_ANNOTATE_TENSORPARALLEL_H

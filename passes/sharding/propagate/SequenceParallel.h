@@ -1,8 +1,8 @@
 //===- SequenceParallel.h - activations cut along the sequence --*- C++ -*-===//
-#ifndef LLMC_PASSES_SHARDING_SEQUENCEPARALLEL_H
-#define LLMC_PASSES_SHARDING_SEQUENCEPARALLEL_H
+#ifndef LLMC_PASSES_SHARDING_PROPAGATE_SEQUENCEPARALLEL_H
+#define LLMC_PASSES_SHARDING_PROPAGATE_SEQUENCEPARALLEL_H
 
-#include "passes/sharding/OpSharding.h"
+#include "passes/sharding/propagate/OpSharding.h"
 #include "llvm/ADT/DenseSet.h"
 
 namespace llmc::sharding {
@@ -35,4 +35,4 @@ private:
 
 } // namespace llmc::sharding
 
-#endif // LLMC_PASSES_SHARDING_SEQUENCEPARALLEL_H
+#endif // LLMC_PASSES_SHARDING_PROPAGATE_SEQUENCEPARALLEL_H

@@ -1,6 +1,6 @@
 //===- LocalParts.h - flat forms on one rank --------------------*- C++ -*-===//
-#ifndef LLMC_PASSES_SHARDING_LOCALPARTS_H
-#define LLMC_PASSES_SHARDING_LOCALPARTS_H
+#ifndef LLMC_PASSES_SHARDING_LOCAL_LOCALPARTS_H
+#define LLMC_PASSES_SHARDING_LOCAL_LOCALPARTS_H
 
 #include "mlir/IR/Operation.h"
 
@@ -12,4 +12,4 @@ void expandParts(mlir::Operation *op);
 
 } // namespace llmc::sharding
 
-#endif // LLMC_PASSES_SHARDING_LOCALPARTS_H
+#endif // LLMC_PASSES_SHARDING_LOCAL_LOCALPARTS_H

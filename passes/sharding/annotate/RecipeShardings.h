@@ -1,6 +1,6 @@
 //===- RecipeShardings.h - shardings that the recipe names ------*- C++ -*-===//
-#ifndef LLMC_PASSES_SHARDING_RECIPESHARDINGS_H
-#define LLMC_PASSES_SHARDING_RECIPESHARDINGS_H
+#ifndef LLMC_PASSES_SHARDING_ANNOTATE_RECIPESHARDINGS_H
+#define LLMC_PASSES_SHARDING_ANNOTATE_RECIPESHARDINGS_H
 
 #include "dialects/train/Recipe.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -22,4 +22,4 @@ mlir::LogicalResult readRecipeShardings(mlir::func::FuncOp forward, const train:
 
 } // namespace llmc::sharding
 
-#endif // LLMC_PASSES_SHARDING_RECIPESHARDINGS_H
+#endif // LLMC_PASSES_SHARDING_ANNOTATE_RECIPESHARDINGS_H

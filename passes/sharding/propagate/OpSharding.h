@@ -1,6 +1,6 @@
 //===- OpSharding.h - shardings that one op's factor rule allows -*- C++ -*-===//
-#ifndef LLMC_PASSES_SHARDING_OPSHARDING_H
-#define LLMC_PASSES_SHARDING_OPSHARDING_H
+#ifndef LLMC_PASSES_SHARDING_PROPAGATE_OPSHARDING_H
+#define LLMC_PASSES_SHARDING_PROPAGATE_OPSHARDING_H
 
 #include "dialects/dist/Dist.h"
 #include "dialects/interfaces/Interfaces.h"
@@ -26,4 +26,4 @@ void keepPartialSums(mlir::Operation *op, llvm::ArrayRef<dist::Sharding> operand
 
 } // namespace llmc::sharding
 
-#endif // LLMC_PASSES_SHARDING_OPSHARDING_H
+#endif // LLMC_PASSES_SHARDING_PROPAGATE_OPSHARDING_H

@@ -1,8 +1,7 @@
 //===- MergeCollectives.cpp - sharding-merge-collectives -------------------------===//
 //
 //   1. equal sums and parts of one value are made once; what is gathered again has its place on purpose: it is freed between;
-//   2. each message joins the last one of its kind, at its own place, if it does not depend on it and both together fit
-//   a
+//   2. each message joins the last one of its kind, at its own place, if it does not depend on it and both together fit a
 //      bucket: so what is ready first waits for what is ready last. What reads the earlier one moves behind.
 //
 //===----------------------------------------------------------------------===//

@@ -6,8 +6,8 @@
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
-#include "passes/sharding/LocalParts.h"
-#include "passes/sharding/OwnRows.h"
+#include "passes/sharding/local/LocalParts.h"
+#include "passes/sharding/local/OwnRows.h"
 #include "passes/sharding/Passes.h"
 
 namespace llmc::sharding {

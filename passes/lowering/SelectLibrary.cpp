@@ -16,17 +16,24 @@ using namespace llmc::analysis;
 
 namespace {
 
-// Tiles that reach the library's own speed on one core for the shapes of transformers; smaller ones only to have work
-// for all cores. Two per core, since cores are seldom equally fast.
+// The largest tiles that keep to the second-level cache with their packed operands; smaller ones only to have work for all
+// cores. Two per core, since cores are seldom equally fast.
 constexpr int64_t kTileRows = 384, kTileColumns = 384, kTilesPerCore = 2, kSmallestTile = 64;
+constexpr int64_t kTileStep = 32; // tiles are packed in panels of so many rows and columns
+
+int64_t ceilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+/// As few parts as `most` allows, of equal size: each part packs the other operand again, which a narrow one does not repay.
+int64_t evenPart(int64_t size, int64_t most) {
+  return std::min(size, ceilDiv(ceilDiv(size, ceilDiv(size, most)), kTileStep) * kTileStep);
+}
 
 /// Tile sizes for an m x n result with `batches` matrices, at least `wanted` tiles where they do not become too small.
 std::pair<int64_t, int64_t> tilesOf(int64_t m, int64_t n, int64_t batches, int64_t wanted) {
-  auto up = [](int64_t a, int64_t b) { return (a + b - 1) / b; };
-  int64_t rows = std::min(m, kTileRows), columns = std::min(n, kTileColumns);
-  while (batches * up(m, rows) * up(n, columns) < wanted && std::max(rows, columns) > kSmallestTile) {
+  int64_t rows = evenPart(m, kTileRows), columns = evenPart(n, kTileColumns);
+  while (batches * ceilDiv(m, rows) * ceilDiv(n, columns) < wanted && std::max(rows, columns) > kSmallestTile) {
     int64_t &larger = rows >= columns ? rows : columns;
-    larger = up(up(larger, 2), 16) * 16;
+    larger = ceilDiv(ceilDiv(larger, 2), 16) * 16;
   }
   return {rows, columns};
 }

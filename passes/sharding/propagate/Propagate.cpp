@@ -313,12 +313,15 @@ private:
     return success();
   }
 
-  /// For whom an operand is resharded: the op, or the parameter that it makes of rows.
+  /// For whom an operand is resharded: the op, or the state that it makes: a parameter of rows, an accumulated gradient.
   std::string reasonOf(Operation *op) {
-    if (isa<nn::UnflattenPartsOp>(op))
+    if (isa<nn::UnflattenPartsOp, arith::AddFOp>(op))
       for (OpOperand &use : op->getUses())
-        if (isa<func::ReturnOp>(use.getOwner()))
-          return "param " + train::resultString(function, use.getOperandNumber(), train::kName).str();
+        if (isa<func::ReturnOp>(use.getOwner())) {
+          StringRef role = train::resultString(function, use.getOperandNumber(), train::kRole);
+          if (role == train::kParam || role == train::kGradient)
+            return (role + " " + train::resultString(function, use.getOperandNumber(), train::kName)).str();
+        }
     return ("operand of " + op->getName().getStringRef()).str();
   }
 

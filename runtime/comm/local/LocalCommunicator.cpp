@@ -8,6 +8,7 @@
 #include "runtime/comm/Bucket.h"
 #include "runtime/comm/Failure.h"
 #include "runtime/comm/Reduce.h"
+#include "runtime/comm/local/StreamingCopy.h"
 #include "runtime/plan/View.h"
 #include <immintrin.h>
 #include <thread>
@@ -151,7 +152,7 @@ void LocalCommunicator::fetch(const Collective &call) {
       char *to = static_cast<char *>(call.operands[k].to) + (broadcast ? 0 : peer * bytes);
       from += allToAll ? rank() * bytes : 0;
       if (bytes > 0 && from != to)
-        std::memcpy(to, from, bytes);
+        streamingCopy(to, from, bytes);
     }
   }
   if (!broadcast) {

@@ -78,6 +78,25 @@ struct Grid {
       batches *= size;
   }
 
+  /// Other tiles than the plan's: as few and as even as the limits allow, but `wanted` where they do not become too small.
+  void retile(int64_t rows, int64_t columns, int64_t wanted) {
+    constexpr int64_t kSmallest = 64, kStep = 32;
+    auto even = [](int64_t size, int64_t most) {
+      int64_t parts = (size - 1) / most + 1, part = (size - 1) / parts + 1;
+      return std::min(size, (part + kStep - 1) / kStep * kStep);
+    };
+    auto settle = [&] {
+      tileM = even(m, rows), tileN = even(n, columns);
+      tilesM = (m - 1) / tileM + 1, tilesN = (n - 1) / tileN + 1;
+    };
+    settle();
+    while (batches * tilesM * tilesN < wanted && std::max(tileM, tileN) > kSmallest) {
+      int64_t &larger = tileM >= tileN ? rows : columns;
+      larger = std::max(kStep, std::max(tileM, tileN) / 2 / kStep * kStep);
+      settle();
+    }
+  }
+
   struct Place {
     int64_t a = 0, b = 0, c = 0, bias = 0; // elements
     bool lastM, lastN;
@@ -179,11 +198,16 @@ private:
   mutable std::vector<std::vector<T>> rows;
 };
 
-/// On matrix units.
+/// On matrix units. Their sums have one order for any tiles (SplitProduct.h), so these are chosen for the threads there are:
+/// the larger, the less is packed.
 class SplitGemm : public Gemm {
 public:
+  static constexpr int64_t kRows = 512, kColumns = 384; // sums and packed rows stay in the second-level cache
+
   SplitGemm(const fb::Gemm &gemm, const GemmOperands &operands, Shared &shared)
       : grid(gemm), beta(gemm.beta()), operands(operands), shared(shared) {
+    int64_t threads = static_cast<int64_t>(shared.streams.size());
+    grid.retile(kRows, kColumns, threads > 1 ? 2 * threads : 1); // two for each, since cores are seldom equally fast
     for (int i = 0; i < 4; ++i)
       shapes[i] = grid.shape(gemm, i & 2, i & 1);
     shared.reserveScratch(splitProductScratch(grid.tileM, grid.tileN));

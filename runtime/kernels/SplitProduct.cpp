@@ -222,6 +222,26 @@ void prefetch(const Window &window) {
       __builtin_prefetch(window.c + row * window.stride + line, /*for writing*/ 1);
 }
 
+/// Fetches what the next panel of B is packed from, some lines before each product: its rows or columns lie too far apart for
+/// the processor to foresee, and all lines at once would hold up the loads of tiles.
+class PanelFetch {
+public:
+  /// `runs` runs of `floats` elements, `stride` apart; `shares` calls of `next` fetch them all.
+  PanelFetch(const float *from, int64_t stride, int64_t runs, int64_t floats, int64_t shares)
+      : from(from), stride(stride), linesOfRun(ceilDiv(floats, kFloats)), lines(runs * linesOfRun),
+        share(ceilDiv(lines, shares)) {}
+  void next() {
+    for (int64_t end = std::min(line + share, lines); line < end; ++line)
+      __builtin_prefetch(from + line / linesOfRun * stride + line % linesOfRun * kFloats, /*for reading*/ 0,
+                         /*into the second-level cache*/ 2);
+  }
+
+private:
+  static constexpr int64_t kFloats = 16; // of a line
+  const float *from;
+  int64_t stride, linesOfRun, lines, share, line = 0;
+};
+
 MATRIX_UNITS void startSums(const Window &window, const float *bias, float beta, float *sums) {
   for (int64_t half = 0; half < 2; ++half) {
     __mmask16 lanes = firstLanes(window.columns - half * 16);
@@ -262,6 +282,15 @@ MATRIX_UNITS void configureTiles() {
 
 MATRIX_UNITS void releaseTiles() { _tile_release(); }
 
+/// What is packed after the panel of B at (l, j): the next one of the block, or the first one of the next block.
+PanelFetch fetchAfter(const TileShape &tile, const float *b, int64_t l, int64_t j, int64_t shares) {
+  bool isLast = j + kPanel >= tile.n;
+  int64_t row = isLast ? l + kBlock : l, column = isLast ? 0 : j + kPanel;
+  int64_t k = std::clamp<int64_t>(tile.k - row, 0, kBlock), columns = std::min(kPanel, tile.n - column);
+  const float *from = b + row * tile.bRow + column * tile.bColumn;
+  return tile.bColumn == 1 ? PanelFetch(from, tile.bRow, k, columns, shares) : PanelFetch(from, tile.bColumn, columns, k, shares);
+}
+
 MATRIX_UNITS void multiplyTile(const TileShape &tile, const float *a, const float *b, float *c, const float *bias,
                                float beta, char *scratch) {
   int64_t panelsA = ceilDiv(tile.m, kPanel);
@@ -289,7 +318,9 @@ MATRIX_UNITS void multiplyTile(const TileShape &tile, const float *a, const floa
         return Window{c + i * kPanel * tile.cRow + j, tile.cRow, std::min(kPanel, tile.m - i * kPanel),
                       std::min(kPanel, tile.n - j)};
       };
+      PanelFetch fetch = fetchAfter(tile, b, l, j, panelsA);
       for (int64_t i = 0; i < panelsA; ++i) {
+        fetch.next();
         float *block = sums + (j / kPanel * panelsA + i) * kSums;
         Window window = windowAt(i);
         bool fromZero = isFirst && !bias && beta == 0.0f;

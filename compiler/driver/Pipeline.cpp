@@ -17,6 +17,7 @@
 #include "passes/remat/Passes.h"
 #include "passes/scheduling/Passes.h"
 #include "passes/sharding/Passes.h"
+#include "passes/shrink/Passes.h"
 #include "passes/training/Passes.h"
 #include "passes/verify/Passes.h"
 #include "llvm/ADT/StringExtras.h"
@@ -59,6 +60,7 @@ void registerAllPasses() {
   lowering::registerLoweringPasses();
   scheduling::registerSchedulingPasses();
   sharding::registerShardingPasses();
+  shrink::registerShrinkPasses();
   training::registerTrainingPasses();
   verify::registerVerifyPasses();
   remat::registerRematPasses();
@@ -89,13 +91,15 @@ static void recompose(OpPassManager &pm) {
 // Outputs first, so that nothing is traced or recomposed that the loss does not need. Reshapes that merge the batch go
 // while it still has the size it was exported with: a batch of one cannot be told from other dimensions of size 1. The
 // batch is resized before recomposition, whose patterns fold constants of the final size.
-static void buildModel(OpPassManager &pm) {
+static void buildModel(OpPassManager &pm, Shrink shrink) {
   pm.addPass(training::createTrainingSelectOutputs());
   cleanUp(pm);
   pm.addPass(importing::createImportKeepBatch());
   cleanUp(pm);
   pm.addPass(importing::createImportResizeBatch());
   recompose(pm);
+  if (shrink != Shrink::Nothing)
+    pm.addPass(shrink::createShrinkKeepBlocks()); // before what the sizes and names of all blocks decide
   pm.addPass(importing::createImportBoundInputs());
   pm.addPass(sharding::createShardingGroupFusedWeights());
   pm.addPass(sharding::createShardingPadVocabulary()); // knows from the bounds of inputs that no id is negative
@@ -111,12 +115,12 @@ static void buildStep(OpPassManager &pm) {
   cleanUp(pm);
 }
 
-void buildLevel(OpPassManager &pm, Level level) {
+void buildLevel(OpPassManager &pm, Level level, Shrink shrink) {
   switch (level) {
   case Level::Imported:
     break;
   case Level::Model:
-    buildModel(pm);
+    buildModel(pm, shrink);
     break;
   case Level::Step:
     buildStep(pm);
@@ -176,7 +180,7 @@ LogicalResult runPipeline(ModuleOp module, const PipelineOptions &options) {
       verifyOptions.level = nameOf(level).str();
       pm.addPass(verify::createVerifyLevel(verifyOptions));
     } else {
-      buildLevel(pm, level);
+      buildLevel(pm, level, options.shrink);
     }
     if (failed(pm.run(module)))
       return failure();

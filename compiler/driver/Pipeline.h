@@ -25,12 +25,16 @@ void registerAllDialects(mlir::DialectRegistry &registry);
 /// Registers every pass for textual pipelines.
 void registerAllPasses();
 
+/// How a model is made smaller for `llmc verify`, at the end of level `model`: one of each repeated block, then smaller sizes.
+enum class Shrink { Nothing, Blocks, BlocksAndSizes };
+
 /// Adds the passes that lead from the level before `level` to `level`, and its verifier.
-void buildLevel(mlir::OpPassManager &pm, Level level);
+void buildLevel(mlir::OpPassManager &pm, Level level, Shrink shrink = Shrink::Nothing);
 
 struct PipelineOptions {
   Level from = Level::Imported; // level of the module that is given
   Level to = Level::Kernels;
+  Shrink shrink = Shrink::Nothing;
   std::string dumpDirectory;    // if not empty, one numbered file per level is written there
 };
 

@@ -32,6 +32,7 @@ inline constexpr llvm::StringLiteral kDecay = "train.decay";     // UnitAttr on 
 inline constexpr llvm::StringLiteral kLimit = "train.limit";     // IntegerAttr on an input: ids are below it
 inline constexpr llvm::StringLiteral kIgnored = "train.ignored"; // IntegerAttr on an input: the one other value allowed
 inline constexpr llvm::StringLiteral kRecipe = "train.recipe";   // DictionaryAttr on the module
+inline constexpr llvm::StringLiteral kLeftOut = "train.left_out"; // ArrayAttr of lines on the module: what shrinking it left out
 inline constexpr llvm::StringLiteral kModel = "train.model";     // StringAttr on the module: the model's file name
 
 // Roles. A result with the name and role of an argument is the argument's new value (state in = state out).

@@ -50,6 +50,7 @@ struct VerifyOptions {
       data; // without a recipe, the model is IR of level `from`; without data, inputs are made up
   driver::Level from = driver::Level::Imported;
   int64_t steps = 2;
+  std::string shrink = "auto"; // auto | no | blocks | sizes
 };
 
 /// `llmc check`, `llmc compile`, `llmc explain`, `llmc export`, `llmc interpret`, `llmc verify`; each returns the exit

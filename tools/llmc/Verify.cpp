@@ -1,6 +1,6 @@
 //===- Verify.cpp - llmc verify: the compiled plan against the reference interpreter ---===//
 //
-//   1. the model is brought to level `step`; a copy of that is what the interpreter runs, the rest of the pipeline makes the
+//   1. the model is brought to level `step` (StepModel.h); a copy of that is what the interpreter runs, the rest of the pipeline makes the
 //      plan that the executor runs;
 //   2. the executor makes the initial values and the interpreter takes them over;
 //   3. both run the same inputs, each step compared in the order in which a step computes: loss, gradients, gradient norm,
@@ -10,19 +10,17 @@
 //===----------------------------------------------------------------------===//
 #include "compiler/driver/Compile.h"
 #include "compiler/reference/Trainer.h"
-#include "dialects/interfaces/Interfaces.h"
 #include "dialects/train/Train.h"
-#include "mlir/Parser/Parser.h"
 #include "runtime/executor/ModelState.h"
 #include "runtime/io/Data.h"
 #include "runtime/io/Random.h"
 #include "tools/llmc/Differences.h"
 #include "tools/llmc/HostValues.h"
+#include "tools/llmc/StepModel.h"
 #include "tools/llmc/Tool.h"
 #include "llvm/ADT/ScopeExit.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/FormatVariadic.h"
-#include "llvm/Support/Path.h"
 #include <cmath>
 
 using namespace mlir;
@@ -36,17 +34,6 @@ namespace fb = runtime::fb;
 constexpr double kOutput = 2e-5;
 // Gradients after the first step are those of weights that have drifted apart already.
 constexpr double kLaterGradient = 5e-4;
-// What the interpreter does in a minute or two.
-constexpr double kMostFlops = 5e10;
-
-int64_t flopsOf(func::FuncOp function) {
-  int64_t flops = 0;
-  function.walk([&](Operation *op) {
-    if (auto cost = dyn_cast<Cost>(op))
-      flops += cost.getFlops();
-  });
-  return flops;
-}
 
 /// norm(value - expected) / norm(expected - start). Of a change so small that the rounding of the values themselves is
 /// a part of it, a part of their norm is taken instead.
@@ -96,39 +83,9 @@ private:
 };
 
 int Verifier::prepare() {
-  driver::PipelineOptions pipeline;
-  pipeline.from = options.from;
-  pipeline.to = driver::Level::Step;
-  if (options.recipe.empty()) {
-    loaded.module = parseSourceFile<ModuleOp>(options.model, &context);
-    loaded.folder = llvm::sys::path::parent_path(options.model).str();
-    if (!loaded.module)
-      return kBadInput;
-  } else {
-    loaded = driver::loadModel(options.model, options.recipe, &context);
-    if (!loaded.module || !loaded.problems.empty())
-      return report(loaded.problems);
-  }
-  if (failed(driver::runPipeline(*loaded.module, pipeline)))
-    return kUnsupported;
+  if (int code = loadStepModel(options, context, loaded))
+    return code;
   train::Recipe recipe = train::recipeOf(*loaded.module);
-  double micro = static_cast<double>(flopsOf(loaded.module->lookupSymbol<func::FuncOp>(train::kAccumulate)));
-  int64_t count = recipe.batch.micro ? recipe.batch.step / recipe.batch.micro : 1;
-  double total = micro * static_cast<double>(count) * static_cast<double>(options.steps);
-  if (total > kMostFlops)
-    return tool::fail(
-        kDoesNotFit,
-        llvm::formatv("{0} steps are {1:F1} GFLOP, too much for the reference interpreter, whose bound is {2:F0} GFLOP",
-                      options.steps, total / 1e9, kMostFlops / 1e9)
-            .str(),
-        llvm::formatv("a micro-batch is {0:F1} GFLOP: verify a smaller batch, or a model with fewer layers or a "
-                      "shorter sequence; "
-                      "the same operations are checked then",
-                      micro / 1e9)
-            .str());
-  llvm::outs() << llvm::formatv(
-      "{0} steps of {1} micro-batches, {2:F3} GFLOP each, {3}\n", options.steps, count, micro / 1e9,
-      options.data.empty() ? "inputs made up from seed " + std::to_string(recipe.seed) : "inputs from " + options.data);
   if (llvm::any_of(recipe.mesh, [](const auto &axis) { return axis.second > 1; })) {
     if (!options.data.empty())
       return tool::fail(kWrongUse, "ranks are verified on inputs that are made up", "leave --data out");
@@ -136,6 +93,7 @@ int Verifier::prepare() {
     return code ? code : verifyExecutedRanks(*loaded.module, loaded.folder, options.steps);
   }
   stepModule = loaded.module->clone();
+  driver::PipelineOptions pipeline;
   pipeline.from = driver::Level::Step;
   pipeline.to = driver::Level::Plan;
   if (failed(driver::runPipeline(*loaded.module, pipeline)))

@@ -58,22 +58,30 @@ private:
               name = train::argumentString(function, i, train::kName);
     if ((role != train::kParam && role != train::kBuffer) || one->get(name))
       return kDone;
-    HostTensor value;
-    if (function.getArgAttr(i, train::kSource)) {
-      auto read = readParameter(function, i, folder);
-      if (!read.ok())
-        return fail(kBadInput, read.status().message, read.status().hint);
-      value = std::move(*read);
-    } else {
-      value = HostTensor::zeros(reference::logicalType(function, i));
-      runtime::RandomStream random(recipe.seed, name.str());
-      for (auto [k, x] : llvm::enumerate(value.reals))
-        x = 0.1 * (random.uniform53(k) - 0.5);
-    }
+    const train::Initializer *init = nullptr;
+    for (const train::Initializer &entry : recipe.init)
+      init = train::matchesGlob(entry.glob, name) ? &entry : init;
+    HostTensor value = HostTensor::zeros(reference::logicalType(function, i));
+    auto read = function.getArgAttr(i, train::kSource) ? std::optional(readParameter(function, i, folder)) : std::nullopt;
+    if (read && read->ok())
+      value = std::move(**read);
+    else if (read && !init) // with an initial value, a graph may come without its weights
+      return fail(kBadInput, read->status().message, read->status().hint);
+    else
+      makeUpValue(name, init ? *init : train::Initializer{train::Initializer::Uniform, "*", -0.05, 0.05}, value);
     one->set(name, value);
     ranks->set(name, std::move(value));
     names.push_back(name.str());
     return kDone;
+  }
+
+  void makeUpValue(StringRef name, const train::Initializer &init, HostTensor &value) {
+    runtime::RandomStream random(recipe.seed, name.str());
+    for (auto [k, x] : llvm::enumerate(value.reals))
+      x = init.kind == train::Initializer::Normal    ? init.b * random.normalPair(k & ~1ul)[k & 1]
+          : init.kind == train::Initializer::Uniform ? init.a + (init.b - init.a) * random.uniform53(k)
+          : init.kind == train::Initializer::Ones    ? 1.0
+                                                     : init.a;
   }
 
   reference::Trainer::Inputs makeUp(func::FuncOp function, const std::string &when) {

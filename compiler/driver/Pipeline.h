@@ -25,8 +25,8 @@ void registerAllDialects(mlir::DialectRegistry &registry);
 /// Registers every pass for textual pipelines.
 void registerAllPasses();
 
-/// How a model is made smaller for `llmc verify`, at the end of level `model`: one of each repeated block, then smaller sizes.
-enum class Shrink { Nothing, Blocks, BlocksAndSizes };
+/// How a model is made smaller for `llmc verify`, at the end of level `model`: one of each repeated block.
+enum class Shrink { Nothing, Blocks };
 
 /// Adds the passes that lead from the level before `level` to `level`, and its verifier.
 void buildLevel(mlir::OpPassManager &pm, Level level, Shrink shrink = Shrink::Nothing);

@@ -1,8 +1,8 @@
 //===- StepModel.cpp - what llmc verify runs: a module of level `step` ------------===//
 //
 // The bound is what the reference interpreter does in a minute or two. Unless told otherwise, a model beyond it is
-// shrunk: first one of each repeated block is kept; if that is still beyond, sizes go down too. What that leaves out is
-// said before anything runs, and so is what the proof then does not cover.
+// shrunk to one of each repeated block. What that leaves out is said before anything runs, and so is what the proof then
+// does not cover.
 //
 //===----------------------------------------------------------------------===//
 #include "tools/llmc/StepModel.h"
@@ -66,7 +66,7 @@ int refuse(const VerifyOptions &options, const Work &work) {
           "a micro-batch is {0:F1} GFLOP: verify fewer steps, a smaller batch, or a model with fewer layers or "
           "a shorter sequence{1}; the same operations are checked then",
           work.flops / 1e9,
-          options.shrink == "no" || options.shrink == "blocks" ? ", or let it be shrunk (--shrink auto)" : "")
+          options.shrink == "no" ? ", or let it be shrunk (--shrink auto)" : "")
           .str());
 }
 
@@ -91,9 +91,9 @@ int loadStepModel(const VerifyOptions &options, MLIRContext &context, driver::Lo
   driver::PipelineOptions pipeline;
   pipeline.from = options.from;
   pipeline.to = driver::Level::Step;
-  SmallVector<Shrink> attempts = {Shrink::Nothing, Shrink::Blocks, Shrink::BlocksAndSizes};
-  if (options.shrink == "blocks" || options.shrink == "sizes")
-    attempts = {options.shrink == "blocks" ? Shrink::Blocks : Shrink::BlocksAndSizes};
+  SmallVector<Shrink> attempts = {Shrink::Nothing, Shrink::Blocks};
+  if (options.shrink == "blocks")
+    attempts = {Shrink::Blocks};
   else if (options.shrink == "no" || options.from != driver::Level::Imported)
     attempts.truncate(1);
   if (attempts.front() != Shrink::Nothing && options.from != driver::Level::Imported)

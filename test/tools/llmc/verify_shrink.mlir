@@ -18,7 +18,7 @@
 
 // RUN: not llmc verify %s --start-from imported --shrink half 2>&1 | FileCheck %s --check-prefix=HALF
 // HALF: error: --shrink does not know 'half'
-// HALF-NEXT: hint: it is one of auto, no, blocks and sizes
+// HALF-NEXT: hint: it is one of auto, no and blocks
 // RUN: llmc compile %s --start-from imported --stop-after step -o %t.mlir
 // RUN: not llmc verify %t.mlir --start-from step --shrink blocks 2>&1 | FileCheck %s --check-prefix=STEP
 // STEP: error: IR of level 'step' is not shrunk

@@ -69,6 +69,8 @@ LoadedModel loadModel(StringRef modelPath, StringRef recipePath, MLIRContext *co
   if (!loaded.problems.empty() || !imported.module)
     return loaded;
   resolveBatch(options.recipe, exportedBatch(*imported.module), loaded.problems);
+  options.recipe.modelSharding = std::move(imported.shardings);
+  loaded.shapes = std::move(imported.shapes);
   checkTrainable(*imported.module, parsed, loaded.problems);
   (*imported.module)->setAttr(train::kRecipe, train::toAttribute(context, options.recipe));
   (*imported.module)->setAttr(train::kModel, StringAttr::get(context, llvm::sys::path::filename(modelPath)));

@@ -6,6 +6,7 @@
 #include "frontends/Problem.h"
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/OwningOpRef.h"
+#include "llvm/ADT/StringMap.h"
 
 namespace llmc::driver {
 
@@ -14,6 +15,7 @@ struct LoadedModel {
   std::string folder;                       // that paths of `train.source` are relative to
   Problems problems;
   std::vector<std::string> notes;
+  llvm::StringMap<llvm::SmallVector<int64_t>> shapes; // of the model's tensors, as imported
 };
 
 /// Reads a model and a recipe. Everything that is wrong in either is reported at once. `batch.step` and `batch.micro` of the

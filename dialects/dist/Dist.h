@@ -24,6 +24,9 @@ inline constexpr llvm::StringLiteral kMesh = "dist.mesh";         // MeshAttr on
 inline constexpr llvm::StringLiteral kSharding = "dist.sharding"; // ShardingAttr on arguments and results of functions
 inline constexpr llvm::StringLiteral kShardings = "dist.shardings"; // ArrayAttr of ShardingAttr on ops, one per result
 
+inline constexpr llvm::StringLiteral kWanted =
+    "dist.wanted"; // ArrayAttr on the module: {node, tensor, output, outputs, shape, sharding}, for `sharding-propagate`
+
 /// The mesh of a module; null if it is for one rank.
 MeshAttr meshOf(mlir::ModuleOp module);
 

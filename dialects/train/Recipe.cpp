@@ -44,6 +44,8 @@ template <typename V, typename R> void visitFields(V &v, R &r) {
   v("zero", r.zero);
   v("sequence_parallel", r.sequenceParallel);
   v("sharding", r.sharding);
+  v("onnx_sharding", r.onnxSharding);
+  v("model_sharding", r.modelSharding);
   v("memory.budget", r.memoryBudget);
   v("memory.recompute", r.recompute);
   v("memory.offload", r.offload);
@@ -70,6 +72,20 @@ template <typename V, typename T> void visitEntry(V &v, T &e) {
     v("glob", e.glob);
     v("dims", e.dims);
     v("line", e.line);
+  } else if constexpr (std::is_same_v<Entry, ModelSharding>) {
+    v("kind", e.kind);
+    v("tensor", e.tensor);
+    v("node", e.node);
+    v("output", e.output);
+    v("outputs", e.outputs);
+    v("shape", e.shape);
+    v("dims", e.dims);
+  } else if constexpr (std::is_same_v<Entry, ModelSharding::Axis>) {
+    v("name", e.name);
+    v("parts", e.parts);
+  } else if constexpr (std::is_same_v<Entry, ModelSharding::Factor>) {
+    v("size", e.size);
+    v("axes", e.axes);
   } else { // std::pair<std::string, DataSource or int64_t>
     v("name", e.first);
     if constexpr (std::is_same_v<decltype(e.second), DataSource>)

@@ -73,6 +73,28 @@ struct ParameterSharding {
   bool operator==(const ParameterSharding &) const = default;
 };
 
+/// How the model itself says that one of its tensors is cut: the shardings of an ONNX file, in axes of the recipe's mesh.
+struct ModelSharding {
+  enum Kind { Param, Input, Value } kind = Param;
+  /// The first `parts` places of an axis, each of as many ranks.
+  struct Axis {
+    std::string name;
+    int64_t parts = 1;
+    bool operator==(const Axis &) const = default;
+  };
+  /// A part of a dimension that is several fused into one, such as the 3 of queries, keys and values.
+  struct Factor {
+    int64_t size = 0; // 0: the whole dimension
+    std::vector<Axis> axes;
+    bool operator==(const Factor &) const = default;
+  };
+  std::string tensor, node;         // the node that makes a value, else one that reads the tensor
+  int64_t output = 0, outputs = 1;  // which of the node's results a value is
+  std::vector<int64_t> shape;       // as imported
+  std::vector<std::vector<Factor>> dims; // the factors of each dimension, the first major
+  bool operator==(const ModelSharding &) const = default;
+};
+
 struct Batch {
   int64_t step = 0;  // samples per step; 0: as exported
   int64_t micro = 0; // samples per micro-batch; 0: as `step`
@@ -94,6 +116,8 @@ struct Recipe {
   int64_t zero = 0;
   bool sequenceParallel = false;                         // between regions of tensor parallelism
   std::vector<ParameterSharding> sharding;               // of parameters, instead of what is found
+  std::string onnxSharding;                              // a device configuration of the model, empty: none
+  std::vector<ModelSharding> modelSharding;              // what it says; `sharding` goes before it
   std::optional<int64_t> memoryBudget;                   // bytes
   std::string recompute = "auto", offload = "none";
   std::string weights;                                   // path relative to the recipe, empty: none

@@ -49,10 +49,16 @@ private:
         else
           names[function.outputs[i]] = call.outputs[i];
       }
+    size_t first = out.size();
     std::vector<Node> body;
     for (const Node &inner : function.nodes)
       body.push_back(instantiate(inner, call, function, names));
     run(std::move(body), out);
+    if (out.size() > first)
+      for (NodeDevices devices : call.devices) { // the call is gone, what it says of its tensors is not
+        devices.call = devices.call.empty() ? call.where() : devices.call;
+        out[first].devices.push_back(std::move(devices));
+      }
     active.erase(key);
   }
 
@@ -82,6 +88,9 @@ private:
       rename(name);
     for (std::string &name : node.outputs)
       rename(name);
+    for (NodeDevices &devices : node.devices)
+      for (ShardingSpec &spec : devices.specs)
+        rename(spec.tensor);
     if (node.file.empty()) {
       node.file = call.file;
       node.line = call.line;

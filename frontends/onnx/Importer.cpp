@@ -54,6 +54,7 @@ public:
     builder.setInsertionPointToStart(function.addEntryBlock());
     makeArguments();
     importNodes();
+    readModelShardings();
     addLoss();
     if (result.problems.empty())
       finish();
@@ -144,6 +145,7 @@ private:
     return it != state.slots.end() && (it->second.value || it->second.isSequence);
   }
   void importNodes();
+  void readModelShardings();
   void addLoss();
   void checkLossOutput();
   void checkFeeds();
@@ -323,6 +325,22 @@ void Importer::importNodes() {
     if (result.problems.empty() && !outputs.back().second)
       problem("output `" + output.name + "` is no tensor that can be computed", model.file, "leave it out of the export",
               Problem::kUnsupported);
+  }
+}
+
+/// Now that every value has its shape.
+void Importer::readModelShardings() {
+  for (auto &entry : state.slots)
+    if (Value value = entry.second.value)
+      result.shapes[entry.first()] = SmallVector<int64_t>(nn::typeOf(value).getShape());
+  if (!recipe.onnxSharding.empty()) {
+    ShardingsResult read = readShardings(model, recipe, result.roles, result.shapes);
+    append(read.problems);
+    llvm::append_range(result.notes, read.notes);
+    result.shardings = std::move(read.shardings);
+  } else if (!model.configurations.empty() && !recipe.mesh.empty()) {
+    result.notes.push_back("the model has shardings of its own, which `onnx_sharding: " + model.configurations.front().name +
+                           "` would use");
   }
 }
 

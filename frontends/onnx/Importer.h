@@ -6,6 +6,7 @@
 #include "frontends/Problem.h"
 #include "frontends/onnx/Model.h"
 #include "frontends/onnx/Roles.h"
+#include "frontends/onnx/Shardings.h"
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/OwningOpRef.h"
 
@@ -23,6 +24,8 @@ struct ImportResult {
   Problems problems;
   std::vector<std::string> notes;
   Roles roles;
+  Shapes shapes;                              // of inputs, parameters and results of nodes
+  std::vector<train::ModelSharding> shardings; // of the configuration that the recipe names
 };
 
 /// Loads the dialects that an import makes ops of, with their interfaces.

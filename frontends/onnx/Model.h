@@ -66,12 +66,43 @@ struct NodeAttribute {
   std::shared_ptr<Tensor> tensor;
 };
 
+/// How a tensor is cut over devices, as the format says it (IR version 11); what the file says is checked by Shardings.h.
+struct ShardingSpec {
+  struct Part {
+    std::optional<int64_t> size; // absent: not given, or symbolic
+    int64_t shards = 0;
+  };
+  struct Dim {
+    std::optional<int64_t> axis;
+    std::vector<Part> parts; // several: the dimension is as many fused into one, the first major
+  };
+  std::string tensor;
+  std::vector<int64_t> devices;                                  // a device, or the key of a group, for each shard
+  std::vector<std::pair<int64_t, std::vector<int64_t>>> groups;  // devices that hold the same shard
+  std::vector<Dim> dims; // shards are numbered row-major over these, in the order of the list
+};
+
+/// What a node says for one configuration of devices.
+struct NodeDevices {
+  std::string configuration;
+  std::vector<ShardingSpec> specs;
+  bool hasStage = false;
+  std::string call; // the call of a function that said it, if the node is of the function's body
+};
+
+struct DeviceConfiguration {
+  std::string name;
+  int64_t devices = 0;
+  int64_t deviceNames = 0; // how many are given
+};
+
 struct Node {
   std::string name; // unique; made from the operator and the first output where the file has none
   std::string op, domain;
   int64_t version = 0; // of the operator set of `domain` that this node was written for
   std::vector<std::string> inputs, outputs; // "" for an optional one left out
   std::vector<NodeAttribute> attributes;
+  std::vector<NodeDevices> devices;
   // From the exporter's metadata:
   std::string file;   // last Python line of the user's model
   int64_t line = 0;
@@ -120,6 +151,7 @@ struct Model {
   llvm::StringMap<Kind> kinds; // from the exporter's metadata on values
   bool hasKinds = false;       // the exporter wrote which initializers are parameters
   std::vector<SignatureEntry> signature;
+  std::vector<DeviceConfiguration> configurations;
   std::vector<std::unique_ptr<llvm::MemoryBuffer>> files; // mapped; the tensors point into them
 
   const Tensor *initializer(llvm::StringRef name) const {

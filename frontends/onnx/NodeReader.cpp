@@ -131,6 +131,7 @@ Node llmc::onnx::readNode(const ::onnx::NodeProto &proto, TensorReader &tensors)
     node.name = node.op + (node.outputs.empty() ? "" : "_" + node.outputs.front());
   for (const auto &attribute : proto.attribute())
     node.attributes.push_back(readAttribute(attribute, tensors, node.name));
+  node.devices = readDevices(proto);
   if (!proto.overload().empty())
     node.op += "::" + proto.overload();
   for (const auto &entry : proto.metadata_props()) {

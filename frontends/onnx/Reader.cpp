@@ -136,6 +136,8 @@ static void convert(const ::onnx::ModelProto &proto, Model &model, Problems &pro
     model.nodes.push_back(readNode(node, tensors));
     model.nodes.back().version = opsets[model.nodes.back().domain];
   }
+  for (const auto &configuration : proto.configuration())
+    model.configurations.push_back({configuration.name(), configuration.num_devices(), configuration.device_size()});
   FunctionTable functions = readFunctions(proto, tensors, problems);
   inlineFunctions(model.nodes, functions, problems);
   readSignature(proto.graph(), model);

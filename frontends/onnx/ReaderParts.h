@@ -10,6 +10,7 @@
 namespace onnx {
 class TensorProto;
 class NodeProto;
+class ShardingSpecProto;
 class AttributeProto;
 class ModelProto;
 class GraphProto;
@@ -58,6 +59,11 @@ private:
 /// Converts nodes and attributes; fills Python lines and scopes from the metadata.
 Node readNode(const ::onnx::NodeProto &proto, TensorReader &tensors);
 NodeAttribute readAttribute(const ::onnx::AttributeProto &proto, TensorReader &tensors, llvm::StringRef where);
+
+/// A sharding from and to the file's form.
+ShardingSpec readSpec(const ::onnx::ShardingSpecProto &proto);
+void writeSpec(const ShardingSpec &spec, ::onnx::ShardingSpecProto &proto);
+std::vector<NodeDevices> readDevices(const ::onnx::NodeProto &proto);
 
 /// A model-local function, ready to be copied into a graph.
 struct Function {

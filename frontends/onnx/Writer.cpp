@@ -9,6 +9,7 @@
 #include "frontends/onnx/ReaderParts.h"
 #include "frontends/onnx/proto/onnx-ml.pb.h"
 #include "llvm/Support/MathExtras.h"
+#include <set>
 
 using llvm::StringRef;
 using namespace llmc;
@@ -35,6 +36,7 @@ private:
   void visitNodes(google::protobuf::RepeatedPtrField<::onnx::NodeProto> &nodes);
   void visitSubgraph(::onnx::GraphProto &graph);
   void moveExternal(::onnx::TensorProto &proto, StringRef what);
+  void addShardings(::onnx::ModelProto &proto);
   void store(WrittenModel &written);
 
   const NewValues &values;
@@ -47,9 +49,11 @@ private:
 
 /// A tensor whose elements lie in one of the original's data files keeps them.
 void ModelWriter::moveExternal(::onnx::TensorProto &proto, StringRef what) {
-  if (proto.data_location() != ::onnx::TensorProto::EXTERNAL)
+  if (proto.data_location() != ::onnx::TensorProto::EXTERNAL || options.keepExternal)
     return;
   Tensor tensor = reader.read(proto, what);
+  if (tensor.missing && options.keepMissing)
+    return;
   if (tensor.missing)
     result.problems.push_back({"tensor `" + what.str() + "` has no elements: its data file `" + tensor.missingFile + "` does not exist",
                                "", "put the file that the model was exported with beside it"});
@@ -119,6 +123,33 @@ void ModelWriter::store(WrittenModel &written) {
   }
 }
 
+/// Only nodes of the graph itself: those of functions have no values of their own.
+void ModelWriter::addShardings(::onnx::ModelProto &proto) {
+  const ShardingsToWrite &shardings = *options.shardings;
+  constexpr int64_t kFirstVersion = 11; // of the format, that has these fields
+  proto.set_ir_version(std::max<int64_t>(proto.ir_version(), kFirstVersion));
+  auto replace = [&](auto &list, auto nameOf) {
+    for (int i = list.size(); i-- > 0;)
+      if (nameOf(list.Get(i)) == shardings.configuration)
+        list.DeleteSubrange(i, 1);
+    return list.Add();
+  };
+  auto *configuration = replace(*proto.mutable_configuration(), [](auto &each) { return each.name(); });
+  configuration->set_name(shardings.configuration);
+  configuration->set_num_devices(static_cast<int32_t>(shardings.devices));
+  for (::onnx::NodeProto &node : *proto.mutable_graph()->mutable_node()) {
+    auto *devices = replace(*node.mutable_device_configurations(), [](auto &each) { return each.configuration_id(); });
+    devices->set_configuration_id(shardings.configuration);
+    std::set<std::string> tensors(node.input().begin(), node.input().end());
+    tensors.insert(node.output().begin(), node.output().end());
+    for (const std::string &tensor : tensors)
+      if (auto it = shardings.specs.find(tensor); it != shardings.specs.end())
+        writeSpec(it->second, *devices->add_sharding_spec());
+    if (devices->sharding_spec_size() == 0)
+      node.mutable_device_configurations()->RemoveLast();
+  }
+}
+
 WriteResult ModelWriter::run(::onnx::ModelProto &proto) {
   visitInitializers(*proto.mutable_graph());
   visitNodes(*proto.mutable_graph()->mutable_node());
@@ -126,6 +157,8 @@ WriteResult ModelWriter::run(::onnx::ModelProto &proto) {
     visitNodes(*function.mutable_node());
   if (!result.problems.empty())
     return std::move(result);
+  if (options.shardings)
+    addShardings(proto);
   WrittenModel written;
   store(written);
   if (proto.ByteSizeLong() > INT32_MAX) {

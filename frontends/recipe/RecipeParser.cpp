@@ -257,6 +257,7 @@ void recipe::readRecipe(const Value &root, Binder &b) {
        {"zero", [&](const Value &v) { b.integer(v, "zero", r.zero, 0, 3); }},
        {"sequence_parallel", [&](const Value &v) { b.boolean(v, "sequence_parallel", r.sequenceParallel); }},
        {"sharding", [&](const Value &v) { readSharding(v, b); }},
+       {"onnx_sharding", [&](const Value &v) { b.text(v, "onnx_sharding", r.onnxSharding); }},
        {"memory", [&](const Value &v) { readMemory(v, b); }},
        {"weights", [&](const Value &v) { b.text(v, "weights", r.weights); }},
        {"init",
@@ -292,6 +293,9 @@ static void checkMesh(Binder &b) {
               "batch sizes count the samples of all dp ranks together");
   if (r.sequenceParallel && sizeOf("tp") < 2)
     b.problem(at("sequence_parallel"), "`sequence_parallel` needs tensor ranks", "mesh: {tp: 2}");
+  if (!r.onnxSharding.empty() && llvm::all_of(r.mesh, [](auto &axis) { return axis.second == 1; }))
+    b.problem(at("onnx_sharding"), "`onnx_sharding` needs a mesh with as many ranks as the configuration has devices",
+              "mesh: {dp: 2, tp: 2}");
   for (const train::ParameterSharding &entry : r.sharding)
     for (const std::vector<std::string> &dim : entry.dims)
       for (const std::string &axis : dim)

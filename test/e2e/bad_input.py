@@ -107,6 +107,75 @@ def _(folder):
     return compiling(folder, external("weights.bin", offset=0, length=WIDTH * VOCABULARY * 4))
 
 
+def sharded(change=None, recipe: str = RECIPE + "mesh: {tp: 2}\nonnx_sharding: two\n"):
+    """The model with shardings of its own over two devices, that `change` (configuration, sharding of head) makes wrong."""
+    proto = model()
+    configuration = proto.configuration.add(name="two", num_devices=2)
+    devices = proto.graph.node[1].device_configurations.add(configuration_id="two")
+    spec = devices.sharding_spec.add(tensor_name="head", device=[0, 1])
+    spec.sharded_dim.add(axis=-1).simple_sharding.add(dim_value=VOCABULARY, num_shards=2)
+    if change:
+        change(configuration, devices, spec)
+    return lambda folder: compiling(folder, proto, recipe)
+
+
+case("a configuration that the model lacks", 3, "`onnx_sharding: three` names no configuration", "it has two")(
+    sharded(recipe=RECIPE + "mesh: {tp: 2}\nonnx_sharding: three\n"))
+case("a configuration without a mesh", 3, "`onnx_sharding` needs a mesh", "recipe.yaml:6")(sharded(recipe=RECIPE + "onnx_sharding: two\n"))
+case("a configuration of another number of devices", 3, "has 2 devices, the mesh (dp 1 x tp 4) has 4 ranks")(
+    sharded(recipe=RECIPE + "mesh: {dp: 1, tp: 4}\nonnx_sharding: two\n"))
+case("a mesh of 2^80 ranks", 3, "too many ranks")(sharded(recipe=RECIPE.replace("batch: {step: 4, micro: 2}", "") + f"mesh: {{tp: {2**40}, dp_replicate: {2**40}}}\nonnx_sharding: two\n"))
+case("a node of an unknown configuration", 3, "`x` is no configuration of the model", "project")(
+    sharded(lambda configuration, devices, spec: setattr(devices, "configuration_id", "x")))
+case("pipeline stages of the model", 4, "pipeline stages, which are not supported yet", "project")(
+    sharded(lambda configuration, devices, spec: setattr(devices, "pipeline_stage", 1)))
+case("a sharding of a tensor of another node", 3, "tensor `embed`, which is neither input nor output", "project")(
+    sharded(lambda configuration, devices, spec: setattr(spec, "tensor_name", "embed")))
+case("a sharding along an axis that is not there", 3, "sharding of `head`: axis -9 is outside a tensor of rank 2", "project")(
+    sharded(lambda configuration, devices, spec: setattr(spec.sharded_dim[0], "axis", -9)))
+case("a sharding of another size", 3, "sharding of `head`", "has size 16", "makes 17")(
+    sharded(lambda configuration, devices, spec: setattr(spec.sharded_dim[0].simple_sharding[0], "dim_value", VOCABULARY + 1)))
+case("a sharding of 2^62 shards", 3, "sharding of `head`", "shards, of size 16")(
+    sharded(lambda configuration, devices, spec: setattr(spec.sharded_dim[0].simple_sharding[0], "num_shards", 2**62)))
+case("a sharding over a device that is not there", 3, "sharding of `head`: device 2 is out of range")(
+    sharded(lambda configuration, devices, spec: spec.device.__setitem__(1, 2)))
+case("a sharding over one device", 3, "sharding of `head`: 1 devices or groups are given for 2 shards")(
+    sharded(lambda configuration, devices, spec: spec.device.pop()))
+case("a sharded input that data ranks do not cut", 4, "input 'ids' is cut otherwise than by its samples", "lookup")(
+    lambda folder: sharded_input(folder))
+
+
+def sharded_input(folder):
+    proto = model()
+    proto.configuration.add(name="two", num_devices=2)
+    spec = proto.graph.node[0].device_configurations.add(configuration_id="two").sharding_spec.add(tensor_name="ids", device=[0, 1])
+    spec.sharded_dim.add(axis=1).simple_sharding.add(num_shards=2)
+    return compiling(folder, proto, RECIPE + "mesh: {dp: 2}\nonnx_sharding: two\n")
+
+
+@case("plan: the copy is the model itself", 2, "is the model itself")
+def _(folder):
+    command = compiling(folder, recipe=RECIPE + "mesh: {tp: 2}\n")
+    return [LLMC, "plan", *command[2:-1], folder / "model.onnx"]
+
+
+@case("plan: the copy would be a data file", 2, "weights.onnx' is a data file of the model itself")
+def _(folder):
+    (folder / "weights.onnx").write_bytes(weights()["head"].tobytes())
+    command = compiling(folder, external("weights.onnx"), RECIPE + "mesh: {tp: 2}\n")
+    return [LLMC, "plan", *command[2:-1], folder / "weights.onnx"]
+
+
+@case("plan: shardings of one rank", 3, "the recipe's mesh has one rank")
+def _(folder):
+    return [LLMC, "plan", *compiling(folder, out="copy.onnx")[2:]]
+
+
+@case("plan: a copy that is no model", 2, "names no .onnx file")
+def _(folder):
+    return [LLMC, "plan", *compiling(folder, recipe=RECIPE + "mesh: {tp: 2}\n")[2:]]
+
+
 @case("external data above the folder", 3, "head", "../weights.bin")
 def _(folder):
     return compiling(folder, external("../weights.bin"))

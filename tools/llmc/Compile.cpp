@@ -4,6 +4,7 @@
 #include "compiler/driver/Explain.h"
 #include "mlir/Parser/Parser.h"
 #include "mlir/Support/FileUtilities.h"
+#include "tools/llmc/OnnxFile.h"
 #include "tools/llmc/Tool.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
@@ -49,10 +50,39 @@ static int printForecast(ModuleOp module, driver::PlanOptions options, bool asJs
   return kDone;
 }
 
-int compile(const CompileOptions &options, MLIRContext &context) {
-  if (options.writePlan)
-    if (int code = checkWritable(options.output))
+/// To the level that the options say. A copy of the model that says how it is sharded is written on the way.
+static int lower(ModuleOp module, const CompileOptions &options, const LoadedShapes &shapes) {
+  driver::PipelineOptions pipeline = options.pipeline;
+  if (!options.sharded.output.empty()) {
+    pipeline.to = driver::Level::Sharded;
+    if (failed(driver::runPipeline(module, pipeline)))
+      return kUnsupported;
+    if (int code = writeShardedModel(module, options.model, shapes, options.sharded))
       return code;
+    pipeline.from = driver::Level::Sharded;
+    pipeline.to = options.pipeline.to;
+  }
+  return succeeded(driver::runPipeline(module, pipeline)) ? kDone : kUnsupported;
+}
+
+/// Before anything is read.
+static int checkOutputs(const CompileOptions &options) {
+  if (options.writePlan)
+    return checkWritable(options.output);
+  StringRef copy = options.sharded.output;
+  if (copy.empty())
+    return kDone;
+  if (!copy.ends_with(".onnx"))
+    return fail(kWrongUse, "-o '" + copy + "' names no .onnx file", "llmc plan writes the model with its shardings");
+  if (int code = checkOnnxOutput(options.model, copy))
+    return code;
+  return checkWritable(copy);
+}
+
+int compile(const CompileOptions &options, MLIRContext &context) {
+  if (int code = checkOutputs(options))
+    return code;
+  LoadedShapes shapes;
   driver::PlanOptions plan;
   OwningOpRef<ModuleOp> module;
   if (!options.recipe.empty()) {
@@ -62,6 +92,7 @@ int compile(const CompileOptions &options, MLIRContext &context) {
     for (const std::string &note : loaded.notes)
       llvm::errs() << "note: " << note << "\n";
     module = std::move(loaded.module);
+    shapes = std::move(loaded.shapes);
     plan.file.folder = loaded.folder;
   } else {
     module = parseSourceFile<ModuleOp>(options.model, &context);
@@ -74,8 +105,8 @@ int compile(const CompileOptions &options, MLIRContext &context) {
   OwningOpRef<ModuleOp> imported;
   if (options.pipeline.from == driver::Level::Imported && train::recipeOf(*module).memoryBudget)
     imported = module->clone();
-  if (failed(driver::runPipeline(*module, options.pipeline)))
-    return kUnsupported;
+  if (int code = lower(*module, options, shapes))
+    return code;
   if (options.pipeline.to == driver::Level::Plan)
     if (std::optional<Problem> problem = driver::judgeBudget(*module, imported ? *imported : ModuleOp()))
       return report({*problem});

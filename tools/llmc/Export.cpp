@@ -4,18 +4,16 @@
 //   2. match the checkpoint's tensors with the model's parameters and buffers by name and shape, putting together what
 //      several ranks wrote and converting to the model's element type; everything that does not fit is reported at once;
 //   3. write the model with these values, or a safetensors file.
-// A data file is in place before the model that refers to it; an older model of that name is removed before both.
 //
 //===----------------------------------------------------------------------===//
 #include "frontends/onnx/Reader.h"
 #include "frontends/onnx/Roles.h"
-#include "frontends/onnx/Writer.h"
 #include "runtime/io/Checkpoint.h"
 #include "runtime/plan/PlanFile.h"
+#include "tools/llmc/OnnxFile.h"
 #include "tools/llmc/Tool.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/FileSystem.h"
-#include "llvm/Support/Path.h"
 
 using namespace mlir;
 
@@ -42,7 +40,6 @@ private:
   int openCheckpoint();
   int matchTensors();
   std::string matchTensor(const onnx::Tensor &initializer, const runtime::StoredTensor &stored);
-  bool isDataFileOfModel(StringRef path) const;
   int writeModel();
   int writeTensors();
 
@@ -53,10 +50,6 @@ private:
   std::vector<TrainedTensor> tensors;
   std::vector<std::unique_ptr<std::vector<uint8_t>>> storage; // of bytes that are not mapped
 };
-
-int failWith(const runtime::Status &status) {
-  return fail(static_cast<ExitCode>(status.code), status.message, status.hint);
-}
 
 std::string describeShape(ArrayRef<int64_t> shape) {
   return (Twine("[") + llvm::join(llvm::map_range(shape, [](int64_t size) { return std::to_string(size); }), ", ") +
@@ -169,47 +162,11 @@ int Exporter::matchTensors() {
   return fail(kBadInput, message, "was it written by a run of another model?");
 }
 
-bool Exporter::isDataFileOfModel(StringRef path) const {
-  return llvm::any_of(model->initializers, [&](const onnx::Tensor &initializer) {
-    SmallString<256> source(model->folder);
-    if (initializer.source)
-      llvm::sys::path::append(source, initializer.source->path);
-    return initializer.source && llvm::sys::fs::equivalent(source, path);
-  });
-}
-
 int Exporter::writeModel() {
-  std::string dataPath = options.output + ".data";
-  if (isDataFileOfModel(dataPath))
-    return fail(kWrongUse, "'" + dataPath + "' is a data file of the model itself", "give another name with -o");
   onnx::NewValues values;
   for (const TrainedTensor &tensor : tensors)
     values[tensor.name] = {reinterpret_cast<const char *>(tensor.bytes.data()), tensor.bytes.size()};
-  onnx::WriteResult written = onnx::rewriteModel(*model, values, {llvm::sys::path::filename(dataPath).str()});
-  if (!written.model)
-    return report(written.problems);
-  if (!written.model->data.empty()) {
-    llvm::sys::fs::remove(options.output);
-    auto data = runtime::DurableFile::create(dataPath);
-    if (!data.ok())
-      return failWith(data.status());
-    for (const onnx::WrittenModel::Part &part : written.model->data) {
-      if (auto status = (*data)->alignTo(onnx::WrittenModel::kAlignment); !status.ok())
-        return failWith(status);
-      if (auto status = (*data)->write({reinterpret_cast<const uint8_t *>(part.bytes.data()), part.bytes.size()});
-          !status.ok())
-        return failWith(status);
-    }
-    if (auto status = (*data)->commit(); !status.ok())
-      return failWith(status);
-  }
-  auto file = runtime::DurableFile::create(options.output);
-  if (!file.ok())
-    return failWith(file.status());
-  if (auto status = (*file)->write(written.model->file); !status.ok())
-    return failWith(status);
-  auto status = (*file)->commit();
-  return status.ok() ? kDone : failWith(status);
+  return writeOnnx(*model, values, {}, options.output);
 }
 
 int Exporter::writeTensors() {
@@ -230,8 +187,9 @@ int Exporter::run() {
   bool asModel = output.ends_with(".onnx");
   if (!asModel && !output.ends_with(".safetensors"))
     return fail(kWrongUse, "-o '" + output + "' names neither a .onnx nor a .safetensors file");
-  if (asModel && llvm::sys::fs::equivalent(output, options.model))
-    return fail(kWrongUse, "'" + output + "' is the model itself", "give another name with -o");
+  if (asModel)
+    if (int code = checkOnnxOutput(options.model, output))
+      return code;
   onnx::ReadResult read = onnx::readModel(options.model);
   if (!read.model)
     return report(read.problems);

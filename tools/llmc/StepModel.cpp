@@ -101,6 +101,8 @@ int loadStepModel(const VerifyOptions &options, MLIRContext &context, driver::Lo
                 "start from level imported, or from the model");
   if (int code = load(options, context, loaded))
     return code;
+  if (loaded.folder.empty())
+    loaded.folder = "."; // "" would be the folder of a plan, which is a temporary one
   OwningOpRef<ModuleOp> imported = std::move(loaded.module);
   Work work;
   for (Shrink shrink : attempts) {

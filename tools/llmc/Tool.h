@@ -24,6 +24,14 @@ inline int fail(ExitCode code, const llvm::Twine &message, const llvm::Twine &hi
   return code;
 }
 
+using LoadedShapes = llvm::StringMap<llvm::SmallVector<int64_t>>;
+
+/// The copy of a model that says how it is sharded.
+struct ShardedModelOptions {
+  std::string output; // empty: none
+  std::string configuration;
+};
+
 struct CompileOptions {
   std::string model, recipe; // without a recipe, the model is IR of level pipeline.from
   driver::PipelineOptions pipeline;
@@ -32,6 +40,7 @@ struct CompileOptions {
   bool writePlan = false; // else prints IR
   bool forecast = false;  // prints what the plan would need, without generating it
   bool asJson = false;    // the forecast
+  ShardedModelOptions sharded;
 };
 
 struct InterpretOptions {
@@ -61,6 +70,11 @@ int explain(llvm::StringRef plan, llvm::StringRef profile, bool json);
 int exportCheckpoint(const ExportOptions &options);
 int interpret(const InterpretOptions &options, mlir::MLIRContext &context);
 int verify(const VerifyOptions &options, mlir::MLIRContext &context);
+
+/// Writes the model of `modelPath` with the shardings of `module`, which it became at level `sharded`, in the format's own
+/// fields. Returns the exit code.
+int writeShardedModel(mlir::ModuleOp module, const std::string &modelPath, const LoadedShapes &shapes,
+                      const ShardedModelOptions &options);
 
 /// What `llmc verify` does where the recipe has a mesh: trains `step` (a module of level `step`, which stays as it is)
 /// for `steps` steps on one rank and on the simulated ranks of the mesh, in f64, on made-up inputs, and compares.

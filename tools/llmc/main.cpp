@@ -38,6 +38,10 @@ cl::opt<std::string> recipeFile("r", cl::desc("recipe (YAML, or DeepSpeed JSON)"
                                 cl::sub(planCommand), cl::sub(verifyCommand));
 cl::opt<std::string> output("o", cl::desc("plan file, or with --stop-after the IR, by default on stdout"),
                             cl::sub(compileCommand));
+cl::opt<std::string> shardedOutput("o", cl::desc("writes the model with the shardings of the plan"),
+                                   cl::value_desc("sharded.onnx"), cl::sub(planCommand));
+cl::opt<std::string> configuration("configuration", cl::desc("with -o: the name of the configuration of devices"),
+                                   cl::init("llmc"), cl::sub(planCommand));
 cl::opt<std::string> stopAfter("stop-after", cl::desc("prints IR of this level instead of writing a plan"),
                                cl::sub(compileCommand));
 cl::opt<std::string> startFrom("start-from", cl::desc("the model is IR of this level, as --stop-after prints it"),
@@ -103,6 +107,8 @@ int runCompile(mlir::MLIRContext &context) {
 int runPlan(mlir::MLIRContext &context) {
   if (recipeFile.empty())
     return tool::fail(tool::kWrongUse, "plan needs a recipe", "give one with -r recipe.yaml");
+  if (!shardedOutput.empty() && configuration.empty())
+    return tool::fail(tool::kWrongUse, "a configuration needs a name", "leave --configuration out, or name it");
   tool::CompileOptions options;
   options.model = model;
   options.recipe = recipeFile;
@@ -110,6 +116,7 @@ int runPlan(mlir::MLIRContext &context) {
   options.pipeline.to = driver::Level::Plan;
   options.forecast = true;
   options.asJson = asJson;
+  options.sharded = {shardedOutput, configuration};
   return tool::compile(options, context);
 }
 

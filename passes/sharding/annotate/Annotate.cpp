@@ -1,6 +1,6 @@
 //===- Annotate.cpp - sharding-annotate ------------------------------------------===//
 //
-//   1. how parameters are cut over tensor ranks, found in @evaluate, or said by the recipe;
+//   1. how parameters are cut over tensor ranks, found in @evaluate, or said by the model, or by the recipe;
 //   2. how state and inputs are cut besides, over data ranks: state with a dimension that they divide, see FlattenState.cpp
 //      for the rest;
 //   3. the mesh, whose axes become several where some dimension has fewer parts than an axis has places; and attributes.
@@ -12,6 +12,7 @@
 #include "dialects/train/Train.h"
 #include "passes/sharding/Axes.h"
 #include "passes/sharding/Passes.h"
+#include "passes/sharding/annotate/ModelShardings.h"
 #include "passes/sharding/annotate/RecipeShardings.h"
 #include "passes/sharding/annotate/TensorParallel.h"
 
@@ -62,6 +63,8 @@ struct Annotate : sharding::impl::ShardingAnnotateBase<Annotate> {
     if (!valid)
       return signalPassFailure();
     module->setAttr(dist::kMesh, axes.mesh(&getContext()));
+    if (auto forward = module.lookupSymbol<func::FuncOp>(train::kEvaluate); forward && !recipe.modelSharding.empty())
+      module->setAttr(dist::kWanted, sharding::wantedOf(forward, recipe, axes));
     for (auto &[function, isResult, index, cuts] : places)
       if (isResult)
         function.setResultAttr(index, dist::kSharding, attributeOf(cuts));
@@ -109,7 +112,38 @@ private:
         parameters[name] = cuts;
       }
     remarkOnHeads(forward, axes.size(tensor));
-    return sharding::readRecipeShardings(forward, recipe, axes, parameters);
+    bool valid = succeeded(sharding::readModelShardings(forward, recipe, axes, parameters));
+    valid &= succeeded(sharding::admitValues(forward, recipe, axes));
+    std::map<std::string, Cuts> ofModel = parameters;
+    valid &= succeeded(sharding::readRecipeShardings(forward, recipe, axes, parameters));
+    for (const train::ModelSharding &each : recipe.modelSharding)
+      if (auto it = parameters.find(each.tensor); it != parameters.end() && it->second != ofModel[each.tensor])
+        forward.emitRemark() << "`sharding` of the recipe goes before the model's for parameter '" << each.tensor << "'";
+    return success(valid && succeeded(checkInputs(forward, recipe)));
+  }
+
+  /// Inputs are filled by the data loader, by samples over data ranks; the model may say just that.
+  LogicalResult checkInputs(func::FuncOp forward, const train::Recipe &recipe) {
+    bool valid = true;
+    for (const train::ModelSharding &each : recipe.modelSharding) {
+      int64_t argument = train::findArgument(forward, each.tensor, train::kInput);
+      if (each.kind != train::ModelSharding::Input || argument < 0)
+        continue;
+      Cuts said(each.dims.size());
+      for (auto [own, factors] : llvm::zip_equal(said, each.dims))
+        for (const auto &factor : factors)
+          for (const auto &cut : factor.axes)
+            own.push_back({axis(cut.name), cut.parts});
+      std::optional<Cuts> needed = cutsOfInput(forward, static_cast<unsigned>(argument), valid);
+      if (needed && *needed == said)
+        continue;
+      valid = false;
+      emitError(NameLoc::get(axis(each.node)))
+          << "`onnx_sharding`: input '" << each.tensor << "' is cut otherwise than by its samples over data ranks, which "
+          << (needed && !needed->empty() && !needed->front().empty() ? "cut dimension 0" : "leave it whole")
+          << "; say that, or nothing of it";
+    }
+    return success(valid);
   }
 
   bool collect(func::FuncOp function) {

@@ -7,23 +7,26 @@ using namespace mlir;
 
 namespace llmc::sharding {
 
-namespace {
-
-/// The dimension of the stored shape that stands for each of the logical one: of several that one became, the last.
-SmallVector<int64_t> storedDims(func::FuncOp function, unsigned argument) {
-  auto stored = cast<RankedTensorType>(function.getArgumentTypes()[argument]).getShape();
-  auto logical = function.getArgAttrOfType<DenseI64ArrayAttr>(argument, train::kShape);
-  if (!logical || logical.size() == static_cast<int64_t>(stored.size()))
+SmallVector<int64_t> storedDims(ArrayRef<int64_t> stored, ArrayRef<int64_t> logical) {
+  if (logical.size() == stored.size())
     return llvm::to_vector(llvm::seq<int64_t>(0, static_cast<int64_t>(stored.size())));
   SmallVector<int64_t> dims;
   int64_t at = 0;
-  for (int64_t size : logical.asArrayRef()) {
+  for (int64_t size : logical) {
     for (int64_t product = stored[at]; product < size;)
       product *= stored[++at];
     dims.push_back(at++);
   }
   return dims;
 }
+
+SmallVector<int64_t> storedDims(func::FuncOp function, unsigned argument) {
+  auto stored = cast<RankedTensorType>(function.getArgumentTypes()[argument]).getShape();
+  auto logical = function.getArgAttrOfType<DenseI64ArrayAttr>(argument, train::kShape);
+  return storedDims(stored, logical ? logical.asArrayRef() : stored);
+}
+
+namespace {
 
 class Entry {
 public:

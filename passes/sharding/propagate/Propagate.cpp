@@ -9,6 +9,7 @@
 #include "dialects/train/Recipe.h"
 #include "dialects/train/Train.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "passes/analysis/NodeValues.h"
 #include "passes/sharding/Axes.h"
 #include "passes/sharding/propagate/OpSharding.h"
 #include "passes/sharding/Passes.h"
@@ -65,6 +66,7 @@ public:
       gatherParameters();
       wantGradients();
     }
+    findGiven();
     Block &block = f.getBody().front();
     for (Operation &op : llvm::make_early_inc_range(block.without_terminator()))
       if (failed(visit(&op)))
@@ -78,6 +80,9 @@ public:
     }
     return success();
   }
+
+  /// Tensors of the model that are cut as it says itself.
+  const DenseSet<StringAttr> &followedTensors() const { return followed; }
 
 private:
   StateName argumentName(unsigned i) {
@@ -305,10 +310,48 @@ private:
       op->setOperand(i, reshard(b, operand, needed, reason));
     }
     annotate(op, chosen->results);
+    if (failed(giveResults(op)))
+      return failure();
     if (auto cut = op->getNumResults() == 1 ? cutBehind.find(op->getResult(0)) : cutBehind.end(); cut != cutBehind.end()) {
       b.setInsertionPointAfter(op);
       Value part = reshard(b, cut->first, cut->second.first, cut->second.second);
       cut->first.replaceAllUsesExcept(part, part.getDefiningOp());
+    }
+    return success();
+  }
+
+  /// The values of the forward pass that the model itself says the sharding of.
+  void findGiven() {
+    auto all = function->getParentOfType<ModuleOp>()->getAttrOfType<ArrayAttr>(dist::kWanted);
+    if (!all || all.empty() || function.getName() == train::kUpdate)
+      return;
+    DenseSet<Operation *> forward = forwardOps();
+    analysis::NodeValues values(function, [&](Operation *op) { return forward.contains(op); });
+    for (auto each : all.getAsRange<DictionaryAttr>()) {
+      auto tensor = each.getAs<StringAttr>("tensor");
+      Value value = values.find(each.getAs<StringAttr>("node").getValue(), each.getAs<IntegerAttr>("output").getInt(),
+                                each.getAs<IntegerAttr>("outputs").getInt(),
+                                each.getAs<DenseI64ArrayAttr>("shape").asArrayRef());
+      if (value) {
+        given[value] = {Sharding::of(each.getAs<ShardingAttr>("sharding")), tensor.str()};
+        followed.insert(tensor);
+      }
+    }
+  }
+
+  /// Reshards results as the model says, for all that read them.
+  LogicalResult giveResults(Operation *op) {
+    for (Value result : op->getResults()) {
+      auto it = given.find(result);
+      if (it == given.end() || shardingOf(result) == it->second.first)
+        continue;
+      auto &[to, tensor] = it->second;
+      if (std::string problem = dist::problemOf(to, cast<RankedTensorType>(result.getType()), mesh); !problem.empty())
+        return op->emitError() << "`onnx_sharding`: tensor '" << tensor << "': " << problem;
+      OpBuilder b(op);
+      b.setInsertionPointAfter(op);
+      Value resharded = reshard(b, result, to, "onnx sharding of " + tensor);
+      result.replaceAllUsesExcept(resharded, resharded.getDefiningOp());
     }
     return success();
   }
@@ -378,8 +421,10 @@ private:
   func::FuncOp function;
   std::map<StateName, Sharding> &state;
   DenseMap<Value, Sharding> known, wanted;
+  DenseMap<Value, std::pair<Sharding, std::string>> given; // by the model, and for which tensor
   DenseMap<Value, std::pair<Sharding, std::string>> cutBehind; // rows of gradients: as what, and why
   DenseMap<std::pair<Value, Attribute>, Value> reshards;
+  DenseSet<StringAttr> followed; // tensors that `given` has
 };
 
 struct Propagate : sharding::impl::ShardingPropagateBase<Propagate> {
@@ -393,9 +438,33 @@ struct Propagate : sharding::impl::ShardingPropagateBase<Propagate> {
     });
     bool sequenceParallel = train::recipeOf(getOperation()).sequenceParallel;
     std::map<Propagator::StateName, Sharding> state;
-    for (func::FuncOp function : functions)
-      if (failed(Propagator(mesh, sequenceParallel && function.getName() != train::kUpdate, state).run(function)))
+    DenseSet<StringAttr> followed;
+    for (func::FuncOp function : functions) {
+      Propagator propagator(mesh, sequenceParallel && function.getName() != train::kUpdate, state);
+      if (failed(propagator.run(function)))
         return signalPassFailure();
+      followed.insert_range(propagator.followedTensors());
+    }
+    noteOthers(followed);
+  }
+
+  /// What the model says of values that are no more, for example inside an attention.
+  void noteOthers(const DenseSet<StringAttr> &followed) {
+    ModuleOp module = getOperation();
+    auto all = module->getAttrOfType<ArrayAttr>(dist::kWanted);
+    module->removeAttr(dist::kWanted);
+    if (!all)
+      return;
+    constexpr size_t kShown = 16;
+    SmallVector<StringRef> gone;
+    for (auto each : all.getAsRange<DictionaryAttr>())
+      if (auto tensor = each.getAs<StringAttr>("tensor"); !followed.contains(tensor))
+        gone.push_back(tensor.getValue());
+    if (!gone.empty())
+      module.emitRemark() << "`onnx_sharding`: " << gone.size() << " of " << all.size()
+                          << " tensors that nodes make are no values of this program (they became parts of larger "
+                             "operations, or constants); how these are cut follows from parameters and inputs: "
+                          << llvm::join(ArrayRef(gone).take_front(kShown), ", ") << (gone.size() > kShown ? ", ..." : "");
   }
 };
 

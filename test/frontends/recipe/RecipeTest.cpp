@@ -150,6 +150,7 @@ INSTANTIATE_TEST_SUITE_P(
         Bad{"sequence_parallel: true", 1, "needs tensor ranks", "mesh: {tp: 2}"},
         Bad{"mesh: {tp: 2}\nsharding: {\"*.w\": [dp]}", 2, "`sharding.*.w`: the mesh has no axis `dp`", "axes of `mesh`"},
         Bad{"sharding: {\"*.w\": tp}", 1, "must be a list of axes", ""},
+        Bad{"onnx_sharding: a", 1, "`onnx_sharding` needs a mesh", "mesh:"},
         Bad{"sharding: [tp]", 1, "must be a mapping from glob", ""},
         Bad{"mesh: {data: 2}", 1, "unknown key `mesh.data`", ""},
         Bad{"precision: bf17", 1, "unknown precision `bf17`", "did you mean `bf16`?"},

@@ -116,3 +116,41 @@ module attributes {train.recipe = {mesh = [{name = "tp", value = 2 : i64}]}} {
     return
   }
 }
+
+// -----
+
+// What the model says of itself: a weight over the major half of four tensor ranks, so that the axis becomes two; values are left to
+// `sharding-propagate`. The recipe's own entry goes before it, with a note.
+// CHECK: dist.mesh = #dist.mesh<tp.0 = 2, tp.1 = 2>, dist.wanted = [{node = "mul", output = 0 : i64, outputs = 1 : i64, shape = array<i64: 8, 12>, sharding = #dist.sharding<[{}, {tp.0, tp.1}]>, tensor = "y"}]
+module attributes {train.recipe = {batch.micro = 8 : i64, mesh = [{name = "tp", value = 4 : i64}], onnx_sharding = "c",
+    sharding = [{glob = "v", dims = [[], []], line = 3 : i64}],
+    model_sharding = [{kind = 0 : i64, tensor = "w", node = "mul", dims = [[{axes = [{name = "tp", parts = 2 : i64}]}], [{}]]},
+                      {kind = 0 : i64, tensor = "v", node = "mul", dims = [[{axes = [{name = "tp", parts = 4 : i64}]}], [{}]]},
+                      {kind = 1 : i64, tensor = "x", node = "mul", dims = [[{}], [{}]]},
+                      {kind = 2 : i64, tensor = "y", node = "mul", shape = [8, 12], dims = [[{}], [{axes = [{name = "tp", parts = 4 : i64}]}]]}]}} {
+  // CHECK-LABEL: func.func @evaluate
+  // CHECK-SAME:  %arg1: tensor<12x4xf32> {dist.sharding = #dist.sharding<[{tp.0}, {}]>
+  // CHECK-SAME:  %arg2: tensor<12x4xf32> {dist.sharding = #dist.sharding<[{}, {}]>
+  // expected-remark@+1 {{`sharding` of the recipe goes before the model's for parameter 'v'}}
+  func.func @evaluate(%x: tensor<8x4xf32> {train.name = "x", train.role = "input"}, %w: tensor<12x4xf32> {train.name = "w", train.role = "param"},
+                      %v: tensor<12x4xf32> {train.name = "v", train.role = "param"}) { return }
+}
+
+// -----
+
+// All at once: parts that do not divide, parts within parts that are none here, an input that is not cut by its samples.
+// expected-error@unknown {{`onnx_sharding`: tensor 'w': 2 parts do not divide a dimension of size 5}}
+// expected-error@unknown {{`onnx_sharding`: tensor 'v': dimension 0 is not made of 2 parts in this program, so it cannot be cut within each of them}}
+module attributes {train.recipe = {batch.micro = 8 : i64, mesh = [{name = "tp", value = 2 : i64}],
+    model_sharding = [{kind = 0 : i64, tensor = "w", node = "a", dims = [[{axes = [{name = "tp", parts = 2 : i64}]}]]},
+                      {kind = 0 : i64, tensor = "v", node = "b", dims = [[{size = 3 : i64}, {size = 4 : i64, axes = [{name = "tp", parts = 2 : i64}]}]]}]}} {
+  func.func @evaluate(%w: tensor<5xf32> {train.name = "w", train.role = "param"}, %v: tensor<12xf32> {train.name = "v", train.role = "param"}) { return }
+}
+
+// -----
+
+// expected-error@unknown {{`onnx_sharding`: input 'x' is cut otherwise than by its samples over data ranks, which cut dimension 0; say that, or nothing of it}}
+module attributes {train.recipe = {batch.micro = 8 : i64, mesh = [{name = "dp", value = 2 : i64}],
+    model_sharding = [{kind = 1 : i64, tensor = "x", node = "a", dims = [[{}], [{axes = [{name = "dp", parts = 2 : i64}]}]]}]}} {
+  func.func @evaluate(%x: tensor<8x4xf32> {train.name = "x", train.role = "input"}) { return }
+}

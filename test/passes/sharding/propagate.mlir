@@ -1,4 +1,4 @@
-// RUN: llmc-opt %s --sharding-propagate --split-input-file | FileCheck %s
+// RUN: llmc-opt %s --sharding-propagate --split-input-file --verify-diagnostics | FileCheck %s
 
 // The gradient is a partial sum over dp, and so is its accumulator: nothing moves in a micro-batch.
 // CHECK-LABEL: func.func @accumulate
@@ -99,5 +99,29 @@ module attributes {dist.mesh = #dist.mesh<tp.0 = 2, tp.1 = 2>} {
   func.func @accumulate(%dk: tensor<8x4xf32> {dist.sharding = #dist.sharding<[{}, {tp.0}] sum {tp.1}>}, %w: tensor<4x6xf32> {dist.sharding = #dist.sharding<[{tp.0}, {}]>}) -> tensor<8x6xf32> {
     %dx = nn.contract %dk, %w {equation = "tn,nk->tk"} : (tensor<8x4xf32>, tensor<4x6xf32>) -> tensor<8x6xf32>
     return %dx : tensor<8x6xf32>
+  }
+}
+
+// -----
+
+// The model itself says how a value is cut: resharded for all its readers, those of the backward pass too. What is no value any more
+// is said.
+// CHECK-NOT: dist.wanted
+// CHECK-LABEL: func.func @accumulate
+//       CHECK:   %[[Y:.+]] = nn.contract {{.*}}dist.shardings = [#dist.sharding<[{dp}, {}]>]
+//       CHECK:   %[[R:.+]] = dist.reshard %[[Y]] {{.*}}reason = "onnx sharding of y", to = #dist.sharding<[{}, {dp}]>
+//       CHECK:   math.exp %[[R]]
+//       CHECK:   nn.contract %[[R]],
+// expected-remark@+1 {{`onnx_sharding`: 1 of 2 tensors that nodes make are no values of this program (they became parts of larger operations, or constants); how these are cut follows from parameters and inputs: z}}
+module attributes {dist.mesh = #dist.mesh<dp = 2>, dist.wanted = [
+    {node = "mul", output = 0 : i64, outputs = 1 : i64, shape = array<i64: 4, 6>, sharding = #dist.sharding<[{}, {dp}]>, tensor = "y"},
+    {node = "gone", output = 0 : i64, outputs = 1 : i64, shape = array<i64: 4, 6>, sharding = #dist.sharding<[{dp}, {}]>, tensor = "z"}]} {
+  func.func @accumulate(%x: tensor<8x4xf32> {dist.sharding = #dist.sharding<[{dp}, {}]>, train.name = "x", train.role = "input"},
+                        %w: tensor<6x4xf32> {dist.sharding = #dist.sharding<[{}, {}]>, train.name = "w", train.role = "param"})
+      -> (tensor<8x6xf32> {train.name = "o", train.role = "output"}, tensor<6x6xf32> {train.name = "w", train.role = "gradient"}) {
+    %y = nn.contract %x, %w {equation = "bc,nc->bn"} : (tensor<8x4xf32>, tensor<6x4xf32>) -> tensor<8x6xf32> loc("mul")
+    %z = math.exp %y : tensor<8x6xf32>
+    %d = nn.contract %y, %y {equation = "bn,bc->nc"} : (tensor<8x6xf32>, tensor<8x6xf32>) -> tensor<6x6xf32> loc("mul")
+    return %z, %d : tensor<8x6xf32>, tensor<6x6xf32>
   }
 }

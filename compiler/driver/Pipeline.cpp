@@ -100,6 +100,8 @@ static void buildModel(OpPassManager &pm, Shrink shrink) {
   recompose(pm);
   if (shrink != Shrink::Nothing)
     pm.addPass(shrink::createShrinkKeepBlocks()); // before what the sizes and names of all blocks decide
+  if (shrink == Shrink::Sizes)
+    pm.addPass(shrink::createShrinkSizes()); // before ids of inputs get their bounds
   pm.addPass(importing::createImportBoundInputs());
   pm.addPass(sharding::createShardingGroupFusedWeights());
   pm.addPass(sharding::createShardingPadVocabulary()); // knows from the bounds of inputs that no id is negative

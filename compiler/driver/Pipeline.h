@@ -25,8 +25,9 @@ void registerAllDialects(mlir::DialectRegistry &registry);
 /// Registers every pass for textual pipelines.
 void registerAllPasses();
 
-/// How a model is made smaller for `llmc verify`, at the end of level `model`: one of each repeated block.
-enum class Shrink { Nothing, Blocks };
+/// How a model is made smaller for `llmc verify`, at the end of level `model`: one of each repeated block; that, and
+/// smaller sizes.
+enum class Shrink { Nothing, Blocks, Sizes };
 
 /// Adds the passes that lead from the level before `level` to `level`, and its verifier.
 void buildLevel(mlir::OpPassManager &pm, Level level, Shrink shrink = Shrink::Nothing);

@@ -18,4 +18,22 @@ def ShrinkKeepBlocks : Pass<"shrink-keep-blocks", "::mlir::ModuleOp"> {
   }];
 }
 
+def ShrinkSizes : Pass<"shrink-sizes", "::mlir::ModuleOp"> {
+  let summary = "makes dimensions smaller, all that have one size for one reason alike";
+  let description = [{
+    Factor rules say which dimensions of a model are one: hidden sizes of all layers, the vocabulary of embedding and head,
+    positions of inputs and masks. Where one op splits a dimension, as 4096 into 32 heads of 128, it is split everywhere. Each of
+    these sizes above 32 becomes the smallest that equals it modulo 16 and the number of ranks, so that what divides it still
+    does and what is padded still is; the larger of two stays the larger. Parts of a fused weight stay equal parts, and a slice
+    that leaves one element out still leaves one out. Constants keep their first elements. Kept as they are: the batch, rotated
+    dimensions, dimensions that computed indices look into, and what is cut in ways that do not agree. Parameters whose value is
+    in a file get another one, for which the recipe is given an `init`.
+
+    `train.left_out` on the module says which sizes became which.
+
+    Input:  gather tensor<50257x768xf32>, contract tensor<768x3072xf32>
+    Output: gather tensor<65x48xf32>, contract tensor<48x64xf32>
+  }];
+}
+
 #endif // LLMC_PASSES_SHRINK

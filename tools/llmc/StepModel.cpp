@@ -1,8 +1,8 @@
 //===- StepModel.cpp - what llmc verify runs: a module of level `step` ------------===//
 //
 // The bound is what the reference interpreter does in a minute or two. Unless told otherwise, a model beyond it is
-// shrunk to one of each repeated block. What that leaves out is said before anything runs, and so is what the proof then
-// does not cover.
+// shrunk: to one of each repeated block, and if that is not enough, to smaller sizes too, which data of the user's would
+// not fit. What that leaves out is said before anything runs, and so is what the proof then does not cover.
 //
 //===----------------------------------------------------------------------===//
 #include "tools/llmc/StepModel.h"
@@ -66,14 +66,17 @@ int refuse(const VerifyOptions &options, const Work &work) {
           "a micro-batch is {0:F1} GFLOP: verify fewer steps, a smaller batch, or a model with fewer layers or "
           "a shorter sequence{1}; the same operations are checked then",
           work.flops / 1e9,
-          options.shrink == "no" ? ", or let it be shrunk (--shrink auto)" : "")
+          options.shrink == "no" || options.shrink == "blocks" ? ", or let it be shrunk (--shrink auto)"
+          : !options.data.empty()                              ? ", or leave --data out, so that sizes can be smaller"
+                                                               : "")
           .str());
 }
 
 void printLeftOut(ModuleOp module, driver::Shrink shrink) {
   auto lines = module->getAttrOfType<ArrayAttr>(train::kLeftOut);
   if (!lines && shrink != driver::Shrink::Nothing)
-    llvm::outs() << "the whole model is verified: no two of its blocks are equal\n";
+    llvm::outs() << "the whole model is verified: no two of its blocks are equal"
+                 << (shrink == driver::Shrink::Sizes ? ", and no size of it can be smaller\n" : "\n");
   if (!lines)
     return;
   llvm::outs() << "a smaller model is verified:\n";
@@ -92,13 +95,20 @@ int loadStepModel(const VerifyOptions &options, MLIRContext &context, driver::Lo
   pipeline.from = options.from;
   pipeline.to = driver::Level::Step;
   SmallVector<Shrink> attempts = {Shrink::Nothing, Shrink::Blocks};
+  if (options.data.empty())
+    attempts.push_back(Shrink::Sizes);
   if (options.shrink == "blocks")
     attempts = {Shrink::Blocks};
+  else if (options.shrink == "sizes")
+    attempts = {Shrink::Sizes};
   else if (options.shrink == "no" || options.from != driver::Level::Imported)
     attempts.truncate(1);
   if (attempts.front() != Shrink::Nothing && options.from != driver::Level::Imported)
     return fail(kWrongUse, "IR of level '" + driver::nameOf(options.from) + "' is not shrunk",
                 "start from level imported, or from the model");
+  if (attempts.front() == Shrink::Sizes && !options.data.empty())
+    return fail(kWrongUse, "--data has the sizes of the model, which --shrink sizes makes smaller",
+                "leave --data out, inputs are made up then; or --shrink blocks");
   if (int code = load(options, context, loaded))
     return code;
   if (loaded.folder.empty())

@@ -58,8 +58,9 @@ cl::opt<std::string> metrics("metrics", cl::desc("JSONL file"), cl::sub(interpre
 cl::opt<int64_t> steps("steps", cl::desc("number of steps"), cl::init(1), cl::sub(interpretCommand));
 cl::opt<int64_t> verifySteps("steps", cl::desc("number of steps"), cl::init(2), cl::sub(verifyCommand));
 cl::opt<std::string> shrink("shrink",
-                            cl::desc("auto (the default): if the interpreter needs it; no; blocks: one of each repeated block"),
-                            cl::value_desc("auto|no|blocks"), cl::init("auto"), cl::sub(verifyCommand));
+                            cl::desc("auto (the default): if the interpreter needs it; no; blocks: one of each repeated "
+                                     "block; sizes: that, and smaller sizes"),
+                            cl::value_desc("auto|no|blocks|sizes"), cl::init("auto"), cl::sub(verifyCommand));
 cl::opt<bool> f64("f64", cl::desc("all arithmetic in double precision"), cl::sub(interpretCommand));
 cl::list<std::string> saveGradients("save-gradients", cl::desc("STEP:FILE"), cl::sub(interpretCommand));
 cl::list<std::string> saveWeights("save-weights", cl::desc("STEP:FILE"), cl::sub(interpretCommand));
@@ -130,9 +131,9 @@ int runVerify(mlir::MLIRContext &context) {
     return tool::fail(tool::kWrongUse, "verify starts from imported, model or step, not from '" + startFrom + "'");
   options.from = *from;
   options.shrink = shrink;
-  if (shrink != "auto" && shrink != "no" && shrink != "blocks")
+  if (shrink != "auto" && shrink != "no" && shrink != "blocks" && shrink != "sizes")
     return tool::fail(tool::kWrongUse, "--shrink does not know '" + shrink.getValue() + "'",
-                      "it is one of auto, no and blocks");
+                      "it is one of auto, no, blocks and sizes");
   return tool::verify(options, context);
 }
 

@@ -16,9 +16,21 @@
 // DIFFER: the whole model is verified: no two of its blocks are equal
 // DIFFER: the plan agrees with the reference interpreter
 
+// Sizes can be smaller too, and what is verified then is the same structure, on ranks as well. Data would not fit.
+// RUN: llmc verify %S/../../models/mlp/model.onnx -r %S/../../models/mlp/recipe.yaml --shrink sizes | FileCheck %s --check-prefix=SIZES
+// RUN: cp %S/../../models/mlp/recipe.yaml %t.yaml && echo "mesh: {dp: 2, tp: 2}" >> %t.yaml
+// RUN: llmc verify %S/../../models/mlp/model.onnx -r %t.yaml --shrink sizes | FileCheck %s --check-prefixes=SIZES,RANKS
+// RUN: not llmc verify %S/../../models/mlp/model.onnx -r %t.yaml --data no --shrink sizes 2>&1 | FileCheck %s --check-prefix=DATA
+// SIZES: a smaller model is verified:
+// SIZES-NEXT: size 128 becomes 64: dimension 0 of fc1.weight
+// SIZES: choices by size may be others in the whole model
+// RANKS: the ranks compute what one rank computes
+// RANKS: the executed ranks compute what one executed rank computes
+// DATA: error: --data has the sizes of the model, which --shrink sizes makes smaller
+
 // RUN: not llmc verify %s --start-from imported --shrink half 2>&1 | FileCheck %s --check-prefix=HALF
 // HALF: error: --shrink does not know 'half'
-// HALF-NEXT: hint: it is one of auto, no and blocks
+// HALF-NEXT: hint: it is one of auto, no, blocks and sizes
 // RUN: llmc compile %s --start-from imported --stop-after step -o %t.mlir
 // RUN: not llmc verify %t.mlir --start-from step --shrink blocks 2>&1 | FileCheck %s --check-prefix=STEP
 // STEP: error: IR of level 'step' is not shrunk

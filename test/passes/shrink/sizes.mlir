@@ -1,0 +1,78 @@
+// RUN: llmc-opt %s --shrink-sizes --split-input-file | FileCheck %s
+
+// Hidden size, vocabulary and positions become smaller, each everywhere, and stay equal modulo 48 = lcm(16, 3 ranks); the larger of
+// two stays the larger. The batch stays. Labels that are shifted by one still are. What was in a file is made up.
+// CHECK-LABEL: train.left_out = ["size 1000 becomes 88: dimension 0 of embed", "size 256 becomes 64: dimension 1 of up and 1 more", "size 100 becomes 52: dimension 1 of ids", "size 96 becomes 48: dimension 1 of embed and 2 more", "choices by size {{[^"]*}}", "1 smaller parameters have made up values, not those of the model"]
+//  CHECK-SAME:   init = [{a = -5.000000e-02 : f64, b = 5.000000e-02 : f64, glob = "embed", kind = 4 : i64}]
+// CHECK-LABEL: func.func @forward
+//  CHECK-SAME:   tensor<2x52xi64> {train.name = "ids", {{.*}}tensor<88x48xf32> {train.name = "embed", {{.*}}tensor<48x64xf32> {train.name = "up", {{.*}}tensor<64x48xf32> {train.name = "down", {{.*}}train.value = dense<2.000000e+00> : tensor<52x48xf32>}
+//       CHECK:   arith.constant dense<-100> : tensor<2x53xi64>
+//       CHECK:   nn.gather {{.*}} -> tensor<2x52x48xf32>
+//       CHECK:   tensor.insert_slice {{.*}}[0, 0] [2, 52] [1, 1] : tensor<2x52xi64> into tensor<2x53xi64>
+//       CHECK:   tensor.extract_slice {{.*}}[0, 1] [2, 52] [1, 1] : tensor<2x53xi64> to tensor<2x52xi64>
+module attributes {train.recipe = {mesh = [{name = "dp", value = 3 : i64}]}} {
+func.func @forward(%ids: tensor<2x100xi64> {train.name = "ids", train.role = "input"}, %e: tensor<1000x96xf32> {train.name = "embed", train.role = "param", train.source = {path = "w", offset = 0 : i64, bytes = 384000 : i64}}, %u: tensor<96x256xf32> {train.name = "up", train.role = "param"}, %d: tensor<256x96xf32> {train.name = "down", train.role = "param"}, %m: tensor<100x96xf32> {train.name = "mask", train.role = "constant", train.value = dense<2.0> : tensor<100x96xf32>}) -> tensor<f32> {
+  %pad = arith.constant dense<-100> : tensor<2x101xi64>
+  %0 = nn.gather %e, %ids : (tensor<1000x96xf32>, tensor<2x100xi64>) -> tensor<2x100x96xf32>
+  %1 = nn.contract %0, %u {equation = "btc,cf->btf"} : (tensor<2x100x96xf32>, tensor<96x256xf32>) -> tensor<2x100x256xf32>
+  %2 = nn.contract %1, %d {equation = "btf,fc->btc"} : (tensor<2x100x256xf32>, tensor<256x96xf32>) -> tensor<2x100x96xf32>
+  %3 = nn.broadcast %m {dims = array<i64: 1, 2>} : (tensor<100x96xf32>) -> tensor<2x100x96xf32>
+  %4 = arith.mulf %2, %3 : tensor<2x100x96xf32>
+  %longer = tensor.insert_slice %ids into %pad[0, 0] [2, 100] [1, 1] : tensor<2x100xi64> into tensor<2x101xi64>
+  %labels = tensor.extract_slice %longer[0, 1] [2, 100] [1, 1] : tensor<2x101xi64> to tensor<2x100xi64>
+  %sum, %n, %lse = nn.linear_cross_entropy %4, %e, %labels {ignore_index = -100 : i64} : (tensor<2x100x96xf32>, tensor<1000x96xf32>, tensor<2x100xi64>) -> (tensor<f32>, tensor<f32>, tensor<2x100xf32>)
+  return %sum : tensor<f32>
+}
+}
+
+// -----
+
+// Heads are split from their number, and the parts of a fused weight stay three equal ones.
+// CHECK-LABEL: func.func @forward
+//  CHECK-SAME:   tensor<2x80x64xf32> {train.name = "x", {{.*}}tensor<64x288xf32> {train.name = "qkv", {{.*}}tensor<96x64xf32> {train.name = "o"
+//       CHECK:   tensor.extract_slice {{.*}}[0, 0, 0] [2, 80, 96] [1, 1, 1] : tensor<2x80x288xf32> to tensor<2x80x96xf32>
+//       CHECK:   tensor.extract_slice {{.*}}[0, 0, 96] [2, 80, 96]
+//       CHECK:   tensor.extract_slice {{.*}}[0, 0, 192] [2, 80, 96]
+//       CHECK:   tensor.expand_shape {{.*}} output_shape [2, 80, 2, 48] : tensor<2x80x96xf32> into tensor<2x80x2x48xf32>
+//       CHECK:   nn.attention {{.*}} -> (tensor<2x80x2x48xf32>, tensor<2x2x80xf32>)
+module {
+func.func @forward(%x: tensor<2x640x320xf32> {train.name = "x", train.role = "input"}, %qkv: tensor<320x864xf32> {train.name = "qkv", train.role = "param"}, %o: tensor<288x320xf32> {train.name = "o", train.role = "param"}) -> tensor<2x640x320xf32> {
+  %0 = nn.contract %x, %qkv {equation = "btc,cf->btf"} : (tensor<2x640x320xf32>, tensor<320x864xf32>) -> tensor<2x640x864xf32>
+  %q = tensor.extract_slice %0[0, 0, 0] [2, 640, 288] [1, 1, 1] : tensor<2x640x864xf32> to tensor<2x640x288xf32>
+  %k = tensor.extract_slice %0[0, 0, 288] [2, 640, 288] [1, 1, 1] : tensor<2x640x864xf32> to tensor<2x640x288xf32>
+  %v = tensor.extract_slice %0[0, 0, 576] [2, 640, 288] [1, 1, 1] : tensor<2x640x864xf32> to tensor<2x640x288xf32>
+  %qh = tensor.expand_shape %q [[0], [1], [2, 3]] output_shape [2, 640, 2, 144] : tensor<2x640x288xf32> into tensor<2x640x2x144xf32>
+  %kh = tensor.expand_shape %k [[0], [1], [2, 3]] output_shape [2, 640, 2, 144] : tensor<2x640x288xf32> into tensor<2x640x2x144xf32>
+  %vh = tensor.expand_shape %v [[0], [1], [2, 3]] output_shape [2, 640, 2, 144] : tensor<2x640x288xf32> into tensor<2x640x2x144xf32>
+  %a, %lse = nn.attention %qh, %kh, %vh {causal = true, scale = 0.144 : f64} : (tensor<2x640x2x144xf32>, tensor<2x640x2x144xf32>, tensor<2x640x2x144xf32>) -> (tensor<2x640x2x144xf32>, tensor<2x2x640xf32>)
+  %1 = tensor.collapse_shape %a [[0], [1], [2, 3]] : tensor<2x640x2x144xf32> into tensor<2x640x288xf32>
+  %2 = nn.contract %1, %o {equation = "btf,fc->btc"} : (tensor<2x640x288xf32>, tensor<288x320xf32>) -> tensor<2x640x320xf32>
+  return %2 : tensor<2x640x320xf32>
+}
+}
+
+// -----
+
+// Rows that computed ids look up stay; so do those that a constant chooses, and 96, which is 12 x 8 here and 8 x 12 there.
+// CHECK-LABEL: train.left_out = ["size 50 becomes 34: dimension 1 of ids",
+// CHECK-LABEL: func.func @forward
+//  CHECK-SAME:   tensor<2x34xi64> {{.*}}tensor<100x96xf32> {train.name = "embed", {{.*}}tensor<60x96xf32> {train.name = "positions"
+//       CHECK:   arith.constant dense<2> : tensor<2x34xi64>
+module {
+func.func @forward(%ids: tensor<2x50xi64> {train.name = "ids", train.role = "input"}, %e: tensor<100x96xf32> {train.name = "embed", train.role = "param"}, %p: tensor<60x96xf32> {train.name = "positions", train.role = "param"}, %c: tensor<96xf32> {train.name = "scale", train.role = "param"}) -> tensor<2x50x12x8xf32> {
+  %at = arith.constant dense<[0, 1, 59]> : tensor<3xi64>
+  %two = arith.constant dense<2> : tensor<2x50xi64>
+  %half = arith.divsi %ids, %two : tensor<2x50xi64>
+  %0 = nn.gather %e, %half : (tensor<100x96xf32>, tensor<2x50xi64>) -> tensor<2x50x96xf32>
+  %1 = nn.gather %p, %at : (tensor<60x96xf32>, tensor<3xi64>) -> tensor<3x96xf32>
+  %2 = nn.reduce %1 {dims = array<i64: 0>, kind = 0 : i32} : (tensor<3x96xf32>) -> tensor<96xf32>
+  %3 = tensor.expand_shape %c [[0, 1]] output_shape [12, 8] : tensor<96xf32> into tensor<12x8xf32>
+  %4 = tensor.expand_shape %2 [[0, 1]] output_shape [8, 12] : tensor<96xf32> into tensor<8x12xf32>
+  %5 = nn.transpose %4 {permutation = array<i64: 1, 0>} : (tensor<8x12xf32>) -> tensor<12x8xf32>
+  %6 = arith.addf %3, %5 : tensor<12x8xf32>
+  %7 = nn.broadcast %6 {dims = array<i64: 2, 3>} : (tensor<12x8xf32>) -> tensor<2x50x12x8xf32>
+  %8 = tensor.expand_shape %0 [[0], [1], [2, 3]] output_shape [2, 50, 12, 8] : tensor<2x50x96xf32> into tensor<2x50x12x8xf32>
+  %9 = arith.addf %7, %8 : tensor<2x50x12x8xf32>
+  return %9 : tensor<2x50x12x8xf32>
+}
+}

@@ -133,6 +133,11 @@ public:
   virtual Result<std::unique_ptr<Communicator>> group(std::vector<unsigned> ranks) = 0;
   /// How long a call waits while nothing arrives from any rank. 5 minutes at first.
   virtual void setDeadline(std::chrono::milliseconds deadline) = 0;
+  /// The failure that this rank has met or been told of, if any. Does not wait for it, but may take 10 ms.
+  virtual Status poll() = 0;
+  /// Gives up for this rank's own reason, and tells the others. Returns the failure of the world: `status`, unless there
+  /// was one before.
+  virtual Status fail(Status status) = 0;
   /// The orderly end: waits for all ranks to call it. Nothing may be called afterwards.
   virtual Status finish() = 0;
 };

@@ -50,8 +50,8 @@ struct NcclId {
   char bytes[128];
 };
 
-/// As of 2.18. A later library takes what the size covers; what lies in the padding of 2.18's struct is `trafficClass`
-/// since 2.24, so it is set too.
+/// As of 2.18: a later library takes as much as `size` says, and of that what `version` knows. The padding of 2.18's
+/// struct is `trafficClass` since 2.25.
 struct NcclConfig {
   static constexpr int kUndefined = INT_MIN;
   size_t size = sizeof(NcclConfig);

@@ -33,8 +33,7 @@ void Memory::read(void *to, const char *from, size_t bytes) const {
 
 struct GpuMemory::Functions {
   explicit Functions(const std::string &library) : handle(::dlopen(library.c_str(), RTLD_NOW | RTLD_LOCAL)) {
-#define LLMC_FIND(name, parameters)                                                                                    \
-  name = handle ? reinterpret_cast<decltype(name)>(::dlsym(handle, #name)) : nullptr;
+#define LLMC_FIND(name, parameters) name = handle ? reinterpret_cast<decltype(name)>(::dlsym(handle, #name)) : nullptr;
     LLMC_MEMORY_FUNCTIONS(LLMC_FIND)
   }
 

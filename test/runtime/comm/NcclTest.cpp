@@ -3,9 +3,9 @@
 // Nearly all runs on the fakes: see fake/. Ranks are threads whose worlds bootstrap each other's, or processes.
 //
 //===----------------------------------------------------------------------===//
-#include "runtime/comm/nccl/NcclWorld.h"
 #include "runtime/comm/Agree.h"
 #include "runtime/comm/local/LocalWorld.h"
+#include "runtime/comm/nccl/NcclWorld.h"
 #include "test/runtime/comm/Conformance.h"
 #include "test/runtime/comm/Processes.h"
 #include "test/runtime/comm/fake/FakeNccl.h"
@@ -221,7 +221,8 @@ TEST(Nccl, AKilledProcessIsNamed) { expectRankTwoNamed(Backend::Gloo, "killed", 
 TEST(Nccl, AProcessThatLeavesIsNamed) { expectRankTwoNamed(Backend::Gloo, "leaves", StatusCode::RankDied); }
 
 /// Opens with `change` made on rank 1 only; all ranks get the same error, and the bootstrap world stays usable.
-void expectRefused(const std::function<void(NcclOptions &)> &change, const std::string &message, const std::string &hint) {
+void expectRefused(const std::function<void(NcclOptions &)> &change, const std::string &message,
+                   const std::string &hint) {
   onThreads(2, [&](World &bootstrap) {
     NcclOptions options = Rank::options(bootstrap.rank());
     if (bootstrap.rank() == 1)
@@ -237,14 +238,16 @@ void expectRefused(const std::function<void(NcclOptions &)> &change, const std::
 constexpr char kNcclHint[] = "install the package libnccl2, version 2.18 or later";
 
 TEST(NcclLibraries, AMissingLibraryNamesItsPackage) {
-  expectRefused([](NcclOptions &options) { options.libraries.nccl = "/nowhere/libnccl.so.2"; },
-                "rank 1: ranks cannot talk over NCCL: /nowhere/libnccl.so.2: cannot open shared object file: No such file "
-                "or directory",
-                kNcclHint);
-  expectRefused([](NcclOptions &options) { options.libraries.cuda = "/nowhere/libcuda.so.1"; },
-                "rank 1: ranks cannot talk over NCCL: /nowhere/libcuda.so.1: cannot open shared object file: No such file "
-                "or directory",
-                "install NVIDIA's driver; libcuda.so.1 comes with it (Debian: libcuda1)");
+  expectRefused(
+      [](NcclOptions &options) { options.libraries.nccl = "/nowhere/libnccl.so.2"; },
+      "rank 1: ranks cannot talk over NCCL: /nowhere/libnccl.so.2: cannot open shared object file: No such file "
+      "or directory",
+      kNcclHint);
+  expectRefused(
+      [](NcclOptions &options) { options.libraries.cuda = "/nowhere/libcuda.so.1"; },
+      "rank 1: ranks cannot talk over NCCL: /nowhere/libcuda.so.1: cannot open shared object file: No such file "
+      "or directory",
+      "install NVIDIA's driver; libcuda.so.1 comes with it (Debian: libcuda1)");
 }
 
 TEST(NcclLibraries, AnOldLibraryIsRefused) {
@@ -256,7 +259,8 @@ TEST(NcclLibraries, AnOldLibraryIsRefused) {
 
 TEST(NcclLibraries, AMissingFunctionIsNamed) {
   expectRefused([](NcclOptions &options) { options.libraries.nccl = LLMC_FAKE_NCCL_PARTIAL; },
-                "rank 1: ranks cannot talk over NCCL: '" LLMC_FAKE_NCCL_PARTIAL "' has no ncclGetErrorString", kNcclHint);
+                "rank 1: ranks cannot talk over NCCL: '" LLMC_FAKE_NCCL_PARTIAL "' has no ncclGetErrorString",
+                kNcclHint);
 }
 
 TEST(NcclLibraries, AMissingGpuIsNamed) {

@@ -119,7 +119,8 @@ template <typename T> T combine(T a, T b, NcclReduction reduction) {
                                            : static_cast<T>(static_cast<uint64_t>(a) + static_cast<uint64_t>(b));
 }
 
-template <typename T> void reduce(std::vector<std::vector<char>> &sources, size_t count, NcclReduction reduction, char *to) {
+template <typename T>
+void reduce(std::vector<std::vector<char>> &sources, size_t count, NcclReduction reduction, char *to) {
   auto at = [&](size_t rank) { return reinterpret_cast<T *>(sources[rank].data()); };
   size_t last = sources.size() - 1;
   for (size_t rank = last; rank-- > 0;)
@@ -129,7 +130,8 @@ template <typename T> void reduce(std::vector<std::vector<char>> &sources, size_
 }
 
 /// `stride`: from what one rank gets of `from` to what the next does.
-bool reduceParts(NcclComm comm, char *from, size_t stride, char *to, size_t count, NcclType type, NcclReduction reduction) {
+bool reduceParts(NcclComm comm, char *from, size_t stride, char *to, size_t count, NcclType type,
+                 NcclReduction reduction) {
   size_t bytes = count * widthOf(type);
   std::vector<std::vector<char>> sources(static_cast<size_t>(comm->size), std::vector<char>(bytes));
   std::vector<Piece> sends, receives;
@@ -225,9 +227,8 @@ NcclResult ncclGroupEnd() {
     return NcclResult::Success;
   NcclComm comm = group.comm;
   if (!group.sends.empty() || !group.receives.empty())
-    group.collectives.push_back([comm, sends = group.sends, receives = group.receives] {
-      return comm->sockets.move(sends, receives);
-    });
+    group.collectives.push_back(
+        [comm, sends = group.sends, receives = group.receives] { return comm->sockets.move(sends, receives); });
   comm->later([comm, stream = group.stream, parts = group.collectives] {
     comm->launch(stream, parts);
     return NcclResult::Success;
@@ -235,8 +236,8 @@ NcclResult ncclGroupEnd() {
   return NcclResult::InProgress;
 }
 
-NcclResult ncclAllReduce(const void *from, void *to, size_t count, NcclType type, NcclReduction reduction, NcclComm comm,
-                         CudaStream stream) {
+NcclResult ncclAllReduce(const void *from, void *to, size_t count, NcclType type, NcclReduction reduction,
+                         NcclComm comm, CudaStream stream) {
   join(comm, stream);
   group.collectives.push_back([=] { return reduceParts(comm, host(from), 0, host(to), count, type, reduction); });
   return NcclResult::Success;
@@ -245,13 +246,13 @@ NcclResult ncclAllReduce(const void *from, void *to, size_t count, NcclType type
 NcclResult ncclReduceScatter(const void *from, void *to, size_t countTo, NcclType type, NcclReduction reduction,
                              NcclComm comm, CudaStream stream) {
   join(comm, stream);
-  group.collectives.push_back([=] {
-    return reduceParts(comm, host(from), countTo * widthOf(type), host(to), countTo, type, reduction);
-  });
+  group.collectives.push_back(
+      [=] { return reduceParts(comm, host(from), countTo * widthOf(type), host(to), countTo, type, reduction); });
   return NcclResult::Success;
 }
 
-NcclResult ncclAllGather(const void *from, void *to, size_t countFrom, NcclType type, NcclComm comm, CudaStream stream) {
+NcclResult ncclAllGather(const void *from, void *to, size_t countFrom, NcclType type, NcclComm comm,
+                         CudaStream stream) {
   join(comm, stream);
   group.collectives.push_back([=] {
     size_t bytes = countFrom * widthOf(type);

@@ -4,8 +4,8 @@
 
 namespace llmc::test {
 
-/// What the next groups of calls do on the ranks with that number in their communicators, in this process: -1 they never
-/// end; > 0 they fail with that NcclResult while they run; 0 as usual.
+/// What the next groups of calls do on the ranks with that number in their communicators, in this process: -1 they
+/// never end; > 0 they fail with that NcclResult while they run; 0 as usual.
 using MisbehaveFunction = void(int rank, int how);
 inline constexpr char kMisbehaveSymbol[] = "fakeNcclMisbehave";
 

@@ -6,8 +6,8 @@
 //===----------------------------------------------------------------------===//
 #include "test/runtime/comm/Conformance.h"
 #include "runtime/plan/View.h"
-#include <cstring>
 #include <cmath>
+#include <cstring>
 #include <functional>
 #include <limits>
 #include <memory>
@@ -95,7 +95,8 @@ private:
   }
 
   /// Sums of n floats in any order: within n roundings of the sum of their magnitudes.
-  template <typename T> void near(const Bytes &got, const Bytes &expected, const Bytes &most, unsigned n, const std::string &what) {
+  template <typename T>
+  void near(const Bytes &got, const Bytes &expected, const Bytes &most, unsigned n, const std::string &what) {
     bool good = got.size() == expected.size();
     for (size_t i = 0; i < expected.size() / sizeof(T) && good; ++i) {
       auto at = [&](const Bytes &bytes) { return reinterpret_cast<const T *>(bytes.data())[i]; };
@@ -106,8 +107,8 @@ private:
   }
 
   /// One call: operand k has fromParts * counts[k] elements to send and toParts * counts[k] to get; `expect` gives what
-  /// operand k must get, and `most`, where given, the magnitudes that bound the rounding. In place, the smaller side lies
-  /// at this rank's part of the larger one.
+  /// operand k must get, and `most`, where given, the magnitudes that bound the rounding. In place, the smaller side
+  /// lies at this rank's part of the larger one.
   template <typename T>
   void collective(Communicator &comm, const std::string &what, const Counts &counts, size_t fromParts, size_t toParts,
                   bool inPlace, uint64_t bytesSent, const std::function<Status(std::span<const Operand>)> &call,

@@ -84,8 +84,8 @@ std::vector<std::string> runRanks(Backend backend, unsigned size, const std::str
   } else {
     std::string port = std::to_string(freePort());
     for (unsigned rank = 0; rank < size; ++rank)
-      children.push_back(
-          spawn({LLMC_COMM_WORKER, "gloo" + suffix, scenario, folder, std::to_string(rank), std::to_string(size), port}));
+      children.push_back(spawn(
+          {LLMC_COMM_WORKER, "gloo" + suffix, scenario, folder, std::to_string(rank), std::to_string(size), port}));
   }
   awaitAll(children);
   std::vector<std::string> results;

@@ -1,6 +1,7 @@
 //===- Worker.cpp - one rank of a test, as a process ----------------------===//
 //
-// comm_worker BACKEND[+fake|+gpu] SCENARIO FOLDER [RANK SIZE PORT]: writes what it found to FOLDER/RANK; see Processes.h.
+// comm_worker BACKEND[+fake|+gpu] SCENARIO FOLDER [RANK SIZE PORT]: writes what it found to FOLDER/RANK; see
+// Processes.h.
 //
 //===----------------------------------------------------------------------===//
 #include "runtime/comm/Worlds.h"
@@ -122,7 +123,8 @@ int main(int argc, char **argv) {
   std::filesystem::rename(file + ".part", file);
   // mpiexec ends the others when the first ends.
   bool waits = place.processes && backend == "mpi" && scenario != "conform";
-  unsigned ranks = waits ? place.processes->size() : 0, expected = scenario == "killed" && ranks > 0 ? ranks - 1 : ranks;
+  unsigned ranks = waits ? place.processes->size() : 0,
+           expected = scenario == "killed" && ranks > 0 ? ranks - 1 : ranks;
   place.gpus.reset(); // rank 2 leaves
   place.processes.reset();
   auto written = [&] {

@@ -25,6 +25,21 @@ inline size_t countElements(std::span<const Operand> operands) {
   return count;
 }
 
+/// Elements that a rank sends for a call: the formulas of Communicator.h, to the element.
+inline size_t elementsSent(const Collective &call, unsigned rank, unsigned size) {
+  size_t total = countElements(call.operands);
+  auto share = [&](size_t index, size_t parts) {
+    return partBegin(total, index + 1, parts) - partBegin(total, index, parts);
+  };
+  if (call.kind == CollectiveKind::AllReduce)
+    return total - share(rank, size) + (size - 1) * share(rank, size);
+  if (call.kind != CollectiveKind::Broadcast)
+    return (size - 1) * total;
+  if (rank == call.root)
+    return size > 1 ? total : 0;
+  return (size - 2) * share((rank + size - call.root) % size - 1, size - 1);
+}
+
 /// `bytes` bytes from byte `begin` of part `part` of all operands, one after the other; operand k's part is its
 /// `elements` elements at part * elements.
 struct Range {

@@ -1,8 +1,9 @@
 //===- Communicator.h - what ranks say to each other ------------*- C++ -*-===//
 //
-// One interface for ranks that are threads of a process (local), or processes (Gloo, MPI). Reductions add in the order
-// of the ranks, ((r0 + r1) + r2) + ..., in the element type, so that every backend gives the same bits, for any
-// bucketing. Memory stays the caller's; it may be used again when a call returns, whether or not it succeeded.
+// One interface for ranks that are threads of a process (local), or processes (Gloo, MPI), and for ranks with a GPU each
+// (NCCL, whose addresses are the GPU's). Reductions add in the order of the ranks, ((r0 + r1) + r2) + ..., in the element
+// type, so that every backend gives the same bits, for any bucketing; all but NCCL, see nccl/NcclWorld.h. Memory stays
+// the caller's; it may be used again when a call returns, whether or not it succeeded.
 //
 // Errors of all calls: WrongUse (an argument; nothing was sent), RankDied, DeadlinePassed (the message names the ranks,
 // numbered as in the world). After RankDied or DeadlinePassed the world and all its communicators are unusable: further
@@ -27,7 +28,7 @@ namespace llmc::runtime {
 
 namespace fb = llmc::plan::fb;
 
-/// Max of floats is NaN if any operand is.
+/// Max of floats is NaN if any operand is (over NCCL: if all are).
 enum class Reduction { Sum, Max };
 
 /// One tensor of a collective; each collective says what `elements` counts. Operands of one call do not overlap, nor do
@@ -133,6 +134,11 @@ public:
   virtual Result<std::unique_ptr<Communicator>> group(std::vector<unsigned> ranks) = 0;
   /// How long a call waits while nothing arrives from any rank. 5 minutes at first.
   virtual void setDeadline(std::chrono::milliseconds deadline) = 0;
+  /// The failure that this rank has met or been told of, if any. Does not wait for it, but may take 10 ms.
+  virtual Status poll() = 0;
+  /// Gives up for this rank's own reason, and tells the others. Returns the failure of the world: `status`, unless there
+  /// was one before.
+  virtual Status fail(Status status) = 0;
   /// The orderly end: waits for all ranks to call it. Nothing may be called afterwards.
   virtual Status finish() = 0;
 };

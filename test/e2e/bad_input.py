@@ -352,6 +352,11 @@ def _(folder):
     return running(folder, recipe=RECIPE + "mesh: {dp: 2}\n")
 
 
+@case("ranks with a GPU each, for a plan without one", 2, "--comm nccl", "target is cpu:", "local, mpi or gloo")
+def _(folder):
+    return running(folder, "--comm", "nccl", recipe=RECIPE + "mesh: {dp: 2}\n")
+
+
 @case("a text continued by several ranks", 2, "2", "without `mesh`")
 def _(folder):
     return running(folder, "--prompt", "ids:1", "--generate", 2, "--ranks", 2, recipe=RECIPE + "mesh: {dp: 2}\n")

@@ -6,6 +6,7 @@
 #include "runtime/comm/Failure.h"
 #include "runtime/executor/Generate.h"
 #include "runtime/executor/TrainingLoop.h"
+#include "runtime/plan/Tables.h"
 #include "tools/llmc-run/Ranks.h"
 #include <CLI/CLI.hpp>
 #include <cstdio>
@@ -87,8 +88,8 @@ void declare(CLI::App &app, Options &options) {
   app.add_option("--trace", options.trace, "write a Chrome trace of every instruction");
   app.add_option("--ranks", options.ranks.ranks, "run this many ranks, as threads of this process")
       ->check(CLI::Range(1u, 4096u));
-  app.add_option("--comm", options.ranks.comm, "how ranks talk: local, mpi or gloo (default: as they were launched)")
-      ->check(CLI::IsMember({"local", "mpi", "gloo"}));
+  app.add_option("--comm", options.ranks.comm, "how ranks talk: local, mpi, gloo or nccl (default: as they were launched)")
+      ->check(CLI::IsMember({"local", "mpi", "gloo", "nccl"}));
   app.add_option("--deadline", options.ranks.deadline, "seconds to wait for another rank")->check(CLI::Range(0.1, 1e6));
   app.add_option("--log-folder", options.ranks.logFolder,
                  "where a rank of a failed job writes its last instructions (default: the checkpoint folder, or here)");
@@ -252,6 +253,10 @@ Status execute(Options &options) {
   auto plan = PlanFile::read(options.plan);
   if (!plan.ok())
     return plan.status();
+  if (options.ranks.comm == "nccl") // so far all plans are for CPUs
+    return Status::wrongUse("--comm nccl is for ranks with a GPU each, the plan's target is " +
+                                textOf((*plan)->plan().target()),
+                            "leave it out, or run the plan with --comm local, mpi or gloo");
   bool isPrompt = options.prompt.has_value();
   unsigned ranks = (*plan)->plan().ranks()->size();
   if (isPrompt && ranks != 1)

@@ -124,7 +124,6 @@ void LocalCommunicator::allReduce(const Collective &call) {
     }
     reduceInOrder(sources, targets, bytes / width, call.type, call.reduction);
   });
-  sent.bytesSent += (total - (end - begin) + (size() - 1) * (end - begin)) * width;
 }
 
 void LocalCommunicator::reduceScatter(const Collective &call) {
@@ -135,12 +134,11 @@ void LocalCommunicator::reduceScatter(const Collective &call) {
       sources[i] = static_cast<const char *>(group->calls[i].operands[k].from) + rank() * own.elements * width;
     reduceInOrder(sources, {&own.to, 1}, own.elements, call.type, call.reduction);
   }
-  sent.bytesSent += (size() - 1) * countElements(call.operands) * width;
 }
 
 /// AllGather, Broadcast, AllToAll: copies what this rank needs from where it lies.
 void LocalCommunicator::fetch(const Collective &call) {
-  size_t width = elementBytes(call.type), total = countElements(call.operands);
+  size_t width = elementBytes(call.type);
   bool broadcast = call.kind == CollectiveKind::Broadcast, allToAll = call.kind == CollectiveKind::AllToAll;
   for (unsigned step = 0; step < size(); ++step) {
     unsigned peer = (rank() + step) % size();
@@ -154,14 +152,6 @@ void LocalCommunicator::fetch(const Collective &call) {
       if (bytes > 0 && from != to)
         streamingCopy(to, from, bytes);
     }
-  }
-  if (!broadcast) {
-    sent.bytesSent += (size() - 1) * total * width;
-  } else if (size() > 1 && rank() == call.root) {
-    sent.bytesSent += total * width;
-  } else if (size() > 1) {
-    size_t place = (rank() + size() - call.root) % size() - 1, parts = size() - 1;
-    sent.bytesSent += (partBegin(total, place + 1, parts) - partBegin(total, place, parts)) * (parts - 1) * width;
   }
 }
 
@@ -177,6 +167,7 @@ Status LocalCommunicator::run(const Collective &call) {
       reduceScatter(call);
     else if (call.kind != CollectiveKind::Barrier)
       fetch(call);
+    sent.bytesSent += elementsSent(call, rank(), size()) * elementBytes(call.type);
   }
   finish();
   if (agreed.ok())

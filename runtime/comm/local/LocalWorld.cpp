@@ -50,6 +50,16 @@ public:
     return std::unique_ptr<Communicator>(std::move(communicator));
   }
 
+  Status poll() override {
+    std::lock_guard<std::mutex> lock(shared->mutex);
+    return shared->failed ? shared->failure : Status::success();
+  }
+
+  Status fail(Status status) override {
+    std::lock_guard<std::mutex> lock(shared->mutex);
+    return shared->fail(std::move(status));
+  }
+
   Status finish() override {
     Status status = whole.barrier();
     finished = status.ok();

@@ -31,7 +31,7 @@ NetworkWorld::NetworkWorld(std::unique_ptr<Link> opened, std::chrono::millisecon
 
 NetworkWorld::~NetworkWorld() {
   if (!finished && failure.ok())
-    (void)fail(rankDied(rank()));
+    (void)giveUp(rankDied(rank()));
 }
 
 /// Takes over the failure of another rank, if one has come.
@@ -59,7 +59,7 @@ void NetworkWorld::sendNotices() {
 }
 
 /// Messages under way go on while notices are sent, since a notice cannot pass a message that is half sent.
-Status NetworkWorld::fail(Status status) {
+Status NetworkWorld::giveUp(Status status) {
   failure = std::move(status);
   sendNotices();
   link->drop(0);
@@ -76,7 +76,7 @@ Status NetworkWorld::failUnlessTold(Status status, std::chrono::milliseconds pat
       return failure;
     }
   while (listening && Clock::now() < end);
-  return fail(std::move(status));
+  return giveUp(std::move(status));
 }
 
 /// The ranks whose messages have not come; where all have, those that do not take this rank's. Who misses several may be a
@@ -155,15 +155,25 @@ Result<std::unique_ptr<Communicator>> NetworkWorld::group(std::vector<unsigned> 
     return status;
   for (size_t i = 0; i < ranks.size(); ++i) {
     if (proposals[i].list != own.list)
-      return fail(Status::wrongUse("ranks " + std::to_string(rank()) + " and " + std::to_string(ranks[i]) +
+      return giveUp(Status::wrongUse("ranks " + std::to_string(rank()) + " and " + std::to_string(ranks[i]) +
                                    " ask for different groups"));
     nextGroup = std::max(nextGroup, proposals[i].number);
   }
   uint64_t number = nextGroup++;
   if (NetworkCommunicator::lastTag(number) > link->maximumTag())
-    return fail(Status::wrongUse("too many groups for the tags of this transport"));
+    return giveUp(Status::wrongUse("too many groups for the tags of this transport"));
   unsigned place = static_cast<unsigned>(std::find(ranks.begin(), ranks.end(), rank()) - ranks.begin());
   return std::unique_ptr<Communicator>(std::make_unique<NetworkCommunicator>(*this, std::move(ranks), place, number));
+}
+
+Status NetworkWorld::poll() {
+  if (failure.ok() && readNotice())
+    link->drop(0);
+  return failure;
+}
+
+Status NetworkWorld::fail(Status status) {
+  return failure.ok() ? failUnlessTold(std::move(status), 100ms) : failure;
 }
 
 Status NetworkWorld::finish() {

@@ -24,6 +24,8 @@ public:
   Communicator &all() override { return *whole; }
   Result<std::unique_ptr<Communicator>> group(std::vector<unsigned> ranks) override;
   void setDeadline(std::chrono::milliseconds limit) override { deadline = limit; }
+  Status poll() override;
+  Status fail(Status status) override;
   Status finish() override;
 
   /// Does all of `packets`, of any size, and returns when all are done.
@@ -33,7 +35,7 @@ private:
   using Notice = std::array<char, 512>; // a code, then text that ends in 0
   static constexpr uint64_t kNoticeTag = 0, kGroupTag = 1;
 
-  Status fail(Status status);
+  Status giveUp(Status status);
   Status failUnlessTold(Status status, std::chrono::milliseconds patience);
   bool readNotice();
   void sendNotices();

@@ -6,8 +6,11 @@
 //===----------------------------------------------------------------------===//
 #include "test/runtime/comm/Conformance.h"
 #include "runtime/plan/View.h"
+#include <cmath>
 #include <cstring>
 #include <functional>
+#include <limits>
+#include <memory>
 #include <numeric>
 
 using namespace llmc::runtime;
@@ -38,6 +41,13 @@ template <typename T> Bytes valuesOf(unsigned rank, size_t operand, size_t count
   return bytes;
 }
 
+/// Of floats.
+template <typename T> Bytes magnitudes(Bytes bytes) {
+  for (size_t i = 0; i < bytes.size() / sizeof(T); ++i)
+    reinterpret_cast<T *>(bytes.data())[i] = std::abs(reinterpret_cast<const T *>(bytes.data())[i]);
+  return bytes;
+}
+
 template <typename T> Bytes serial(const std::vector<Bytes> &sources, Reduction reduction) {
   Bytes result = sources[0];
   T *sums = reinterpret_cast<T *>(result.data());
@@ -56,7 +66,8 @@ template <typename T> Bytes serial(const std::vector<Bytes> &sources, Reduction 
 
 class Checker {
 public:
-  explicit Checker(World &world) : world(world) {}
+  Checker(World &world, const Memory &memory, const Promises &promises)
+      : world(world), memory(memory), promises(promises) {}
 
   Outcome run() {
     world.setDeadline(std::chrono::seconds(20));
@@ -77,30 +88,56 @@ private:
     return got.ok();
   }
   void same(const Bytes &got, const Bytes &expected, const std::string &what) {
-    if (got.size() != expected.size() || (!got.empty() && std::memcmp(got.data(), expected.data(), got.size()) != 0))
+    if (got != expected)
       problem(what + ": wrong bits");
     for (char byte : got)
       outcome.digest = (outcome.digest ^ static_cast<unsigned char>(byte)) * 0x100000001B3ull;
   }
 
+  /// Sums of n floats in any order: within n roundings of the sum of their magnitudes.
+  template <typename T>
+  void near(const Bytes &got, const Bytes &expected, const Bytes &most, unsigned n, const std::string &what) {
+    bool good = got.size() == expected.size();
+    for (size_t i = 0; i < expected.size() / sizeof(T) && good; ++i) {
+      auto at = [&](const Bytes &bytes) { return reinterpret_cast<const T *>(bytes.data())[i]; };
+      good = std::abs(at(got) - at(expected)) <= static_cast<T>(n) * std::numeric_limits<T>::epsilon() * at(most);
+    }
+    if (!good)
+      problem(what + ": wrong values");
+  }
+
   /// One call: operand k has fromParts * counts[k] elements to send and toParts * counts[k] to get; `expect` gives what
-  /// operand k must get. In place, the smaller side lies at this rank's part of the larger one.
+  /// operand k must get, and `most`, where given, the magnitudes that bound the rounding. In place, the smaller side
+  /// lies at this rank's part of the larger one.
   template <typename T>
   void collective(Communicator &comm, const std::string &what, const Counts &counts, size_t fromParts, size_t toParts,
                   bool inPlace, uint64_t bytesSent, const std::function<Status(std::span<const Operand>)> &call,
-                  const std::function<Bytes(size_t)> &expect) {
-    std::vector<Bytes> from(counts.size()), to(counts.size());
+                  const std::function<Bytes(size_t)> &expect, const std::function<Bytes(size_t)> &most = nullptr) {
+    std::vector<std::unique_ptr<Buffer>> buffers;
+    std::vector<std::pair<const Buffer *, size_t>> results; // and where they begin
     std::vector<Operand> operands(counts.size());
     for (size_t k = 0; k < counts.size(); ++k) {
       size_t part = comm.rank() * counts[k] * sizeof(T);
-      from[k] = valuesOf<T>(comm.ranks()[comm.rank()], k, fromParts * counts[k]);
-      to[k].assign(toParts * counts[k] * sizeof(T), 99);
-      operands[k] = {from[k].data(), to[k].data(), counts[k]};
+      Bytes from = valuesOf<T>(comm.ranks()[comm.rank()], k, fromParts * counts[k]);
+      Bytes to(toParts * counts[k] * sizeof(T), 99);
+      auto place = [&](const Bytes &bytes) {
+        buffers.push_back(std::make_unique<Buffer>(memory, bytes));
+        return buffers.back().get();
+      };
       if (inPlace && fromParts < toParts) {
-        std::copy(from[k].begin(), from[k].end(), to[k].begin() + static_cast<ptrdiff_t>(part));
-        operands[k].from = to[k].data() + part;
+        std::copy(from.begin(), from.end(), to.begin() + static_cast<ptrdiff_t>(part));
+        const Buffer *both = place(to);
+        operands[k] = {both->address() + part, both->address(), counts[k]};
+        results.emplace_back(both, 0);
       } else if (inPlace) {
-        operands[k].to = from[k].data() + (fromParts > toParts ? part : 0);
+        const Buffer *both = place(from);
+        size_t begin = fromParts > toParts ? part : 0;
+        operands[k] = {both->address(), both->address() + begin, counts[k]};
+        results.emplace_back(both, begin);
+      } else {
+        const Buffer *source = place(from), *target = place(to);
+        operands[k] = {source->address(), target->address(), counts[k]};
+        results.emplace_back(target, 0);
       }
     }
     uint64_t before = comm.traffic().bytesSent;
@@ -110,8 +147,13 @@ private:
       problem(what + ": sent " + std::to_string(comm.traffic().bytesSent - before) + " bytes, not " +
               std::to_string(bytesSent));
     for (size_t k = 0; k < counts.size(); ++k) {
-      const char *got = static_cast<const char *>(operands[k].to);
-      same(Bytes(got, got + to[k].size()), expect(k), what + ", operand " + std::to_string(k));
+      Bytes got = results[k].first->read(results[k].second, toParts * counts[k] * sizeof(T));
+      if constexpr (std::is_floating_point_v<T>)
+        if (most) {
+          near<T>(got, expect(k), most(k), comm.size(), what + ", operand " + std::to_string(k));
+          continue;
+        }
+      same(got, expect(k), what + ", operand " + std::to_string(k));
     }
   }
 
@@ -120,27 +162,35 @@ private:
     size_t total = std::accumulate(counts.begin(), counts.end(), size_t(0));
     size_t part = total / n + (me < total % n ? 1 : 0);
     what += std::string(", ") + fb::EnumNameDataType(type) + ", " + std::to_string(counts.size()) + " operands";
-    auto reduced = [&](size_t k, size_t parts, Reduction reduction) {
+    auto reduced = [&](size_t k, size_t parts, Reduction reduction, bool magnitude = false) {
       std::vector<Bytes> sources;
-      for (unsigned rank : comm.ranks())
+      for (unsigned rank : comm.ranks()) {
         sources.push_back(valuesOf<T>(rank, k, parts * counts[k]));
+        if constexpr (std::is_floating_point_v<T>)
+          sources.back() = magnitude ? magnitudes<T>(sources.back()) : sources.back();
+      }
       return serial<T>(sources, reduction);
+    };
+    auto ownPart = [&](size_t k, const Bytes &all) {
+      size_t size = counts[k] * sizeof(T);
+      return Bytes(all.data() + me * size, all.data() + (me + 1) * size);
     };
     for (bool inPlace : {false, true})
       for (Reduction reduction : {Reduction::Sum, Reduction::Max}) {
+        bool rounded = std::is_floating_point_v<T> && reduction == Reduction::Sum && !promises.rankOrder;
+        auto most = [&](size_t k, size_t parts) { return reduced(k, parts, Reduction::Sum, true); };
+        using Bound = std::function<Bytes(size_t)>;
         // 2P(n-1)/n, to the element: all parts but the own to be reduced, the own part to be spread.
         collective<T>(
             comm, what + ", allReduce", counts, 1, 1, inPlace, (total - part + (n - 1) * part) * sizeof(T),
             [&](auto operands) { return comm.allReduce(operands, type, reduction); },
-            [&](size_t k) { return reduced(k, 1, reduction); });
+            [&](size_t k) { return reduced(k, 1, reduction); },
+            rounded ? Bound([&](size_t k) { return most(k, 1); }) : nullptr);
         collective<T>(
             comm, what + ", reduceScatter", counts, n, 1, inPlace, (n - 1) * total * sizeof(T),
             [&](auto operands) { return comm.reduceScatter(operands, type, reduction); },
-            [&](size_t k) {
-              Bytes all = reduced(k, n, reduction);
-              size_t size = counts[k] * sizeof(T);
-              return Bytes(all.data() + me * size, all.data() + (me + 1) * size);
-            });
+            [&](size_t k) { return ownPart(k, reduced(k, n, reduction)); },
+            rounded ? Bound([&](size_t k) { return ownPart(k, most(k, n)); }) : nullptr);
       }
   }
 
@@ -193,29 +243,46 @@ private:
     if (n == 1)
       return;
     for (size_t count : {size_t(0), size_t(3), size_t(200000)}) {
-      Bytes forward = valuesOf<float>(me, 1, count), back = valuesOf<float>(me, 2, count);
-      Bytes fromLast(forward.size()), fromNext(back.size());
-      Transfer transfers[] = {{Transfer::Send, next, 5, forward.data(), forward.size()},
-                              {Transfer::Receive, next, 6, fromNext.data(), fromNext.size()},
-                              {Transfer::Send, last, 6, back.data(), back.size()},
-                              {Transfer::Receive, last, 5, fromLast.data(), fromLast.size()}};
+      Bytes empty(count * sizeof(float));
+      Buffer forward(memory, valuesOf<float>(me, 1, count)), back(memory, valuesOf<float>(me, 2, count));
+      Buffer fromLast(memory, empty), fromNext(memory, empty);
+      Transfer transfers[] = {{Transfer::Send, next, 5, forward.address(), forward.size()},
+                              {Transfer::Receive, next, 6, fromNext.address(), fromNext.size()},
+                              {Transfer::Send, last, 6, back.address(), back.size()},
+                              {Transfer::Receive, last, 5, fromLast.address(), fromLast.size()}};
       status(comm.exchange(transfers), what + ", ring");
-      same(fromLast, valuesOf<float>(last, 1, count), what + ", from the last");
-      same(fromNext, valuesOf<float>(next, 2, count), what + ", from the next");
+      same(fromLast.read(), valuesOf<float>(last, 1, count), what + ", from the last");
+      same(fromNext.read(), valuesOf<float>(next, 2, count), what + ", from the next");
     }
-    Bytes first = valuesOf<float>(0, 3, 50), second = valuesOf<float>(0, 4, 50), got(first.size()), later(first.size());
-    if (me == 0) {
-      Transfer both[] = {{Transfer::Send, 1, 1, first.data(), first.size()},
-                         {Transfer::Send, 1, 2, second.data(), second.size()}};
+    pair(comm, what);
+  }
+
+  /// Two messages from rank 0 to rank 1, which asks for the second first; then one more.
+  void pair(Communicator &comm, const std::string &what) {
+    Bytes first = valuesOf<float>(0, 3, 50), second = valuesOf<float>(0, 4, 50);
+    Buffer one(memory, first), two(memory, second);
+    if (comm.rank() == 0) {
+      Transfer both[] = {{Transfer::Send, 1, 1, one.address(), one.size()},
+                         {Transfer::Send, 1, 2, two.address(), two.size()}};
       status(comm.exchange(both), what + ", two sends");
-      status(comm.send(1, 3, std::as_bytes(std::span(first))), what + ", send");
-    } else if (me == 1) {
-      status(comm.recv(0, 2, std::as_writable_bytes(std::span(later))), what + ", recv");
-      status(comm.recv(0, 1, std::as_writable_bytes(std::span(got))), what + ", recv");
-      same(got, first, what + ", tag 1");
-      same(later, second, what + ", tag 2");
-      status(comm.recv(0, 3, std::as_writable_bytes(std::span(got))), what + ", recv");
-      same(got, first, what + ", tag 3");
+      status(comm.send(1, 3, {reinterpret_cast<const std::byte *>(one.address()), one.size()}), what + ", send");
+    } else if (comm.rank() == 1) {
+      Buffer got(memory, Bytes(first.size())), later(memory, Bytes(second.size()));
+      auto place = [](const Buffer &buffer) {
+        return std::span(reinterpret_cast<std::byte *>(buffer.address()), buffer.size());
+      };
+      if (promises.tags) {
+        status(comm.recv(0, 2, place(later)), what + ", recv");
+        status(comm.recv(0, 1, place(got)), what + ", recv");
+      } else {
+        Transfer both[] = {{Transfer::Receive, 0, 2, later.address(), later.size()},
+                           {Transfer::Receive, 0, 1, got.address(), got.size()}};
+        status(comm.exchange(both), what + ", two receives");
+      }
+      same(got.read(), first, what + ", tag 1");
+      same(later.read(), second, what + ", tag 2");
+      status(comm.recv(0, 3, place(later)), what + ", recv");
+      same(later.read(), first, what + ", tag 3");
     }
   }
 
@@ -284,11 +351,15 @@ private:
   }
 
   World &world;
+  const Memory &memory;
+  const Promises promises;
   Outcome outcome;
 };
 
 } // namespace
 
-Outcome checkConformance(World &world) { return Checker(world).run(); }
+Outcome checkConformance(World &world, const Memory &memory, const Promises &promises) {
+  return Checker(world, memory, promises).run();
+}
 
 } // namespace llmc::test

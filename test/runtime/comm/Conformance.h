@@ -3,6 +3,7 @@
 #define LLMC_TEST_RUNTIME_COMM_CONFORMANCE_H
 
 #include "runtime/comm/Communicator.h"
+#include "test/runtime/comm/Memory.h"
 #include <string>
 
 namespace llmc::test {
@@ -13,8 +14,14 @@ struct Outcome {
   uint64_t digest = 0;
 };
 
-/// Runs all collectives, messages and groups; to be called by each rank of a world.
-Outcome checkConformance(runtime::World &world);
+/// What a backend promises beyond what all do.
+struct Promises {
+  bool rankOrder = true; // of additions; otherwise sums of floats are as near as any order brings them
+  bool tags = true;      // messages to a rank may be received in another order than they are sent
+};
+
+/// Runs all collectives, messages and groups, on operands in `memory`; to be called by each rank of a world.
+Outcome checkConformance(runtime::World &world, const Memory &memory = Memory(), const Promises &promises = {});
 
 } // namespace llmc::test
 

@@ -68,7 +68,9 @@ static void awaitAll(const std::vector<pid_t> &children) {
   }
 }
 
-std::vector<std::string> runRanks(Backend backend, unsigned size, const std::string &scenario, bool recovery) {
+std::vector<std::string> runRanks(Backend backend, unsigned size, const std::string &scenario, bool recovery,
+                                  Gpus gpus) {
+  std::string suffix = gpus == Gpus::None ? "" : gpus == Gpus::Fake ? "+fake" : "+gpu";
   std::string folder = std::filesystem::temp_directory_path() / "llmc-comm-XXXXXX";
   if (!::mkdtemp(folder.data()))
     return {};
@@ -77,13 +79,13 @@ std::vector<std::string> runRanks(Backend backend, unsigned size, const std::str
     std::vector<std::string> command = {LLMC_MPIEXEC, LLMC_MPIEXEC_FLAGS};
     if (recovery)
       command.push_back("--enable-recovery");
-    command.insert(command.end(), {"-n", std::to_string(size), LLMC_COMM_WORKER, "mpi", scenario, folder});
+    command.insert(command.end(), {"-n", std::to_string(size), LLMC_COMM_WORKER, "mpi" + suffix, scenario, folder});
     children.push_back(spawn(command));
   } else {
     std::string port = std::to_string(freePort());
     for (unsigned rank = 0; rank < size; ++rank)
-      children.push_back(
-          spawn({LLMC_COMM_WORKER, "gloo", scenario, folder, std::to_string(rank), std::to_string(size), port}));
+      children.push_back(spawn(
+          {LLMC_COMM_WORKER, "gloo" + suffix, scenario, folder, std::to_string(rank), std::to_string(size), port}));
   }
   awaitAll(children);
   std::vector<std::string> results;

@@ -3,6 +3,7 @@
 #define LLMC_TEST_RUNTIME_COMM_PROCESSES_H
 
 #include "runtime/comm/Worlds.h"
+#include "test/runtime/comm/Gpus.h"
 #include <string>
 #include <vector>
 
@@ -17,9 +18,10 @@ std::string whyAbsent(runtime::Backend backend);
 ///   killed   rank 2 is killed between two of many     as absent
 ///   leaves   rank 2 goes away in an orderly process   as absent
 ///   late     rank 2 does not even start (Gloo)        as absent
-/// `recovery`: mpiexec is asked to leave the others alone when a rank dies (only Open MPI's can).
+/// `recovery`: mpiexec is asked to leave the others alone when a rank dies (only Open MPI's can). `gpus`: the scenario
+/// is about a world over NCCL, which `backend` bootstraps.
 std::vector<std::string> runRanks(runtime::Backend backend, unsigned size, const std::string &scenario,
-                                  bool recovery = false);
+                                  bool recovery = false, Gpus gpus = Gpus::None);
 
 } // namespace llmc::test
 

@@ -109,7 +109,7 @@ private:
     SmallVector<Type> types(first->getResultTypes());
     llvm::append_range(operands, second->getOperands());
     llvm::append_range(types, second->getResultTypes());
-    OperationState state(b.getFusedLoc({first->getLoc(), second->getLoc()}), first->getName(), operands, types);
+    OperationState state(b.getFusedLoc({first->getLoc(), second->getLoc()}, dist::messageTag(b.getContext())), first->getName(), operands, types);
     state.attributes = first->getAttrDictionary();
     Operation *merged = b.create(state);
     StringRef reason = first->getAttrOfType<StringAttr>(kReason).getValue().split(" and ").first;

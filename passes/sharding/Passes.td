@@ -91,8 +91,8 @@ def ShardingPartition : Pass<"sharding-partition", "::mlir::ModuleOp"> {
   let description = [{
     Every type becomes that of a rank's part. A reshard becomes a reduce-scatter, an all-reduce, all-gathers or a part, in this
     order, whichever it needs. Where an op's meaning depends on where its part lies, that is corrected: a mean becomes a sum
-    over the local part times one over the global count, dropout counts samples from the rank's first, and ops that find rows of
-    a table by number look into the rank's own rows.
+    over the local part times one over the global count, dropout counts samples and entries from the rank's first, and ops that
+    find rows of a table by number look into the rank's own rows.
     Arguments and results keep `dist.sharding`: how a rank's state and inputs are parts of the whole.
 
     Input:  %1 = dist.reshard %0 {from = #dist.sharding<[{ } ] sum {dp}>, to = #dist.sharding<[{dp} ]>} : tensor<8xf32>

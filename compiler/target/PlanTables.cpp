@@ -1,10 +1,12 @@
 //===- PlanTables.cpp - the plan dialect as tables of the plan file ----------------===//
 #include "compiler/target/PlanTables.h"
 #include "compiler/devices/Device.h"
+#include "dialects/dist/Dist.h"
 #include "dialects/interfaces/Interfaces.h"
 #include "dialects/train/Train.h"
 #include "mlir/IR/DialectResourceBlobManager.h"
 #include "runtime/support/File.h"
+#include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/StringSwitch.h"
 #include "llvm/ADT/TypeSwitch.h"
 #include "llvm/Support/raw_ostream.h"
@@ -37,7 +39,7 @@ std::optional<fb::DataType> dataTypeOf(Type type) {
   return std::nullopt;
 }
 
-/// The ONNX node and Python line of an op, for traces and explanations.
+/// The ONNX node and Python line of an op, for traces and explanations; the first, and how many more, of a message of several.
 static std::string originOf(Location loc) {
   if (auto name = dyn_cast<NameLoc>(loc)) {
     std::string inner = originOf(name.getChildLoc());
@@ -45,11 +47,18 @@ static std::string originOf(Location loc) {
   }
   if (auto file = dyn_cast<FileLineColLoc>(loc))
     return file.getFilename().str() + ":" + std::to_string(file.getLine());
-  if (auto fused = dyn_cast<FusedLoc>(loc))
-    for (Location part : fused.getLocations())
-      if (std::string text = originOf(part); !text.empty())
-        return text;
-  return "";
+  auto fused = dyn_cast<FusedLoc>(loc);
+  if (!fused)
+    return "";
+  SmallVector<std::string> parts;
+  for (Location part : fused.getLocations())
+    if (std::string text = originOf(part); !text.empty() && !llvm::is_contained(parts, text))
+      parts.push_back(text);
+  if (!fused.getMetadata())
+    return llvm::join(parts, ", ");
+  bool isMessage = fused.getMetadata() == dist::messageTag(loc.getContext());
+  std::string first = parts.empty() ? "" : parts.front();
+  return isMessage && parts.size() > 1 ? first + " and " + std::to_string(parts.size() - 1) + " more" : first;
 }
 
 /// The bytes of a constant as the runtime holds them: i1 takes one byte.

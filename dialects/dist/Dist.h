@@ -27,6 +27,9 @@ inline constexpr llvm::StringLiteral kShardings = "dist.shardings"; // ArrayAttr
 inline constexpr llvm::StringLiteral kWanted =
     "dist.wanted"; // ArrayAttr on the module: {node, tensor, output, outputs, shape, sharding}, for `sharding-propagate`
 
+/// Metadata of the location of a message of several tensors: fused of one location each.
+inline mlir::StringAttr messageTag(mlir::MLIRContext *context) { return mlir::StringAttr::get(context, "dist.message"); }
+
 /// The mesh of a module; null if it is for one rank.
 MeshAttr meshOf(mlir::ModuleOp module);
 

@@ -225,11 +225,20 @@ def Nn_DropoutOp : Nn_Op<"dropout", [Nn_OwnCost]> {
     (Salmon et al. 2011), so that neither sharding nor splitting a batch changes a bit. `position` is [step, first sample];
     absent below level `step` (the identity in `@evaluate` and `@predict`, where the op is removed). Its own derivative.
 
+    Entries are numbered row-major. For a part of a tensor that is cut behind its samples, `sharding-partition` appends the
+    number of the part's first entry to `position`, and `strides` says how far apart in the whole tensor neighbours are along
+    each dimension behind the first.
+
     Constraints:
-    (C1) position, if present, is tensor<2xi64>;
-    (C2) 0 <= ratio < 1.
+    (C1) position, if present, is tensor<2xi64>, with strides tensor<3xi64>;
+    (C2) 0 <= ratio < 1;
+    (C3) strides, if present, are not negative, one for each dimension behind the first, and number no entry beyond 2^60.
+
+    Example, columns 4 to 7 of 8 (first = 4):
+      %y = nn.dropout %x, %p {ratio = 0.1 : f64, seed = 1 : i64, id = 2 : i64, strides = array<i64: 8, 1>} : (tensor<2x6x4xf32>, tensor<3xi64>) -> tensor<2x6x4xf32>
   }];
-  let arguments = (ins Nn_Float:$input, Optional<Nn_Int>:$position, F64Attr:$ratio, I64Attr:$seed, I64Attr:$id);
+  let arguments = (ins Nn_Float:$input, Optional<Nn_Int>:$position, F64Attr:$ratio, I64Attr:$seed, I64Attr:$id,
+                       OptionalAttr<DenseI64ArrayAttr>:$strides);
   let results = (outs Nn_Float:$result);
   let hasVerifier = 1;
 }

@@ -46,6 +46,7 @@ template <typename V, typename R> void visitFields(V &v, R &r) {
   v("sharding", r.sharding);
   v("onnx_sharding", r.onnxSharding);
   v("model_sharding", r.modelSharding);
+  v("communication.bucket", r.bucket);
   v("memory.budget", r.memoryBudget);
   v("memory.recompute", r.recompute);
   v("memory.offload", r.offload);

@@ -118,6 +118,7 @@ struct Recipe {
   std::vector<ParameterSharding> sharding;               // of parameters, instead of what is found
   std::string onnxSharding;                              // a device configuration of the model, empty: none
   std::vector<ModelSharding> modelSharding;              // what it says; `sharding` goes before it
+  int64_t bucket = int64_t(25) << 20;                    // bytes that one message may carry, as in DDP; 0: one tensor each
   std::optional<int64_t> memoryBudget;                   // bytes
   std::string recompute = "auto", offload = "none";
   std::string weights;                                   // path relative to the recipe, empty: none

@@ -185,7 +185,7 @@ void Binder::texts(const Value &value, const std::string &name, std::vector<std:
   into = std::move(read);
 }
 
-void Binder::bytes(const Value &value, const std::string &name, std::optional<int64_t> &into) {
+void Binder::bytes(const Value &value, const std::string &name, std::optional<int64_t> &into, int64_t low) {
   StringRef text = value.scalar;
   size_t digits = text.find_first_not_of("0123456789.");
   StringRef unit = digits == StringRef::npos ? "" : text.substr(digits).ltrim();
@@ -204,7 +204,7 @@ void Binder::bytes(const Value &value, const std::string &name, std::optional<in
   if (value.kind != Value::Scalar || !count || scale == 0)
     return problem(value.line, "`" + name + "` must be a size such as 24GiB or 512MB, got " + value.describe());
   double total = *count * scale;
-  if (total < 1 || total > 9e18)
-    return problem(value.line, "`" + name + "` must be between 1 byte and 9 EB, got " + value.scalar);
+  if (total > 9e18 || (total < 1 && (low > 0 || total > 0)))
+    return problem(value.line, "`" + name + "` must be " + (low > 0 ? "" : "0, or ") + "between 1 byte and 9 EB, got " + value.scalar);
   into = static_cast<int64_t>(total);
 }

@@ -39,8 +39,8 @@ public:
   void text(const Value &value, const std::string &name, std::string &into);
   void word(const Value &value, const std::string &name, std::string &into, llvm::ArrayRef<llvm::StringRef> allowed);
   void texts(const Value &value, const std::string &name, std::vector<std::string> &into);
-  /// Bytes: an integer with an optional unit (B, KB, MB, GB, TB, KiB, MiB, GiB, TiB).
-  void bytes(const Value &value, const std::string &name, std::optional<int64_t> &into);
+  /// Bytes: a number with an optional unit (B, KB, MB, GB, TB, KiB, MiB, GiB, TiB); `low` is 0 or 1.
+  void bytes(const Value &value, const std::string &name, std::optional<int64_t> &into, int64_t low = 1);
 
   ParsedRecipe &out;
 };

@@ -207,6 +207,14 @@ static void readMemory(const Value &value, Binder &b) {
              {"offload", [&](const Value &v) { b.word(v, "memory.offload", r.offload, {"none", "host", "nvme"}); }}});
 }
 
+static void readCommunication(const Value &value, Binder &b) {
+  std::optional<int64_t> bucket;
+  b.mapping(value, "communication.",
+            {{"bucket", [&](const Value &v) { b.bytes(v, "communication.bucket", bucket, /*low=*/0); }}});
+  if (bucket)
+    b.out.recipe.bucket = *bucket;
+}
+
 /// `sharding: {GLOB: [AXIS, [AXIS, AXIS], {}, null]}`: one entry per dimension.
 static void readSharding(const Value &value, Binder &b) {
   if (value.kind != Value::Map)
@@ -258,6 +266,7 @@ void recipe::readRecipe(const Value &root, Binder &b) {
        {"sequence_parallel", [&](const Value &v) { b.boolean(v, "sequence_parallel", r.sequenceParallel); }},
        {"sharding", [&](const Value &v) { readSharding(v, b); }},
        {"onnx_sharding", [&](const Value &v) { b.text(v, "onnx_sharding", r.onnxSharding); }},
+       {"communication", [&](const Value &v) { readCommunication(v, b); }},
        {"memory", [&](const Value &v) { readMemory(v, b); }},
        {"weights", [&](const Value &v) { b.text(v, "weights", r.weights); }},
        {"init",

@@ -91,8 +91,8 @@ def ShardingPartition : Pass<"sharding-partition", "::mlir::ModuleOp"> {
   let description = [{
     Every type becomes that of a rank's part. A reshard becomes a reduce-scatter, an all-reduce, all-gathers or a part, in this
     order, whichever it needs. Where an op's meaning depends on where its part lies, that is corrected: a mean becomes a sum
-    over the local part times one over the global count, dropout counts samples from the rank's first, and ops that find rows of
-    a table by number look into the rank's own rows.
+    over the local part times one over the global count, dropout counts samples and entries from the rank's first, and ops that
+    find rows of a table by number look into the rank's own rows.
     Arguments and results keep `dist.sharding`: how a rank's state and inputs are parts of the whole.
 
     Input:  %1 = dist.reshard %0 {from = #dist.sharding<[{ } ] sum {dp}>, to = #dist.sharding<[{dp} ]>} : tensor<8xf32>
@@ -117,12 +117,12 @@ def ShardingMergeCollectives : Pass<"sharding-merge-collectives", "::mlir::Modul
   let summary = "sends several tensors in one message";
   let description = [{
     Equal sums and parts of a value become one, gathers stay. Collectives of one kind, along the same axes and of one element type, that do not
-    depend on each other, become one of several operands, up to a number of bytes, at the place of the last.
+    depend on each other, become one of several operands, up to the bytes of the recipe's `communication.bucket`, at the place
+    of the last.
 
     Input:  %1 = dist.all_reduce %a {axes = ["dp"], kind = "sum"}   %2 = dist.all_reduce %b {axes = ["dp"], kind = "sum"}
     Output: %1:2 = dist.all_reduce %a, %b {axes = ["dp"], kind = "sum"}
   }];
-  let options = [Option<"bucketBytes", "bucket-bytes", "int64_t", "26214400", "what one message may carry (25 MiB, as in DDP)">];
   let dependentDialects = ["::llmc::dist::DistDialect"];
 }
 

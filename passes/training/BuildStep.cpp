@@ -31,13 +31,13 @@ StepFunction::StepFunction(ModuleOp module, StringRef name)
   builder.setInsertionPointToStart(function.addEntryBlock());
 }
 
-Value StepFunction::addArgument(Type type, DictionaryAttr attributes) {
+Value StepFunction::addArgument(Type type, DictionaryAttr attributes, Location at) {
   argumentAttrs.push_back(attributes);
-  return function.getBody().front().addArgument(type, loc);
+  return function.getBody().front().addArgument(type, at);
 }
 
-Value StepFunction::addArgument(Type type, StringRef name, StringRef role) {
-  return addArgument(type, train::nameAndRole(builder.getContext(), name, role));
+Value StepFunction::addArgument(Type type, StringRef name, StringRef role, Location at) {
+  return addArgument(type, train::nameAndRole(builder.getContext(), name, role), at);
 }
 
 void StepFunction::addResult(Value value, StringRef name, StringRef role) {
@@ -67,6 +67,9 @@ struct BuildStep : training::impl::TrainingBuildStepBase<BuildStep> {
     recipe = train::recipeOf(module);
     auto forward = module.lookupSymbol<func::FuncOp>(train::kForward);
     accumulate = recipe.batch.step > recipe.batch.micro && recipe.batch.micro > 0;
+    for (auto function : module.getOps<func::FuncOp>())
+      if (!function.isDeclaration())
+        locateArguments(function);
     collectTrainables(forward);
     if (trainables.empty()) {
       forward.emitError() << "the model has no parameter to train (recipe key 'trainable')";
@@ -81,6 +84,15 @@ struct BuildStep : training::impl::TrainingBuildStepBase<BuildStep> {
     forward.setPrivate();
   }
 
+  /// An argument comes from where it is read first: so does what is later done to its gradient, or sent between ranks.
+  static void locateArguments(func::FuncOp function) {
+    llvm::SmallPtrSet<Value, 16> seen;
+    for (Operation &op : function.getBody().front().without_terminator())
+      for (Value operand : op.getOperands())
+        if (auto argument = dyn_cast<BlockArgument>(operand); argument && seen.insert(argument).second)
+          argument.setLoc(op.getLoc());
+  }
+
   void collectTrainables(func::FuncOp forward) {
     for (unsigned i = 0; i < forward.getNumArguments(); ++i) {
       StringRef name = train::argumentString(forward, i, train::kName);
@@ -89,7 +101,7 @@ struct BuildStep : training::impl::TrainingBuildStepBase<BuildStep> {
           !isa<FloatType>(type.getElementType()))
         continue;
       bool decay = recipe.optimizer.weightDecay != 0.0 && !matchesAny(recipe.optimizer.noDecay, name);
-      trainables.push_back({name.str(), type, decay});
+      trainables.push_back({name.str(), type, decay, forward.getArgument(i).getLoc()});
       wrt.push_back(i);
     }
   }
@@ -141,20 +153,20 @@ struct BuildStep : training::impl::TrainingBuildStepBase<BuildStep> {
     StepFunction step(getOperation(), train::kAccumulate);
     SmallVector<Value> inputs;
     for (unsigned i = 0; i < forward.getNumArguments(); ++i)
-      inputs.push_back(step.addArgument(forward.getArgumentTypes()[i], forward.getArgAttrDict(i)));
+      inputs.push_back(step.addArgument(forward.getArgumentTypes()[i], forward.getArgAttrDict(i), forward.getArgument(i).getLoc()));
     SmallVector<Type> types(forward.getResultTypes());
     for (Trainable &trainable : trainables)
       types.push_back(trainable.type);
     auto grad = train::ValueAndGradOp::create(step.builder, step.loc, types, forward.getName(), inputs, wrt);
-    auto add = [&](Value value, StringRef name, StringRef role) {
+    auto add = [&](Value value, StringRef name, StringRef role, Location at) {
       if (accumulate)
-        value = arith::AddFOp::create(step.builder, step.loc, step.addArgument(value.getType(), name, role), value);
+        value = arith::AddFOp::create(step.builder, at, step.addArgument(value.getType(), name, role, at), value);
       step.addResult(value, name, role);
     };
     for (auto [i, trainable] : llvm::enumerate(trainables))
-      add(grad.getResult(2 + i), trainable.name, train::kGradient);
-    add(grad.getResult(0), "loss_sum", train::kAccumulator);
-    add(grad.getResult(1), "weight", train::kAccumulator);
+      add(grad.getResult(2 + i), trainable.name, train::kGradient, trainable.loc);
+    add(grad.getResult(0), "loss_sum", train::kAccumulator, step.loc);
+    add(grad.getResult(1), "weight", train::kAccumulator, step.loc);
     step.finish();
   }
 

@@ -8,19 +8,21 @@
 
 namespace llmc::training {
 
-/// One trainable parameter: its type and whether it gets weight decay.
+/// One trainable parameter: its type, whether it gets weight decay, and where the model reads it first.
 struct Trainable {
   std::string name;
   mlir::RankedTensorType type;
   bool decay;
+  mlir::Location loc;
 };
 
 /// A function under construction: arguments and results are added one by one with their attributes.
 class StepFunction {
 public:
   StepFunction(mlir::ModuleOp module, llvm::StringRef name);
-  mlir::Value addArgument(mlir::Type type, mlir::DictionaryAttr attributes);
-  mlir::Value addArgument(mlir::Type type, llvm::StringRef name, llvm::StringRef role);
+  mlir::Value addArgument(mlir::Type type, mlir::DictionaryAttr attributes, mlir::Location at);
+  mlir::Value addArgument(mlir::Type type, llvm::StringRef name, llvm::StringRef role) { return addArgument(type, name, role, loc); }
+  mlir::Value addArgument(mlir::Type type, llvm::StringRef name, llvm::StringRef role, mlir::Location at);
   void addResult(mlir::Value value, llvm::StringRef name, llvm::StringRef role);
   /// Writes the terminator and the function's type.
   mlir::func::FuncOp finish();

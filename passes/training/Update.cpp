@@ -80,14 +80,14 @@ struct UpdateBuilder {
     SmallVector<StringRef> names = recipe.optimizer.kind == train::Optimizer::AdamW ? SmallVector<StringRef>{"exp_avg", "exp_avg_sq"}
                                                                                     : SmallVector<StringRef>{"momentum"};
     for (const Trainable &t : trainables)
-      params.push_back(step.addArgument(t.type, t.name, train::kParam));
+      params.push_back(step.addArgument(t.type, t.name, train::kParam, t.loc));
     for (StringRef state : names) {
       moments.emplace_back();
       for (const Trainable &t : trainables)
-        moments.back().push_back(step.addArgument(t.type, (state + "." + t.name).str(), train::kMoment));
+        moments.back().push_back(step.addArgument(t.type, (state + "." + t.name).str(), train::kMoment, t.loc));
     }
     for (const Trainable &t : trainables)
-      gradients.push_back(step.addArgument(t.type, t.name, train::kGradient));
+      gradients.push_back(step.addArgument(t.type, t.name, train::kGradient, t.loc));
   }
 
   Type accumulatorType(StringRef name) {
@@ -101,7 +101,7 @@ struct UpdateBuilder {
     Value count = s.add(k, s.c(1.0));
     auto correction = [&](double beta) { return s.to(s.sub(s.c(1.0), math::PowFOp::create(s.b, s.loc, s.c(beta), count)), element); };
     auto f = [&](double v) { return s.b.getF64FloatAttr(v); };
-    auto op = nn::AdamWOp::create(s.b, s.loc, type, type, type, params[i], gradients[i], moments[0][i], moments[1][i],
+    auto op = nn::AdamWOp::create(s.b, trainables[i].loc, type, type, type, params[i], gradients[i], moments[0][i], moments[1][i],
                                   s.to(rate, element), s.to(scale, element), correction(o.beta1), correction(o.beta2), f(o.beta1),
                                   f(o.beta2), f(o.eps), f(trainables[i].decay ? o.weightDecay : 0.0));
     step.addResult(op.getNewParameter(), trainables[i].name, train::kParam);
@@ -112,7 +112,7 @@ struct UpdateBuilder {
   void sgd(size_t i) {
     const train::Optimizer &o = recipe.optimizer;
     Type element = trainables[i].type.getElementType(), type = trainables[i].type;
-    auto op = nn::SgdOp::create(s.b, s.loc, type, type, params[i], gradients[i], moments[0][i], s.to(rate, element), s.to(scale, element),
+    auto op = nn::SgdOp::create(s.b, trainables[i].loc, type, type, params[i], gradients[i], moments[0][i], s.to(rate, element), s.to(scale, element),
                                 s.b.getF64FloatAttr(o.momentum), s.b.getF64FloatAttr(trainables[i].decay ? o.weightDecay : 0.0),
                                 s.b.getBoolAttr(o.nesterov));
     step.addResult(op.getNewParameter(), trainables[i].name, train::kParam);

@@ -7,11 +7,25 @@
 
 namespace llmc::runtime {
 
+/// Whether each division has collectives, of any program.
+static std::vector<bool> divisionsThatTalk(const fb::Plan &plan) {
+  std::vector<bool> talks(plan.groups() ? plan.groups()->size() : 0);
+  for (const fb::RankProgram *program : *plan.programs())
+    for (uint32_t s = 0; program->segments() && s < program->segments()->size(); ++s) {
+      const auto *instructions = program->segments()->Get(s)->instructions();
+      for (uint32_t i = 0; instructions && i < instructions->size(); ++i)
+        if (const fb::Collective *collective = instructions->Get(i)->body_as_Collective())
+          talks[collective->groups()] = true;
+    }
+  return talks;
+}
+
 Result<std::unique_ptr<Communication>> Communication::open(const fb::Plan &plan, uint32_t rank, World *world) {
   std::unique_ptr<Communication> result(new Communication());
-  for (uint32_t i = 0; plan.groups() && i < plan.groups()->size(); ++i) {
+  std::vector<bool> talks = divisionsThatTalk(plan);
+  for (uint32_t i = 0; i < talks.size(); ++i) {
     result->divisions.push_back(nullptr);
-    if (plan.groups()->Get(i)->size() == 1)
+    if (!talks[i] || plan.groups()->Get(i)->size() == 1)
       continue;
     if (!world)
       return Status::internal("a plan of several ranks has no world");

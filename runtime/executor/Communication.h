@@ -24,16 +24,17 @@ struct BoundCollective {
   uint64_t sent = 0;             // payload bytes so far
 };
 
-/// The communicators of a rank, one per division of the plan, and the thread that runs collectives beside compute.
+/// The communicators of a rank, one per division of the plan that has collectives, and the thread that runs collectives beside compute.
 /// Collectives run in the order in which they are started. Not thread-safe.
 class Communication {
 public:
-  /// Opens the groups of all divisions; all ranks of the job do so at the same time. `world` outlives this; null for a
+  /// Opens the groups of divisions in which any rank of the plan has a collective, be it another program's, so that all open the
+  /// same; all ranks of the job do so at the same time. `world` outlives this; null for a
   /// plan of one rank. Errors: as World::group.
   static Result<std::unique_ptr<Communication>> open(const fb::Plan &plan, uint32_t rank, World *world);
   ~Communication();
 
-  /// The rank's group in division `groups`; null if it is alone there.
+  /// The rank's group in division `groups`; null if it is alone there, or no collective needs it.
   Communicator *group(uint32_t groups) const { return divisions[groups].get(); }
 
   /// Runs now, after everything that was started. Errors: as the Communicator's.

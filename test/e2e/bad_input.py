@@ -401,6 +401,12 @@ def _(folder):
     return compiling(folder, recipe=RECIPE + "memory: {budget: 1KiB}\n")
 
 
+case("a bucket that is no size", 3, "communication.bucket", "25 megs", "recipe.yaml:7")(
+    lambda folder: compiling(folder, recipe=RECIPE + "mesh: {dp: 2}\ncommunication: {bucket: 25 megs}\n"))
+case("a key that communication lacks", 3, "communication.overlap", "the keys here are bucket", "recipe.yaml:6")(
+    lambda folder: compiling(folder, recipe=RECIPE + "communication: {overlap: true}\n"))
+
+
 @case("an unwritable plan", 3, "nowhere")
 def _(folder):
     return compiling(folder, out="nowhere/m.plan")

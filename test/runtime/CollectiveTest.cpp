@@ -4,6 +4,8 @@
 // every result says where it came from.
 //
 //===----------------------------------------------------------------------===//
+#include "runtime/comm/local/LocalWorld.h"
+#include "runtime/executor/Communication.h"
 #include "runtime/executor/History.h"
 #include "test/runtime/CollectivePlan.h"
 #include "test/runtime/StatePlan.h"
@@ -200,6 +202,57 @@ TEST_F(Collectives, AsynchronousThenWaited) {
   expectValues(plan, {a, b, c}, b, [&](uint32_t) { return twice; });
   expectValues(plan, {a, b, c}, c, [&](uint32_t) { return everyone; });
   expectValues(plan, {a, b, c}, d, [](uint32_t rank) { return startOf(rank, 10); });
+}
+
+/// Notes the groups that are asked for, and opens none.
+class NotingWorld : public World {
+public:
+  explicit NotingWorld(World &world) : world(world) {}
+  unsigned rank() const override { return world.rank(); }
+  unsigned size() const override { return world.size(); }
+  Communicator &all() override { return world.all(); }
+  Result<std::unique_ptr<Communicator>> group(std::vector<unsigned> ranks) override {
+    asked.push_back(ranks);
+    return std::unique_ptr<Communicator>();
+  }
+  void setDeadline(std::chrono::milliseconds deadline) override { world.setDeadline(deadline); }
+  Status finish() override { return world.finish(); }
+
+  std::vector<std::vector<unsigned>> asked;
+
+private:
+  World &world;
+};
+
+// Groups in which nobody talks are not opened, whatever their places are for; those of another rank's program are.
+TEST_F(Collectives, OnlyGroupsThatTalkAreOpened) {
+  auto askedBy = [&](const CollectivePlan &plan) {
+    EXPECT_TRUE(writePlan(folder / "m.plan", pack(plan.plan), {}, {}).ok());
+    auto file = PlanFile::read(folder / "m.plan");
+    EXPECT_TRUE(file.ok()) << file.status().message;
+    std::vector<std::unique_ptr<World>> worlds = LocalWorld::create(1);
+    NotingWorld world(*worlds[0]);
+    EXPECT_TRUE(Communication::open((*file)->plan(), 1, &world).ok());
+    EXPECT_TRUE(worlds[0]->finish().ok());
+    return world.asked;
+  };
+  using Asked = std::vector<std::vector<unsigned>>;
+  CollectivePlan plan(kRanks);
+  uint32_t a = plan.addBuffer("a", 10);
+  plan.addPlace("across", Across);
+  EXPECT_EQ(askedBy(plan), Asked());
+  plan.addCollective(Kind::AllReduce, Alone, {{a, a}});
+  EXPECT_EQ(askedBy(plan), Asked());
+  plan.addCollective(Kind::AllReduce, AllRanks, {{a, a}});
+  EXPECT_EQ(askedBy(plan), (Asked{{0, 1, 2, 3}}));
+  for (uint32_t rank : {0, 2})
+    plan.giveOwnProgram(rank);
+  for (size_t program : {1, 2}) {
+    auto &instructions = plan.plan.programs[program]->segments[0]->instructions;
+    instructions.push_back(std::make_unique<fb::InstructionT>(*instructions.back()));
+    instructions.back()->body.AsCollective()->groups = Across;
+  }
+  EXPECT_EQ(askedBy(plan), (Asked{{0, 1, 2, 3}, {3, 1}}));
 }
 
 TEST_F(Collectives, RanksKnowTheirPlace) {

@@ -215,11 +215,16 @@ void dropout(Math m, nn::DropoutOp op) {
   auto wide = [&](const Expr &value) {
     return g.typeOf(value) == ElementKind::I64 ? value : g.elementwise("arith.extui", {value}, ElementKind::I64);
   };
-  Expr element = wide(g.position(x, rest));
+  Expr element = wide(g.position(x, rest, op.getStrides()));
   Expr sample = x.dims.empty() ? w.number(0) : wide(g.position(x, {0}));
   Expr step = *g.sliceLast(op.getPosition(), 0, 1, 1), first = *g.sliceLast(op.getPosition(), 1, 1, 1);
   step.dims.clear();
   first.dims.clear();
+  if (op.getStrides()) {
+    Expr part = *g.sliceLast(op.getPosition(), 2, 1, 1);
+    part.dims.clear();
+    element = w.op("arith.addi", element, part);
+  }
   uint64_t seed = static_cast<uint64_t>(op.getSeed());
   Expr block = w.op("arith.shrui", element, w.number(2));
   Expr c0 = w.low(block), c1 = w.low(w.op("arith.addi", sample, first)), c2 = w.low(step);

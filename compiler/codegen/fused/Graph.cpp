@@ -192,18 +192,21 @@ Expr GraphBuilder::alongRows(const Expr &value, const Expr &like) {
   return result;
 }
 
-Expr GraphBuilder::position(const Expr &like, ArrayRef<int64_t> dims) {
+Expr GraphBuilder::position(const Expr &like, ArrayRef<int64_t> dims, std::optional<ArrayRef<int64_t>> strides) {
   Node node;
   node.kind = Node::Position;
-  node.type = ElementKind::I64;
-  int64_t stride = 1;
-  for (int64_t dim : llvm::reverse(dims))
-    for (AtomId atom : llvm::reverse(like.dims[dim])) {
+  int64_t stride = 1, last = 0, widest = 0;
+  for (size_t i = dims.size(); i-- > 0;) {
+    if (strides)
+      stride = (*strides)[i];
+    for (AtomId atom : llvm::reverse(like.dims[dims[i]])) {
       node.layout.push_back({atom, stride});
+      last += (graph.table.size(atom) - 1) * stride;
+      widest = std::max(widest, stride);
       stride *= graph.table.size(atom);
     }
-  if (stride < (int64_t(1) << 31))
-    node.type = ElementKind::I32;
+  }
+  node.type = std::max(last, widest) < INT32_MAX ? ElementKind::I32 : ElementKind::I64;
   return {add(std::move(node)), like.dims};
 }
 

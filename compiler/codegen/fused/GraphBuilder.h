@@ -55,8 +55,8 @@ public:
   Expr alongLast(const Expr &value, const Expr &like);
   /// `value` has only the last dimension of `like`.
   Expr alongRows(const Expr &value, const Expr &like);
-  /// The index along the given dimensions, row-major over them.
-  Expr position(const Expr &like, llvm::ArrayRef<int64_t> dims);
+  /// The index along the given dimensions, row-major over them, or with a stride for each.
+  Expr position(const Expr &like, llvm::ArrayRef<int64_t> dims, std::optional<llvm::ArrayRef<int64_t>> strides = std::nullopt);
   /// Entries offset, offset + stride, ... of the last dimension of `value`; null if `value` is computed.
   std::optional<Expr> sliceLast(mlir::Value value, int64_t offset, int64_t size, int64_t stride);
   struct LastPiece {

@@ -175,7 +175,7 @@ static LogicalResult dropout(NodeImporter &n) {
   OpBuilder &b = n.state.builder;
   return n.done(n.emit<nn::DropoutOp>(n.in(0).getType(), n.in(0), Value(), b.getF64FloatAttr(ratio),
                                       b.getI64IntegerAttr(static_cast<int64_t>(n.state.seed)),
-                                      b.getI64IntegerAttr(n.state.nextDropout++)));
+                                      b.getI64IntegerAttr(n.state.nextDropout++), DenseI64ArrayAttr()));
 }
 
 void llmc::onnx::registerNorm(OpTable &t) {

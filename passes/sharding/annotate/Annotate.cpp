@@ -51,8 +51,6 @@ struct Annotate : sharding::impl::ShardingAnnotateBase<Annotate> {
     for (auto &[name, size] : recipe.mesh)
       if (size > 1 && name != "tp")
         dataAxes.push_back(axis(name));
-    if (recipe.sequenceParallel && axes.size(axis("tp")) > 1 && hasDropout(module))
-      return signalPassFailure();
     zero = recipe.zero;
     samples = recipe.batch.micro;
     if (failed(cutParameters(module, recipe)))
@@ -74,17 +72,6 @@ struct Annotate : sharding::impl::ShardingAnnotateBase<Annotate> {
 
 private:
   StringAttr axis(StringRef name) { return StringAttr::get(&getContext(), name); }
-
-  /// Its random numbers are counted along whole sequences.
-  static bool hasDropout(ModuleOp module) {
-    WalkResult found = module.walk([](nn::DropoutOp dropout) {
-      if (dropout.getPosition())
-        dropout.emitError() << "`sequence_parallel` cuts sequences, dropout needs them whole; export the model with a "
-                               "dropout of 0 or leave `sequence_parallel` out";
-      return dropout.getPosition() ? WalkResult::interrupt() : WalkResult::advance();
-    });
-    return found.wasInterrupted();
-  }
 
   /// Says where tensor ranks compute the same heads.
   static void remarkOnHeads(func::FuncOp forward, int64_t ranks) {

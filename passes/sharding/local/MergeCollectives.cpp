@@ -1,12 +1,13 @@
 //===- MergeCollectives.cpp - sharding-merge-collectives -------------------------===//
 //
 //   1. equal sums and parts of one value are made once; what is gathered again has its place on purpose: it is freed between;
-//   2. each message joins the last one of its kind, at its own place, if it does not depend on it and both together fit a
-//      bucket: so what is ready first waits for what is ready last. What reads the earlier one moves behind.
+//   2. each message joins the last one of its kind, at its own place, if it does not depend on it and both together fit
+//      the recipe's bucket: so what is ready first waits for what is ready last. What reads the earlier one moves behind.
 //
 //===----------------------------------------------------------------------===//
 #include "dialects/dist/Dist.h"
 #include "dialects/interfaces/Interfaces.h"
+#include "dialects/train/Recipe.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "passes/sharding/Passes.h"
 #include "llvm/ADT/SetVector.h"
@@ -108,7 +109,7 @@ private:
     SmallVector<Type> types(first->getResultTypes());
     llvm::append_range(operands, second->getOperands());
     llvm::append_range(types, second->getResultTypes());
-    OperationState state(b.getFusedLoc({first->getLoc(), second->getLoc()}), first->getName(), operands, types);
+    OperationState state(b.getFusedLoc({first->getLoc(), second->getLoc()}, dist::messageTag(b.getContext())), first->getName(), operands, types);
     state.attributes = first->getAttrDictionary();
     Operation *merged = b.create(state);
     StringRef reason = first->getAttrOfType<StringAttr>(kReason).getValue().split(" and ").first;
@@ -124,11 +125,10 @@ private:
 };
 
 struct MergeCollectives : sharding::impl::ShardingMergeCollectivesBase<MergeCollectives> {
-  using ShardingMergeCollectivesBase::ShardingMergeCollectivesBase;
-
   void runOnOperation() override {
     if (!dist::meshOf(getOperation()))
       return;
+    int64_t bucketBytes = train::recipeOf(getOperation()).bucket;
     for (auto function : getOperation().getOps<func::FuncOp>()) {
       if (function.isDeclaration())
         continue;

@@ -7,6 +7,7 @@
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "passes/sharding/local/LocalParts.h"
+#include "passes/sharding/local/OwnEntries.h"
 #include "passes/sharding/local/OwnRows.h"
 #include "passes/sharding/Passes.h"
 
@@ -28,7 +29,7 @@ RankedTensorType typeOf(Value value) { return cast<RankedTensorType>(value.getTy
 
 class Partitioner {
 public:
-  explicit Partitioner(dist::MeshAttr mesh) : mesh(mesh), context(mesh.getContext()) {}
+  explicit Partitioner(dist::MeshAttr mesh) : mesh(mesh), context(mesh.getContext()), ownEntries(mesh) {}
 
   LogicalResult run(func::FuncOp function) {
     SmallVector<Type> arguments, results;
@@ -99,7 +100,7 @@ private:
     } else if (auto reduce = dyn_cast<nn::ReduceOp>(op); reduce && reduce.getKind() == nn::ReduceKind::Mean) {
       adaptMean(b, reduce);
     } else if (auto dropout = dyn_cast<nn::DropoutOp>(op); dropout && dropout.getPosition()) {
-      return adaptDropout(b, dropout, before[0]);
+      ownEntries.count(dropout, cutDims[op], before[0]);
     } else if (cutRows.contains(op)) {
       sharding::useOwnRows(op, cutRows[op], mesh);
     } else if (isa<nn::FlattenPartsOp, nn::UnflattenPartsOp>(op)) {
@@ -141,26 +142,6 @@ private:
     reduce.getResult().replaceAllUsesExcept(scaled, scaled);
   }
 
-  /// Samples of a micro-batch are numbered over all ranks.
-  LogicalResult adaptDropout(OpBuilder &b, nn::DropoutOp dropout, RankedTensorType before) {
-    RankedTensorType local = typeOf(dropout.getResult());
-    if (local.getShape().drop_front() != before.getShape().drop_front())
-      return dropout.emitOpError("is cut along another dimension than its samples");
-    if (local == before)
-      return success();
-    Location loc = dropout.getLoc();
-    auto scalar = RankedTensorType::get({}, b.getI64Type()), one = RankedTensorType::get({1}, b.getI64Type());
-    Value index = dist::IndexOp::create(b, loc, scalar, namesOf(context, samplesAxes.lookup(dropout)));
-    Value samples =
-        arith::ConstantOp::create(b, loc, DenseElementsAttr::get(scalar, b.getI64IntegerAttr(local.getDimSize(0))));
-    Value first =
-        nn::BroadcastOp::create(b, loc, one, arith::MulIOp::create(b, loc, index, samples), b.getDenseI64ArrayAttr({}));
-    Value zero = arith::ConstantOp::create(b, loc, DenseElementsAttr::get(one, b.getI64IntegerAttr(0)));
-    Value offset = tensor::ConcatOp::create(b, loc, /*dim=*/0, ValueRange{zero, first});
-    dropout.getPositionMutable().assign(arith::AddIOp::create(b, loc, dropout.getPosition(), offset));
-    return success();
-  }
-
 public:
   /// Reads, before any type changes, what `adapt` needs to know of shardings.
   void prepare(func::FuncOp function) {
@@ -174,8 +155,8 @@ public:
         droppedDims[&op] = insert.getDroppedDims();
       if (auto reduce = dyn_cast<nn::ReduceOp>(op))
         spanOfMean[&op] = mesh.size(Sharding::of(cast<ShardingAttr>(shardings[0])).sum);
-      if (isa<nn::DropoutOp>(op) && typeOf(op.getResult(0)).getRank() > 0)
-        samplesAxes[&op] = Sharding::of(cast<ShardingAttr>(shardings[0])).dims[0];
+      if (isa<nn::DropoutOp>(op))
+        cutDims[&op] = Sharding::of(cast<ShardingAttr>(shardings[0])).dims;
       SmallVector<Sharding> results;
       for (Attribute sharding : shardings)
         results.push_back(Sharding::of(cast<ShardingAttr>(sharding)));
@@ -264,7 +245,9 @@ private:
   StringAttr reason;
   DenseMap<Operation *, llvm::SmallBitVector> droppedDims;
   DenseMap<Operation *, int64_t> spanOfMean;
-  DenseMap<Operation *, Axes> samplesAxes, cutRows;
+  DenseMap<Operation *, Axes> cutRows;
+  DenseMap<Operation *, SmallVector<Axes, 4>> cutDims;
+  sharding::OwnEntries ownEntries;
 };
 
 struct Partition : sharding::impl::ShardingPartitionBase<Partition> {

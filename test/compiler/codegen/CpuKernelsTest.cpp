@@ -58,12 +58,22 @@ const char *const kMasked = "func.func private @k(%m: tensor<50xi1>, %x: tensor<
                             " %1 = arith.constant dense<0.0> : tensor<50x31xf32>\n"
                             " %2 = arith.select %0, %x, %1 : tensor<50x31xi1>, tensor<50x31xf32>\n return %2 : tensor<50x31xf32>\n}";
 
+/// Dropout of a part [samples, rows, columns] of a tensor that has more of each, whose entries it numbers; of a whole one without `strides`.
+std::string dropout(int64_t rows, int64_t columns, const std::string &strides) {
+  std::string t = "tensor<3x" + std::to_string(rows) + "x" + std::to_string(columns) + "xf32>",
+              p = strides.empty() ? "tensor<2xi64>" : "tensor<3xi64>";
+  return "func.func private @k(%x: " + t + ", %p: " + p + ") -> " + t + " {\n %0 = nn.dropout %x, %p {ratio = 0.4 : f64, seed = 5 : i64, id = 1 : i64" +
+         (strides.empty() ? "" : ", strides = array<i64: " + strides + ">") + "} : (" + t + ", " + p + ") -> " + t + "\n return %0 : " + t + "\n}";
+}
+
 INSTANTIATE_TEST_SUITE_P(Fused, CpuKernels,
                          testing::Values(Case{"gelu_1", elementwise(3, 1)}, Case{"gelu_31", elementwise(5, 31)}, Case{"gelu_257", elementwise(40, 257)},
                                          Case{"layer_norm_72", layerNorm(31, 72)}, Case{"layer_norm_768", layerNorm(64, 768)},
                                          Case{"softmax_31", softmax(9, 31)}, Case{"softmax_257", softmax(33, 257)},
                                          Case{"column_sum_72", columnSum(186, 72)}, Case{"column_sum_257", columnSum(1000, 257)},
                                          Case{"crossed_scalars", crossed("")}, Case{"crossed_column", crossed("6x1x")}, Case{"crossed_rows", crossed("3x5x")},
+                                         Case{"dropout", dropout(7, 31, "")}, Case{"dropout_of_rows", dropout(7, 31, "31, 1")},
+                                         Case{"dropout_of_columns", dropout(7, 31, "62, 1")}, Case{"dropout_far", dropout(7, 31, "4294967296, 3")},
                                          Case{"own_rows", kOwn}, Case{"masked_rows", kMasked}),
                          [](const auto &info) { return std::string(info.param.name); });
 

@@ -295,6 +295,40 @@ TEST_F(RanksTest, SequenceParallelLayerScattersAndGathers) {
     }
 }
 
+/// What is dropped does not depend on who computes it: with dropout of embeddings, of what a layer adds, which
+/// `sequence_parallel` cuts along the sequence, and of what is cut over heads and within an MLP.
+TEST_F(RanksTest, DropoutComputesWhatOneComputes) {
+  std::string model = kLayer;
+  int64_t id = 0;
+  for (auto [value, type] : {std::pair("%x", "8x4x16"), {"%a", "8x4x4x4"}, {"%a2", "8x4x16"}, {"%m", "8x4x8"}, {"%d0", "8x4x16"}}) {
+    size_t at = model.find(std::string("  ") + value + (value == std::string("%a") ? "," : " ")) + 2, end = model.find('\n', at);
+    std::string kept = std::string(value) + "_kept", full = std::string("tensor<") + type + "xf32>";
+    std::string line = "\n  " + std::string(value) + " = nn.dropout " + kept + " {ratio = 0.25 : f64, seed = 1 : i64, id = " +
+                       std::to_string(id++) + " : i64} : (" + full + ") -> " + full;
+    model.insert(end, line);
+    model.insert(at + std::strlen(value), "_kept");
+  }
+  for (int64_t micro : {8, 4}) {
+    recipe.batch.micro = micro;
+    recipe.sequenceParallel = false;
+    auto one = train(model.c_str(), {}, 0), without = train(kLayer, {}, 0);
+    EXPECT_GT(difference(one.at("q"), without.at("q")), 1e-6);
+    for (bool sequence : {false, true})
+      for (const Mesh &mesh : {Mesh{{"tp", 2}}, Mesh{{"tp", 4}}, Mesh{{"dp", 2}, {"tp", 2}}, Mesh{{"dp_replicate", 2}, {"dp", 2}, {"tp", 2}}})
+        for (int64_t zero : {0, 3}) {
+          recipe.sequenceParallel = sequence;
+          auto ranks = train(model.c_str(), mesh, zero);
+          for (auto &[name, expected] : one)
+            EXPECT_LT(difference(ranks.at(name), expected), 1e-12) << name << ", zero " << zero << ", micro " << micro << (sequence ? ", sequence" : "");
+        }
+  }
+  // Nothing more is sent for it.
+  recipe.batch.micro = 8;
+  recipe.sequenceParallel = true;
+  OwningOpRef<ModuleOp> dropping = compile(model.c_str(), {{"tp", 2}}, 0), layer = compile(kLayer, {{"tp", 2}}, 0);
+  EXPECT_EQ(messagesOf(*dropping, train::kAccumulate), messagesOf(*layer, train::kAccumulate));
+}
+
 /// A vocabulary of 13 is padded for 2 and 4 tensor ranks: tied and untied, with a bias.
 TEST_F(RanksTest, PaddedVocabularyComputesWhatOneComputes) {
   auto grown = [](std::string text) {

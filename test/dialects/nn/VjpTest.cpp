@@ -429,10 +429,15 @@ INSTANTIATE_TEST_SUITE_P(
                  "  %r, %w, %l = nn.linear_cross_entropy %x, %y, %labels {ignore_index = -100 : i64, vocabulary_last} "
                  ": (tensor<3x4xf64>, tensor<4x6xf64>, tensor<3xi64>) -> (tensor<f64>, tensor<f64>, tensor<3xf64>)"},
         Case{"dropout",
-             {"2x6"},
-             "2x6",
+             {"2x4x6"},
+             "2x4x6",
              "  %p = arith.constant dense<[3, 8]> : tensor<2xi64>\n  %r = nn.dropout %x, %p {ratio = 0.4, seed = 5 : "
-             "i64, id = 1 : i64} : (tensor<2x6xf64>, tensor<2xi64>) -> tensor<2x6xf64>"}),
+             "i64, id = 1 : i64} : (tensor<2x4x6xf64>, tensor<2xi64>) -> tensor<2x4x6xf64>"},
+        Case{"dropout_of_a_part",
+             {"2x4x6"},
+             "2x4x6",
+             "  %p = arith.constant dense<[3, 8, 36]> : tensor<3xi64>\n  %r = nn.dropout %x, %p {ratio = 0.4, seed = 5 : "
+             "i64, id = 1 : i64, strides = array<i64: 12, 1>} : (tensor<2x4x6xf64>, tensor<3xi64>) -> tensor<2x4x6xf64>"}),
     [](const auto &info) { return std::string(info.param.name); });
 
 } // namespace

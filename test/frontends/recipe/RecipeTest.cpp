@@ -31,6 +31,7 @@ clip_grad_norm: 1.0
 precision: bf16
 mesh: {dp: 2, tp: 2}
 zero: 1
+communication: {bucket: 1.5MiB}
 memory: {budget: 24GiB, recompute: auto, offload: none}
 weights: model.safetensors
 init: {"*": normal(0.02), "*.bias": zeros, "*norm*.weight": "uniform(-1, 1)"}
@@ -54,6 +55,7 @@ TEST(RecipeTest, ReadsEveryKey) {
   EXPECT_EQ(r.batch.micro, 8);
   EXPECT_EQ(r.optimizer.weightDecay, 0.1);
   EXPECT_EQ(r.schedule.kind, train::Schedule::Cosine);
+  EXPECT_EQ(r.bucket, 3 << 19);
   EXPECT_EQ(r.memoryBudget, int64_t(24) << 30);
   ASSERT_EQ(r.init.size(), 3u);
   EXPECT_EQ(r.init[0].b, 0.02);
@@ -61,7 +63,7 @@ TEST(RecipeTest, ReadsEveryKey) {
   EXPECT_EQ(r.seed, UINT64_MAX);
   EXPECT_TRUE(r.sequenceParallel);
   ASSERT_EQ(r.sharding.size(), 2u);
-  EXPECT_EQ(r.sharding[0], (train::ParameterSharding{"*.up.weight", {{}, {"tp"}}, 21}));
+  EXPECT_EQ(r.sharding[0], (train::ParameterSharding{"*.up.weight", {{}, {"tp"}}, 22}));
   EXPECT_EQ(r.sharding[1].dims, (std::vector<std::vector<std::string>>{{"tp", "dp"}, {}}));
   EXPECT_EQ(parsed.where("zero"), "r.yaml:12");
 }
@@ -94,6 +96,12 @@ TEST(RecipeTest, DefaultsTrain) {
   ParsedRecipe parsed = parse("");
   EXPECT_TRUE(parsed.problems.empty());
   EXPECT_EQ(parsed.recipe, train::Recipe());
+}
+
+TEST(RecipeTest, BucketOfNothing) {
+  ParsedRecipe parsed = parse("communication: {bucket: 0}");
+  EXPECT_TRUE(parsed.problems.empty()) << textOf(parsed.problems);
+  EXPECT_EQ(parsed.recipe.bucket, 0);
 }
 
 TEST(RecipeTest, Globs) {
@@ -156,6 +164,12 @@ INSTANTIATE_TEST_SUITE_P(
         Bad{"precision: bf17", 1, "unknown precision `bf17`", "did you mean `bf16`?"},
         Bad{"zero: 4", 1, "at most 3", ""},
         Bad{"memory: {budget: 24 Gigs}", 1, "must be a size such as 24GiB", ""},
+        Bad{"memory: {budget: 0}", 1, "`memory.budget` must be between 1 byte and 9 EB, got 0", ""},
+        Bad{"communication: {bucket: big}", 1, "`communication.bucket` must be a size such as 24GiB", ""},
+        Bad{"communication: {bucket: -1}", 1, "must be a size such as 24GiB", ""},
+        Bad{"communication: {bucket: 0.5}", 1, "must be 0, or between 1 byte and 9 EB", ""},
+        Bad{"communication: {buckets: 1MiB}", 1, "unknown key `communication.buckets`", "did you mean `bucket`?"},
+        Bad{"communication: 25MiB", 1, "`communication` must be a mapping", "its keys are bucket"},
         Bad{"clip_grad_norm: 0", 1, "greater than 0", ""},
         Bad{"clip_grad_norm:", 1, "has no value", ""},
         Bad{"init: {\"*\": gaussian(0.02)}", 1, "is no initializer", "normal(deviation)"},

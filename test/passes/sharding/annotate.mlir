@@ -94,16 +94,6 @@ module attributes {train.recipe = {mesh = [{name = "tp", value = 4 : i64}], shar
 
 // -----
 
-module attributes {train.recipe = {sequence_parallel = true, mesh = [{name = "tp", value = 2 : i64}]}} {
-  func.func @accumulate(%x: tensor<8x4x6xf32>, %p: tensor<2xi64>) {
-    // expected-error@+1 {{`sequence_parallel` cuts sequences, dropout needs them whole; export the model with a dropout of 0}}
-    %0 = nn.dropout %x, %p {ratio = 0.5 : f64, seed = 1 : i64, id = 2 : i64} : (tensor<8x4x6xf32>, tensor<2xi64>) -> tensor<8x4x6xf32>
-    return
-  }
-}
-
-// -----
-
 // Three heads over two tensor ranks: said, and computed whole on each.
 // CHECK-LABEL: func.func @evaluate
 // CHECK-SAME:  %arg1: tensor<6x6xf32> {dist.sharding = #dist.sharding<[{}, {}]>

@@ -48,6 +48,31 @@ module attributes {dist.mesh = #dist.mesh<dp = 2>} {
 
 // -----
 
+// Dropout of a part of the sequence counts entries from the rank's first, with the whole tensor's strides; two that are cut alike
+// share what they count from, and of one that is whole nothing changes.
+// CHECK-LABEL: func.func @sequence
+//       CHECK:   %[[D:.+]] = dist.index {axes = ["dp"]} : tensor<i64>
+//       CHECK:   %[[S:.+]] = arith.muli %[[D]], %{{.+}} : tensor<i64>
+//       CHECK:   %[[T:.+]] = dist.index {axes = ["tp"]} : tensor<i64>
+//       CHECK:   %[[ROWS:.+]] = arith.constant dense<12> : tensor<i64>
+//       CHECK:   %[[E:.+]] = arith.muli %[[T]], %[[ROWS]] : tensor<i64>
+//       CHECK:   %[[P:.+]] = arith.addi {{.*}} : tensor<3xi64>
+//       CHECK:   nn.dropout %arg0, %[[P]] {id = 2 : i64, ratio = 5.000000e-01 : f64, seed = 1 : i64, strides = array<i64: 6, 1>} : (tensor<4x2x6xf32>
+//   CHECK-NOT:   dist.index
+//       CHECK:   nn.dropout %arg0, %[[P]] {id = 3 : i64
+//       CHECK:   nn.dropout %arg1, %arg2 {id = 4 : i64, ratio = 5.000000e-01 : f64, seed = 1 : i64} : (tensor<4xf32>
+module attributes {dist.mesh = #dist.mesh<dp = 2, tp = 2>} {
+  func.func @sequence(%x: tensor<8x4x6xf32> {dist.sharding = #dist.sharding<[{dp}, {tp}, {}]>}, %y: tensor<4xf32> {dist.sharding = #dist.sharding<[{}]>},
+                      %p: tensor<2xi64> {dist.sharding = #dist.sharding<[{}]>}) {
+    %0 = nn.dropout %x, %p {ratio = 0.5 : f64, seed = 1 : i64, id = 2 : i64, dist.shardings = [#dist.sharding<[{dp}, {tp}, {}]>]} : (tensor<8x4x6xf32>, tensor<2xi64>) -> tensor<8x4x6xf32>
+    %1 = nn.dropout %x, %p {ratio = 0.5 : f64, seed = 1 : i64, id = 3 : i64, dist.shardings = [#dist.sharding<[{dp}, {tp}, {}]>]} : (tensor<8x4x6xf32>, tensor<2xi64>) -> tensor<8x4x6xf32>
+    %2 = nn.dropout %y, %p {ratio = 0.5 : f64, seed = 1 : i64, id = 4 : i64, dist.shardings = [#dist.sharding<[{}]>]} : (tensor<4xf32>, tensor<2xi64>) -> tensor<4xf32>
+    return
+  }
+}
+
+// -----
+
 // Rows of a table that the rank does not have are looked up as others of its own, and dropped: row i is row i % 5 of rank i / 5.
 // CHECK-LABEL: func.func @rows
 //       CHECK:   %[[IDS:.+]] = arith.select

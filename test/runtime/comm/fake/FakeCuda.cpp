@@ -63,11 +63,11 @@ private:
 
 namespace {
 
-constexpr int kDevices = 8;
 constexpr uint64_t kDeviceBit = 1ull << 62;
 constexpr auto kInvalidValue = static_cast<CudaResult>(1), kInvalidContext = static_cast<CudaResult>(201);
 
-CUctx_st contexts[kDevices];
+CUctx_st contexts[] = {{0}, {1}, {2}, {3}, {4}, {5}, {6}, {7}};
+constexpr int kDevices = 8;
 thread_local std::vector<CudaContext> current;
 
 } // namespace
@@ -99,7 +99,6 @@ CudaResult cuDeviceGet(CudaDevice *device, int ordinal) {
 }
 
 CudaResult cuDevicePrimaryCtxRetain(CudaContext *context, CudaDevice device) {
-  contexts[device].device = device;
   *context = &contexts[device];
   return CudaResult::Success;
 }

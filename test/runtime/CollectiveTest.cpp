@@ -216,6 +216,8 @@ public:
     return std::unique_ptr<Communicator>();
   }
   void setDeadline(std::chrono::milliseconds deadline) override { world.setDeadline(deadline); }
+  Status poll() override { return world.poll(); }
+  Status fail(Status status) override { return world.fail(std::move(status)); }
   Status finish() override { return world.finish(); }
 
   std::vector<std::vector<unsigned>> asked;
@@ -311,8 +313,9 @@ TEST(History, KeepsTheLastEntries) {
   EXPECT_TRUE(history.entries().empty());
   for (uint64_t i = 0; i < 3 * History::kEntries + 5; ++i) {
     history.begin({i, 1, 2, static_cast<uint32_t>(i), static_cast<int64_t>(10 * i), 0});
-    if (i == 0)
+    if (i == 0) {
       EXPECT_EQ(history.entries().back().end, 0);
+    }
     history.end(static_cast<int64_t>(10 * i + 5));
     ASSERT_EQ(history.entries().size(), std::min<uint64_t>(i + 1, History::kEntries));
   }

@@ -4,14 +4,12 @@
 //   - Addresses are the GPU's. Collectives run on a stream of their communicator's own: what writes their operands must
 //     be complete when they are called, as what they write is when they return.
 //   - NCCL reduces in an order of its own, which depends on the number of ranks, their links and the size. Sums of
-//   floats
-//     differ in their last bits from those of other worlds; those of integers and maxima do not. Max drops NaN, unless
-//     all operands are NaN (fmax).
+//     floats differ in their last bits from those of other worlds; those of integers and maxima do not. Max drops NaN,
+//     unless all operands are NaN (fmax).
 //   - NCCL has no tags. What a rank sends to another is received in the order it is sent; within one exchange, in the
 //     order of the tags, and of equal tags as listed. Tags and sizes that do not match are not noticed.
 //   - It cannot be seen whether something arrives: the deadline counts from the beginning of a call. When it has
-//   passed,
-//     the ranks of the group meet in the bootstrap world, to tell who is missing, which takes as long again.
+//     passed, the ranks of the group meet in the bootstrap world, to tell who is missing, which takes as long again.
 //
 //===----------------------------------------------------------------------===//
 #ifndef LLMC_RUNTIME_COMM_NCCL_NCCLWORLD_H

@@ -173,41 +173,88 @@ Status Rendezvous::listen() {
   return status;
 }
 
+namespace {
+
+/// A connection whose greeting has not come yet.
+struct Caller {
+  int socket;
+  Clock::time_point end; // of the wait for it: it may be a stranger
+  Greeting greeting{.mark = 0};
+  size_t received = 0;
+
+  /// Takes what has come.
+  Outcome receive() {
+    ssize_t count = ::recv(socket, reinterpret_cast<char *>(&greeting) + received, sizeof(greeting) - received, MSG_DONTWAIT);
+    if (count == 0 || (count < 0 && errno != EINTR && errno != EAGAIN))
+      return Outcome::Gone;
+    received += static_cast<size_t>(std::max<ssize_t>(count, 0));
+    if (received == sizeof(greeting))
+      return greeting.mark == Greeting().mark ? Outcome::Done : Outcome::Gone;
+    return Clock::now() < end ? Outcome::Late : Outcome::Gone;
+  }
+};
+
+} // namespace
+
+/// Callers are heard as they speak: one that stops before its greeting holds up no other.
 Status Rendezvous::acceptAll(int listener) {
   sockets.assign(options.size, -1);
-  for (unsigned missing = options.size - 1; missing > 0;) {
-    int socket = ready(listener, POLLIN, end) ? ::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC) : -1;
-    if (socket < 0 && Clock::now() < end)
-      continue;
-    if (socket < 0) {
-      std::vector<unsigned> absent;
-      for (unsigned rank = 1; rank < options.size; ++rank)
-        if (sockets[rank] < 0)
-          absent.push_back(rank);
-      return deadlinePassed(absent, options.deadline);
+  std::vector<Caller> callers;
+  Status status = Status::success();
+  for (unsigned missing = options.size - 1; missing > 0 && status.ok();) {
+    std::vector<pollfd> waiting = {{listener, POLLIN, 0}};
+    for (const Caller &caller : callers)
+      waiting.push_back({caller.socket, POLLIN, 0});
+    if (Clock::now() >= end) {
+      status = deadlinePassed(absent(), options.deadline);
+      break;
     }
-    Greeting greeting;
-    if (readAll(socket, &greeting, sizeof(greeting), std::min(end, Clock::now() + 2s)) != Outcome::Done ||
-        greeting.mark != Greeting().mark) {
-      ::close(socket); // a stranger
-      continue;
+    if (::poll(waiting.data(), waiting.size(), std::min(millisecondsUntil(end), 100)) > 0 && waiting[0].revents)
+      if (int socket = ::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC); socket >= 0)
+        callers.push_back({socket, Clock::now() + 2s});
+    for (size_t i = 0; i < callers.size() && status.ok();) {
+      Outcome outcome = callers[i].receive();
+      if (outcome == Outcome::Late) {
+        ++i;
+        continue;
+      }
+      Caller caller = callers[i];
+      callers.erase(callers.begin() + static_cast<std::ptrdiff_t>(i));
+      if (outcome == Outcome::Gone) {
+        ::close(caller.socket);
+        continue;
+      }
+      status = welcome(caller.socket, caller.greeting.rank, caller.greeting.size);
+      --missing;
     }
-    bool fits = greeting.size == options.size && greeting.rank > 0 && greeting.rank < options.size;
-    if (!fits || sockets[greeting.rank] >= 0) {
-      Status status = Status::wrongUse(fits ? "two processes are rank " + std::to_string(greeting.rank)
-                                            : "rank " + std::to_string(greeting.rank) + " takes the world for one of " +
-                                                  std::to_string(greeting.size) + " ranks, rank 0 for one of " +
-                                                  std::to_string(options.size));
-      (void)writeFrame(socket, status.code, status.message, Clock::now() + 200ms);
-      ::close(socket);
-      return status;
-    }
-    sockets[greeting.rank] = socket;
-    --missing;
-    if (Status status = noteAddress(socket); !status.ok())
-      return status;
   }
-  return Status::success();
+  for (const Caller &caller : callers)
+    ::close(caller.socket);
+  return status;
+}
+
+std::vector<unsigned> Rendezvous::absent() const {
+  std::vector<unsigned> ranks;
+  for (unsigned rank = 1; rank < options.size; ++rank)
+    if (sockets[rank] < 0)
+      ranks.push_back(rank);
+  return ranks;
+}
+
+/// Takes over the socket of a caller that says it is `rank` of `size`.
+Status Rendezvous::welcome(int socket, unsigned rank, unsigned size) {
+  bool fits = size == options.size && rank > 0 && rank < options.size;
+  if (fits && sockets[rank] < 0) {
+    sockets[rank] = socket;
+    return noteAddress(socket);
+  }
+  Status status = Status::wrongUse(fits ? "two processes are rank " + std::to_string(rank)
+                                        : "rank " + std::to_string(rank) + " takes the world for one of " +
+                                              std::to_string(size) + " ranks, rank 0 for one of " +
+                                              std::to_string(options.size));
+  (void)writeFrame(socket, status.code, status.message, Clock::now() + 200ms);
+  ::close(socket);
+  return status;
 }
 
 Status Rendezvous::connect() {

@@ -27,6 +27,8 @@ private:
   Rendezvous(const WorldOptions &options) : options(options), end(Clock::now() + options.deadline) {}
   Status listen();
   Status acceptAll(int listener);
+  Status welcome(int socket, unsigned rank, unsigned size);
+  std::vector<unsigned> absent() const;
   Status connect();
   Result<std::vector<std::string>> gatherAtRoot(const std::string &own);
   Status noteAddress(int socket);

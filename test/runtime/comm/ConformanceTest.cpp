@@ -110,6 +110,12 @@ TEST(Gloo, ARankThatDoesNotStartIsNamed) {
   expectRankTwoNamed(runRanks(Backend::Gloo, 4, "late"), kLate, 60000);
 }
 
+TEST(Gloo, ARankThatStopsWhileItJoinsHoldsUpNoOther) {
+  if (std::string why = whyAbsent(Backend::Gloo); !why.empty())
+    GTEST_SKIP() << why;
+  expectRankTwoNamed(runRanks(Backend::Gloo, 4, "silent"), kLate, 60000);
+}
+
 TEST(Mpi, DeadlineNamesTheMissingRank) {
   if (std::string why = whyAbsent(Backend::Mpi); !why.empty())
     GTEST_SKIP() << why;

@@ -18,6 +18,7 @@ std::string whyAbsent(runtime::Backend backend);
 ///   killed   rank 2 is killed between two of many     as absent
 ///   leaves   rank 2 goes away in an orderly process   as absent
 ///   late     rank 2 does not even start (Gloo)        as absent
+///   silent   rank 2 connects first and says nothing   as absent
 /// `recovery`: mpiexec is asked to leave the others alone when a rank dies (only Open MPI's can). `gpus`: the scenario
 /// is about a world over NCCL, which `backend` bootstraps.
 std::vector<std::string> runRanks(runtime::Backend backend, unsigned size, const std::string &scenario,

@@ -6,7 +6,7 @@
 #include "frontends/Problem.h"
 #include "frontends/onnx/Model.h"
 #include "frontends/onnx/Roles.h"
-#include "frontends/onnx/Shardings.h"
+#include "frontends/onnx/devices/Shardings.h"
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/OwningOpRef.h"
 

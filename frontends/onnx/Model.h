@@ -66,7 +66,8 @@ struct NodeAttribute {
   std::shared_ptr<Tensor> tensor;
 };
 
-/// How a tensor is cut over devices, as the format says it (IR version 11); what the file says is checked by Shardings.h.
+/// How a tensor is cut over devices, as the format says it (IR version 11); what the file says is checked by
+/// devices/Shardings.h.
 struct ShardingSpec {
   struct Part {
     std::optional<int64_t> size; // absent: not given, or symbolic

@@ -45,9 +45,8 @@ struct WriteResult {
 
 /// The file that `model` was read from with `values` in place of the initializers of these names, and shardings if they are
 /// given. All else stays as it is, but that no tensor refers to the original's data files any more: their elements move with
-/// it. Problems: a name that is no
-/// initializer, a wrong number of bytes, a tensor without elements (its data file does not exist and `values` lacks it), a
-/// file above the format's 2 GiB. `model` may get more mapped files.
+/// it. Problems: a name that is no initializer, a wrong number of bytes, a tensor without elements (its data file does not
+/// exist and `values` lacks it), a file above the format's 2 GiB. `model` may get more mapped files.
 WriteResult rewriteModel(Model &model, const NewValues &values, const WriteOptions &options);
 
 } // namespace llmc::onnx

@@ -8,8 +8,7 @@
 //===----------------------------------------------------------------------===//
 #include "dialects/nn/Nn.h"
 #include "dialects/train/Train.h"
-#include "mlir/Dialect/Arith/IR/Arith.h"
-#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "passes/analysis/Ids.h"
 #include "passes/import/Passes.h"
 
 namespace llmc::importing {
@@ -30,17 +29,12 @@ struct Bound {
   void below(int64_t size) { limit = limit ? std::min(limit, size) : size; }
 };
 
-bool keepsValues(Operation *op) {
-  return isa<tensor::CollapseShapeOp, tensor::ExpandShapeOp, tensor::ExtractSliceOp, tensor::InsertSliceOp, tensor::ConcatOp, nn::TransposeOp,
-             nn::BroadcastOp, arith::ExtSIOp, arith::TruncIOp, arith::IndexCastOp>(op);
-}
-
 void follow(Value value, Bound &bound, DenseSet<Value> &seen) {
   if (!seen.insert(value).second)
     return;
   for (OpOperand &use : value.getUses()) {
     Operation *user = use.getOwner();
-    if (keepsValues(user)) {
+    if (analysis::keepsIds(user)) {
       follow(user->getResult(0), bound, seen);
     } else if (auto gather = dyn_cast<nn::GatherOp>(user); gather && gather.getIndices() == value) {
       bound.isIndex = true;

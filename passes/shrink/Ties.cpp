@@ -4,6 +4,7 @@
 #include "dialects/nn/Nn.h"
 #include "dialects/train/Train.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "passes/analysis/Ids.h"
 
 using namespace mlir;
 
@@ -20,7 +21,14 @@ Cut cutOf(int64_t whole, int64_t size, int64_t offset, int64_t stride) {
 }
 
 /// Whether all values of `value` are ids that an input brings, or small: they stay below any new size.
-bool Ties::comesFromInputs(Value value) const {
+bool Ties::comesFromInputs(Value value) {
+  auto it = ids.find(value);
+  if (it == ids.end())
+    it = ids.insert({value, isFromInputs(value)}).first; // each value once, however many lead to it
+  return it->second;
+}
+
+bool Ties::isFromInputs(Value value) {
   auto isSmall = [&](Attribute attribute) {
     auto elements = dyn_cast_or_null<ElementsAttr>(attribute);
     FailureOr<HostTensor> tensor = elements ? HostTensor::fromAttribute(elements) : FailureOr<HostTensor>(failure());
@@ -36,9 +44,7 @@ bool Ties::comesFromInputs(Value value) const {
   Operation *op = value.getDefiningOp();
   if (auto constant = dyn_cast<arith::ConstantOp>(op))
     return isSmall(constant.getValue());
-  return isa<tensor::CollapseShapeOp, tensor::ExpandShapeOp, tensor::ExtractSliceOp, tensor::InsertSliceOp,
-             tensor::ConcatOp, nn::TransposeOp, nn::BroadcastOp, arith::ExtSIOp, arith::TruncIOp, arith::IndexCastOp>(
-             op) &&
+  return analysis::keepsIds(op) &&
          llvm::all_of(op->getOperands(), [&](Value operand) { return comesFromInputs(operand); });
 }
 

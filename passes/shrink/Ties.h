@@ -31,7 +31,8 @@ public:
 private:
   using Slot = SizeClasses::Slot;
 
-  bool comesFromInputs(mlir::Value value) const;
+  bool comesFromInputs(mlir::Value value);
+  bool isFromInputs(mlir::Value value);
   void keep(mlir::Value value);
   void addArgument(mlir::func::FuncOp function, mlir::BlockArgument argument);
   void addOp(mlir::Operation *op);
@@ -46,6 +47,7 @@ private:
   llvm::DenseMap<mlir::Value, size_t> indices;
   std::deque<llvm::SmallVector<Slot, 4>> slots;
   std::map<llvm::StringRef, mlir::BlockArgument> parameters;
+  llvm::DenseMap<mlir::Value, bool> ids; // what comesFromInputs has said
 };
 
 } // namespace llmc::shrink

@@ -10,14 +10,11 @@ namespace llmc::sharding {
 /// Positions of dropouts that count the entries of the rank's own part as those of the whole tensor.
 class OwnEntries {
 public:
-  explicit OwnEntries(dist::MeshAttr mesh) : mesh(mesh) {}
-
   /// Gives `dropout`, of local types already and cut like `dims` says, the numbers of its part of a tensor of `whole`. What is
   /// made for one is shared by all of its function that are cut alike.
   void count(nn::DropoutOp dropout, llvm::ArrayRef<dist::Axes> dims, mlir::RankedTensorType whole);
 
 private:
-  dist::MeshAttr mesh;
   llvm::DenseMap<std::pair<mlir::Value, mlir::Attribute>, mlir::Value> positions;
 };
 

@@ -29,7 +29,7 @@ RankedTensorType typeOf(Value value) { return cast<RankedTensorType>(value.getTy
 
 class Partitioner {
 public:
-  explicit Partitioner(dist::MeshAttr mesh) : mesh(mesh), context(mesh.getContext()), ownEntries(mesh) {}
+  explicit Partitioner(dist::MeshAttr mesh) : mesh(mesh), context(mesh.getContext()) {}
 
   LogicalResult run(func::FuncOp function) {
     SmallVector<Type> arguments, results;

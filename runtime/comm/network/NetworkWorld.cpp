@@ -156,7 +156,7 @@ Result<std::unique_ptr<Communicator>> NetworkWorld::group(std::vector<unsigned> 
   for (size_t i = 0; i < ranks.size(); ++i) {
     if (proposals[i].list != own.list)
       return giveUp(Status::wrongUse("ranks " + std::to_string(rank()) + " and " + std::to_string(ranks[i]) +
-                                   " ask for different groups"));
+                                     " ask for different groups"));
     nextGroup = std::max(nextGroup, proposals[i].number);
   }
   uint64_t number = nextGroup++;

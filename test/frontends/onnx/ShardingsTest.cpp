@@ -1,5 +1,5 @@
 //===- ShardingsTest.cpp - the model's own shardings, in axes of a mesh ------===//
-#include "frontends/onnx/Shardings.h"
+#include "frontends/onnx/devices/Shardings.h"
 #include "TextModel.h"
 #include "frontends/onnx/Reader.h"
 

@@ -1,28 +1,18 @@
 //===- LocalTest.cpp - ranks that are threads -----------------------------===//
-#include "runtime/comm/local/LocalWorld.h"
+#include "test/runtime/comm/Threads.h"
 #include <atomic>
-#include <functional>
 #include <gtest/gtest.h>
 #include <thread>
 
 using namespace llmc::runtime;
+using namespace llmc::test;
 using namespace std::chrono_literals;
 
 namespace {
 
-/// Runs `body` in one thread per rank; a rank's world ends with its thread.
-void onRanks(unsigned size, const std::function<void(World &)> &body) {
-  std::vector<std::unique_ptr<World>> worlds = LocalWorld::create(size);
-  std::vector<std::thread> threads;
-  for (std::unique_ptr<World> &world : worlds)
-    threads.emplace_back([&body, mine = std::move(world)] { body(*mine); });
-  for (std::thread &thread : threads)
-    thread.join();
-}
-
 /// Everyone is told who is missing, and told the same again.
 TEST(Local, DeadlineNamesTheMissingRank) {
-  onRanks(4, [](World &world) {
+  onThreads(4, [](World &world) {
     world.setDeadline(100ms);
     if (world.rank() == 2)
       return std::this_thread::sleep_for(400ms);
@@ -39,7 +29,7 @@ TEST(Local, DeadlineNamesTheMissingRank) {
 
 /// The world ends for all at once: also for a group without the missing rank, whose members wait much longer.
 TEST(Local, AFailureWakesEveryGroup) {
-  onRanks(4, [](World &world) {
+  onThreads(4, [](World &world) {
     world.setDeadline(world.rank() == 0 ? 100ms : 60000ms);
     auto start = std::chrono::steady_clock::now();
     float number = 1;
@@ -58,7 +48,7 @@ TEST(Local, AFailureWakesEveryGroup) {
 }
 
 TEST(Local, ARankThatLeavesIsNamed) {
-  onRanks(3, [](World &world) {
+  onThreads(3, [](World &world) {
     if (world.rank() == 1)
       return;
     Status status = world.all().barrier();
@@ -68,7 +58,7 @@ TEST(Local, ARankThatLeavesIsNamed) {
 }
 
 TEST(Local, DifferentCallsAreRefused) {
-  onRanks(2, [](World &world) {
+  onThreads(2, [](World &world) {
     float number = 1;
     Operand operand{&number, &number, 1};
     Reduction reduction = world.rank() == 0 ? Reduction::Sum : Reduction::Max;
@@ -83,7 +73,7 @@ TEST(Local, DifferentCallsAreRefused) {
 TEST(Local, AllPassOrNone) {
   for (int round = 0; round < 60; ++round) {
     std::atomic<int> passed{0};
-    onRanks(3, [&](World &world) {
+    onThreads(3, [&](World &world) {
       world.setDeadline(2ms);
       if (world.rank() == 0)
         std::this_thread::sleep_for(std::chrono::microseconds(1900 + 5 * round));

@@ -4,10 +4,10 @@
 //
 //===----------------------------------------------------------------------===//
 #include "runtime/comm/Agree.h"
-#include "runtime/comm/local/LocalWorld.h"
 #include "runtime/comm/nccl/NcclWorld.h"
 #include "test/runtime/comm/Conformance.h"
 #include "test/runtime/comm/Processes.h"
+#include "test/runtime/comm/Threads.h"
 #include "test/runtime/comm/fake/FakeNccl.h"
 #include <cmath>
 #include <dlfcn.h>
@@ -47,16 +47,6 @@ struct Rank {
   }
   Status sum() { return sum(world->all()); }
 };
-
-/// Runs `body` in one thread per rank; a rank's worlds end with its thread.
-void onThreads(unsigned size, const std::function<void(World &)> &body) {
-  std::vector<std::unique_ptr<World>> worlds = LocalWorld::create(size);
-  std::vector<std::thread> threads;
-  for (std::unique_ptr<World> &world : worlds)
-    threads.emplace_back([&body, mine = std::move(world)] { body(*mine); });
-  for (std::thread &thread : threads)
-    thread.join();
-}
 
 void onGpus(unsigned size, const std::function<void(Rank &)> &body) {
   onThreads(size, [&](World &bootstrap) {

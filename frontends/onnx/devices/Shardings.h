@@ -1,6 +1,6 @@
 //===- Shardings.h - the model's own shardings, in axes of a mesh ---*- C++ -*-===//
-#ifndef LLMC_FRONTENDS_ONNX_SHARDINGS_H
-#define LLMC_FRONTENDS_ONNX_SHARDINGS_H
+#ifndef LLMC_FRONTENDS_ONNX_DEVICES_SHARDINGS_H
+#define LLMC_FRONTENDS_ONNX_DEVICES_SHARDINGS_H
 
 #include "dialects/train/Recipe.h"
 #include "frontends/Problem.h"
@@ -27,4 +27,4 @@ ShardingsResult readShardings(const Model &model, const train::Recipe &recipe, c
 
 } // namespace llmc::onnx
 
-#endif // LLMC_FRONTENDS_ONNX_SHARDINGS_H
+#endif // LLMC_FRONTENDS_ONNX_DEVICES_SHARDINGS_H

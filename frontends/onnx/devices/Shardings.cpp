@@ -6,8 +6,8 @@
 // Everything here comes from a file: counts are checked before anything is allocated or multiplied.
 //
 //===----------------------------------------------------------------------===//
-#include "frontends/onnx/Shardings.h"
-#include "frontends/onnx/DeviceMesh.h"
+#include "frontends/onnx/devices/Shardings.h"
+#include "frontends/onnx/devices/DeviceMesh.h"
 #include "llvm/ADT/MapVector.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/CheckedArithmetic.h"

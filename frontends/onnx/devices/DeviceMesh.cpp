@@ -1,5 +1,5 @@
 //===- DeviceMesh.cpp - which axes of a mesh make given parts ------===//
-#include "frontends/onnx/DeviceMesh.h"
+#include "frontends/onnx/devices/DeviceMesh.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/Support/CheckedArithmetic.h"
 

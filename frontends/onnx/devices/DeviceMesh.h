@@ -1,6 +1,6 @@
 //===- DeviceMesh.h - which axes of a mesh make given parts -----*- C++ -*-===//
-#ifndef LLMC_FRONTENDS_ONNX_DEVICEMESH_H
-#define LLMC_FRONTENDS_ONNX_DEVICEMESH_H
+#ifndef LLMC_FRONTENDS_ONNX_DEVICES_DEVICEMESH_H
+#define LLMC_FRONTENDS_ONNX_DEVICES_DEVICEMESH_H
 
 #include "dialects/train/Recipe.h"
 #include "llvm/ADT/ArrayRef.h"
@@ -37,4 +37,4 @@ private:
 
 } // namespace llmc::onnx
 
-#endif // LLMC_FRONTENDS_ONNX_DEVICEMESH_H
+#endif // LLMC_FRONTENDS_ONNX_DEVICES_DEVICEMESH_H

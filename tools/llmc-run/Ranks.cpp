@@ -94,7 +94,7 @@ unsigned ownRank() {
 
 /// Meeting and connecting may take a deadline each. MPI_Init has none.
 Result<std::unique_ptr<World>> join(Backend backend, const WorldOptions &options) {
-  Limit limit(2 * options.deadline + std::chrono::seconds(1));
+  Limit limit(2 * options.deadline + std::chrono::seconds(2));
   return openWorld(backend, options);
 }
 

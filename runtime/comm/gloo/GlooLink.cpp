@@ -9,8 +9,10 @@
 #include "runtime/comm/Plugin.h"
 #include "runtime/comm/gloo/Rendezvous.h"
 #include "runtime/comm/network/NetworkWorld.h"
+#include <atomic>
 #include <condition_variable>
 #include <csignal>
+#include <future>
 #include <gloo/transport/context.h>
 #include <gloo/transport/device.h>
 #include <gloo/transport/tcp/device.h>
@@ -102,42 +104,33 @@ public:
   unsigned size() const override { return count; }
   uint64_t maximumTag() const override { return UINT64_MAX; }
 
+  /// Pairs connect in a thread of their own, since Gloo waits for a peer for long and one at a time: what a rank that has
+  /// stopped holds up is then not taken for missing too.
   Status connect(const WorldOptions &options) {
     Result<std::unique_ptr<Rendezvous>> rendezvous = Rendezvous::meet(options);
     if (!rendezvous.ok())
       return rendezvous.status();
-    unsigned peer = own;
-    try {
-      WithoutPipeSignal guard; // inherited by Gloo's thread
-      ::gloo::transport::tcp::attr attributes;
-      attributes.hostname = (*rendezvous)->ownAddress();
-      device = ::gloo::transport::tcp::CreateDevice(attributes);
-      context = device->createContext(static_cast<int>(own), static_cast<int>(count));
-      context->setTimeout(options.deadline);
-      std::string addresses; // at which this rank waits for each other
-      size_t bytes = 0;
-      for (unsigned i = 0; i < count; ++i)
-        if (i != own)
-          bytes = context->createPair(static_cast<int>(i))->address().bytes().size();
-      for (unsigned i = 0; i < count; ++i) {
-        std::vector<char> address(bytes, 0);
-        if (i != own)
-          address = context->getPair(static_cast<int>(i))->address().bytes();
-        addresses.append(address.begin(), address.end());
-      }
-      Result<std::vector<std::string>> all = (*rendezvous)->gather(addresses);
-      if (!all.ok())
-        return all.status();
-      for (peer = 0; peer < count; ++peer) {
-        if (peer == own)
-          continue;
-        std::string address = (*all)[peer].substr(own * bytes, bytes);
-        context->getPair(static_cast<int>(peer))->connect({address.begin(), address.end()});
-      }
-    } catch (const std::exception &error) {
-      return peer == own ? Status::internal(std::string("Gloo: ") + error.what()) : rankDied(peer);
-    }
-    return Status::success();
+    WithoutPipeSignal guard; // inherited by Gloo's thread
+    Result<std::vector<Address>> addresses = exchangeAddresses(**rendezvous, options.deadline);
+    if (!addresses.ok())
+      return addresses.status();
+    std::atomic<unsigned> peer = own;
+    std::atomic<bool> stops = false;
+    std::future<Status> pairs =
+        std::async(std::launch::async, [&] { return connectPairs(*addresses, peer, stops); });
+    auto end = std::chrono::steady_clock::now() + options.deadline;
+    Status status = (*rendezvous)->conclude([&]() -> std::optional<Status> {
+      if (pairs.wait_for(0s) == std::future_status::ready)
+        return pairs.get();
+      if (std::chrono::steady_clock::now() < end)
+        return std::nullopt;
+      return deadlinePassed({peer}, options.deadline);
+    });
+    stops = true;
+    while (pairs.valid() && pairs.wait_for(5ms) != std::future_status::ready)
+      if (peer != own)
+        context->getPair(static_cast<int>(peer))->close(); // ends the wait for it
+    return status;
   }
 
   Progress start(size_t number, const Packet &packet) override {
@@ -180,6 +173,55 @@ private:
     std::unique_ptr<Buffer> buffer;
     bool send = false;
   };
+
+  using Address = std::vector<char>;
+
+  /// At which each other rank waits for this one.
+  Result<std::vector<Address>> exchangeAddresses(Rendezvous &rendezvous, std::chrono::milliseconds deadline) {
+    std::string mine; // at which this rank waits for each other; all addresses have one length
+    size_t bytes = 0;
+    try {
+      ::gloo::transport::tcp::attr attributes;
+      attributes.hostname = rendezvous.ownAddress();
+      device = ::gloo::transport::tcp::CreateDevice(attributes);
+      context = device->createContext(static_cast<int>(own), static_cast<int>(count));
+      context->setTimeout(deadline);
+      for (int i : others())
+        bytes = context->createPair(i)->address().bytes().size();
+      for (unsigned i = 0; i < count; ++i) {
+        Address address = i == own ? Address(bytes, 0) : context->getPair(static_cast<int>(i))->address().bytes();
+        mine.append(address.begin(), address.end());
+      }
+    } catch (const std::exception &error) {
+      return Status::internal(std::string("Gloo: ") + error.what());
+    }
+    Result<std::vector<std::string>> all = rendezvous.gather(mine);
+    if (!all.ok())
+      return all.status();
+    std::vector<Address> addresses;
+    for (const std::string &each : *all) {
+      if (each.size() != mine.size())
+        return Status::wrongUse("ranks have other addresses of Gloo", "install the same version of libgloo on all machines");
+      addresses.emplace_back(each.begin() + static_cast<std::ptrdiff_t>(own * bytes),
+                             each.begin() + static_cast<std::ptrdiff_t>((own + 1) * bytes));
+    }
+    return addresses;
+  }
+
+  /// `peer`: who is waited for. Once `stops`, no other pair begins to connect.
+  Status connectPairs(const std::vector<Address> &addresses, std::atomic<unsigned> &peer, const std::atomic<bool> &stops) {
+    try {
+      for (int i : others()) {
+        if (stops)
+          break;
+        peer = static_cast<unsigned>(i);
+        context->getPair(i)->connect(addresses[static_cast<size_t>(i)]);
+      }
+    } catch (const std::exception &) {
+      return rankDied(peer);
+    }
+    return Status::success();
+  }
 
   std::vector<int> others() const {
     std::vector<int> ranks;

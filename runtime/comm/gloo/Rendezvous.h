@@ -3,6 +3,8 @@
 #define LLMC_RUNTIME_COMM_GLOO_RENDEZVOUS_H
 
 #include "runtime/comm/Worlds.h"
+#include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -22,6 +24,13 @@ public:
   /// Gives every rank the texts of all ranks, by rank.
   Result<std::vector<std::string>> gather(const std::string &own);
 
+  /// What became of something that a rank does by itself; nothing while it goes on, which ends by the deadline.
+  using Part = std::function<std::optional<Status>()>;
+  /// Ends a phase in which each rank does its part, such as connecting to the others; asks for `part` every few
+  /// milliseconds. All ranks return the same: success if all parts have succeeded; else who has died, else a failure of a
+  /// part, else DeadlinePassed with the ranks that say nothing. A rank that only waits for such a rank is not missing.
+  Status conclude(const Part &part);
+
 private:
   using Clock = std::chrono::steady_clock;
   Rendezvous(const WorldOptions &options) : options(options), end(Clock::now() + options.deadline) {}
@@ -32,6 +41,8 @@ private:
   Status connect();
   Result<std::vector<std::string>> gatherAtRoot(const std::string &own);
   Status noteAddress(int socket);
+  Status hearAll(const Part &part, Clock::time_point end);
+  Status tell(const Part &part, Clock::time_point end);
 
   const WorldOptions options;
   const Clock::time_point end;

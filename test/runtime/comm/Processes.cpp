@@ -44,8 +44,7 @@ static pid_t spawn(const std::vector<std::string> &command) {
   return child;
 }
 
-/// A port that was free a moment ago.
-static unsigned freePort() {
+unsigned freePort() {
   int socket = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   sockaddr_in address{};
   address.sin_family = AF_INET;

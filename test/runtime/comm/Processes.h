@@ -9,6 +9,8 @@
 
 namespace llmc::test {
 
+/// A port that was free a moment ago.
+unsigned freePort();
 /// Why ranks cannot be processes over `backend` on this machine; empty if they can.
 std::string whyAbsent(runtime::Backend backend);
 

@@ -20,32 +20,49 @@ Cut cutOf(int64_t whole, int64_t size, int64_t offset, int64_t stride) {
   return whole % size == 0 && offset % size == 0 ? Cut::Parts : Cut::Rest;
 }
 
-/// Whether all values of `value` are ids that an input brings, or small: they stay below any new size.
-bool Ties::comesFromInputs(Value value) {
-  auto it = ids.find(value);
-  if (it == ids.end())
-    it = ids.insert({value, isFromInputs(value)}).first; // each value once, however many lead to it
+/// The least of the constants among the ids of `value`, 0 if inputs bring them all; none if other ids are among them or
+/// constants that may not be below any new size.
+std::optional<int64_t> Ties::leastId(Value value) {
+  auto it = leastIds.find(value);
+  if (it == leastIds.end())
+    it = leastIds.insert({value, findLeastId(value)}).first; // each value once, however many lead to it
   return it->second;
 }
 
-bool Ties::isFromInputs(Value value) {
-  auto isSmall = [&](Attribute attribute) {
+std::optional<int64_t> Ties::findLeastId(Value value) {
+  auto ofConstant = [&](Attribute attribute) -> std::optional<int64_t> {
     auto elements = dyn_cast_or_null<ElementsAttr>(attribute);
     FailureOr<HostTensor> tensor = elements ? HostTensor::fromAttribute(elements) : FailureOr<HostTensor>(failure());
-    return succeeded(tensor) && !tensor->isReal &&
-           llvm::all_of(tensor->integers, [&](int64_t x) { return x <= small; });
+    if (failed(tensor) || tensor->isReal)
+      return std::nullopt;
+    int64_t least = 0;
+    for (int64_t id : tensor->integers) {
+      if (id > small)
+        return std::nullopt;
+      least = std::min(least, id);
+    }
+    return least;
   };
   if (auto argument = dyn_cast<BlockArgument>(value)) {
     auto function = cast<func::FuncOp>(argument.getOwner()->getParentOp());
     unsigned i = argument.getArgNumber();
-    return train::argumentString(function, i, train::kRole) == train::kInput ||
-           isSmall(function.getArgAttr(i, train::kValue));
+    if (train::argumentString(function, i, train::kRole) == train::kInput)
+      return 0;
+    return ofConstant(function.getArgAttr(i, train::kValue));
   }
   Operation *op = value.getDefiningOp();
   if (auto constant = dyn_cast<arith::ConstantOp>(op))
-    return isSmall(constant.getValue());
-  return analysis::keepsIds(op) &&
-         llvm::all_of(op->getOperands(), [&](Value operand) { return comesFromInputs(operand); });
+    return ofConstant(constant.getValue());
+  if (!analysis::keepsIds(op))
+    return std::nullopt;
+  int64_t least = 0;
+  for (Value operand : op->getOperands()) {
+    std::optional<int64_t> ofOperand = leastId(operand);
+    if (!ofOperand)
+      return std::nullopt;
+    least = std::min(least, *ofOperand);
+  }
+  return least;
 }
 
 void Ties::add(func::FuncOp function) {
@@ -114,20 +131,30 @@ void Ties::addOp(Operation *op) {
   keepLookups(op);
 }
 
-/// What indices that no input brings look into.
+/// What is looked up by indices that may not fit a smaller size: -1 is the last row of any table, -40 no row of one of 33. A
+/// label may be any negative number, as those that count for nothing are.
 void Ties::keepLookups(Operation *op) {
-  if (auto gather = dyn_cast<nn::GatherOp>(op); gather && !comesFromInputs(gather.getIndices()))
-    sizes.keepSize(of(gather.getTable()).front());
-  if (auto scatter = dyn_cast<nn::ScatterAddOp>(op); scatter && !comesFromInputs(scatter.getIndices()))
-    sizes.keepSize(of(scatter.getResult()).front());
+  auto keepTable = [&](Value ids, Slot rows) {
+    std::optional<int64_t> least = leastId(ids);
+    if (!least || *least < -small)
+      sizes.keepSize(rows);
+  };
+  auto keepClasses = [&](Value labels, Slot classes) {
+    if (!leastId(labels))
+      sizes.keepSize(classes);
+  };
+  if (auto gather = dyn_cast<nn::GatherOp>(op))
+    keepTable(gather.getIndices(), of(gather.getTable()).front());
+  if (auto scatter = dyn_cast<nn::ScatterAddOp>(op))
+    keepTable(scatter.getIndices(), of(scatter.getResult()).front());
   if (auto gather = dyn_cast<nn::GatherAlongOp>(op))
     sizes.keepSize(of(gather->getOperand(0))[gather.getAxis()]);
   if (auto scatter = dyn_cast<nn::ScatterAddAlongOp>(op))
     sizes.keepSize(of(scatter.getResult())[scatter.getAxis()]);
-  if (auto loss = dyn_cast<nn::CrossEntropyOp>(op); loss && !comesFromInputs(loss.getLabels()))
-    sizes.keepSize(of(loss.getLogits()).back());
-  if (auto loss = dyn_cast<nn::LinearCrossEntropyOp>(op); loss && !comesFromInputs(loss.getLabels()))
-    sizes.keepSize(of(loss.getWeightMatrix())[loss.getVocabularyLast() ? 1 : 0]);
+  if (auto loss = dyn_cast<nn::CrossEntropyOp>(op))
+    keepClasses(loss.getLabels(), of(loss.getLogits()).back());
+  if (auto loss = dyn_cast<nn::LinearCrossEntropyOp>(op))
+    keepClasses(loss.getLabels(), of(loss.getWeightMatrix())[loss.getVocabularyLast() ? 1 : 0]);
 }
 
 /// Ops that need dimensions whole but mean the same for any size.

@@ -8,6 +8,7 @@
 #include "passes/shrink/SizeClasses.h"
 #include <deque>
 #include <map>
+#include <optional>
 
 namespace llmc::shrink {
 
@@ -31,8 +32,8 @@ public:
 private:
   using Slot = SizeClasses::Slot;
 
-  bool comesFromInputs(mlir::Value value);
-  bool isFromInputs(mlir::Value value);
+  std::optional<int64_t> leastId(mlir::Value value);
+  std::optional<int64_t> findLeastId(mlir::Value value);
   void keep(mlir::Value value);
   void addArgument(mlir::func::FuncOp function, mlir::BlockArgument argument);
   void addOp(mlir::Operation *op);
@@ -47,7 +48,7 @@ private:
   llvm::DenseMap<mlir::Value, size_t> indices;
   std::deque<llvm::SmallVector<Slot, 4>> slots;
   std::map<llvm::StringRef, mlir::BlockArgument> parameters;
-  llvm::DenseMap<mlir::Value, bool> ids; // what comesFromInputs has said
+  llvm::DenseMap<mlir::Value, std::optional<int64_t>> leastIds; // what leastId has said
 };
 
 } // namespace llmc::shrink

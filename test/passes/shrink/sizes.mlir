@@ -54,18 +54,26 @@ func.func @forward(%x: tensor<2x640x320xf32> {train.name = "x", train.role = "in
 // -----
 
 // Rows that computed ids look up stay; so do those that a constant chooses, and 96, which is 12 x 8 here and 8 x 12 there.
-// CHECK-LABEL: train.left_out = ["size 50 becomes 34: dimension 1 of ids",
+// A constant that counts from the end chooses a row that a smaller table may not have: -40, but not -2.
+// CHECK-LABEL: train.left_out = ["size 60 becomes 44: dimension 0 of last", "size 50 becomes 34: dimension 1 of ids",
 // CHECK-LABEL: func.func @forward
 //  CHECK-SAME:   tensor<2x34xi64> {{.*}}tensor<100x96xf32> {train.name = "embed", {{.*}}tensor<60x96xf32> {train.name = "positions"
+//  CHECK-SAME:   tensor<60x96xf32> {train.name = "early"{{.*}}tensor<44x96xf32> {train.name = "last"
 //       CHECK:   arith.constant dense<2> : tensor<2x34xi64>
 module {
-func.func @forward(%ids: tensor<2x50xi64> {train.name = "ids", train.role = "input"}, %e: tensor<100x96xf32> {train.name = "embed", train.role = "param"}, %p: tensor<60x96xf32> {train.name = "positions", train.role = "param"}, %c: tensor<96xf32> {train.name = "scale", train.role = "param"}) -> tensor<2x50x12x8xf32> {
+func.func @forward(%ids: tensor<2x50xi64> {train.name = "ids", train.role = "input"}, %e: tensor<100x96xf32> {train.name = "embed", train.role = "param"}, %p: tensor<60x96xf32> {train.name = "positions", train.role = "param"}, %c: tensor<96xf32> {train.name = "scale", train.role = "param"}, %q: tensor<60x96xf32> {train.name = "early", train.role = "param"}, %r: tensor<60x96xf32> {train.name = "last", train.role = "param"}) -> tensor<2x50x12x8xf32> {
+  %early = arith.constant dense<[-1, -40, 0]> : tensor<3xi64>
+  %last = arith.constant dense<[-1, -2, 0]> : tensor<3xi64>
   %at = arith.constant dense<[0, 1, 59]> : tensor<3xi64>
   %two = arith.constant dense<2> : tensor<2x50xi64>
   %half = arith.divsi %ids, %two : tensor<2x50xi64>
   %0 = nn.gather %e, %half : (tensor<100x96xf32>, tensor<2x50xi64>) -> tensor<2x50x96xf32>
   %1 = nn.gather %p, %at : (tensor<60x96xf32>, tensor<3xi64>) -> tensor<3x96xf32>
-  %2 = nn.reduce %1 {dims = array<i64: 0>, kind = 0 : i32} : (tensor<3x96xf32>) -> tensor<96xf32>
+  %10 = nn.gather %q, %early : (tensor<60x96xf32>, tensor<3xi64>) -> tensor<3x96xf32>
+  %11 = nn.gather %r, %last : (tensor<60x96xf32>, tensor<3xi64>) -> tensor<3x96xf32>
+  %12 = arith.addf %1, %10 : tensor<3x96xf32>
+  %13 = arith.addf %12, %11 : tensor<3x96xf32>
+  %2 = nn.reduce %13 {dims = array<i64: 0>, kind = 0 : i32} : (tensor<3x96xf32>) -> tensor<96xf32>
   %3 = tensor.expand_shape %c [[0, 1]] output_shape [12, 8] : tensor<96xf32> into tensor<12x8xf32>
   %4 = tensor.expand_shape %2 [[0, 1]] output_shape [8, 12] : tensor<96xf32> into tensor<8x12xf32>
   %5 = nn.transpose %4 {permutation = array<i64: 1, 0>} : (tensor<8x12xf32>) -> tensor<12x8xf32>

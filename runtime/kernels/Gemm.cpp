@@ -1,14 +1,15 @@
 //===- Gemm.cpp - contractions in fixed tiles -----------------------------===//
 //
 // Tiles at the right and lower edge are smaller, so a contraction has up to four tile shapes, each with its primitive.
-// f32 without an activation goes to matrix units where the processor has them; f64 to plain loops. oneDNN takes strided
-// matrices, bias as a descriptor, beta and activations as post-operations. Where it would fall back to its reference
-// code, the plain loops here take over.
+// f32 without an activation goes to matrix units where the processor has them, or to vectorProduct where that is the
+// better one; f64 to plain loops. oneDNN takes strided matrices, bias as a descriptor, beta and activations as
+// post-operations. Where it would fall back to its reference code, the plain loops here take over.
 //
 //===----------------------------------------------------------------------===//
 #include "runtime/kernels/Gemm.h"
 #include "runtime/kernels/PlainGemm.h"
 #include "runtime/kernels/SplitProduct.h"
+#include "runtime/kernels/VectorProduct.h"
 #include <algorithm>
 #include <cstring>
 #include <dnnl.hpp>
@@ -198,32 +199,42 @@ private:
   mutable std::vector<std::vector<T>> rows;
 };
 
-/// On matrix units. Their sums have one order for any tiles (SplitProduct.h), so these are chosen for the threads there are:
+/// Products that pack their operands. Their sums have one order for any tiles, so these are chosen for the threads there are:
 /// the larger, the less is packed.
-class SplitGemm : public Gemm {
-public:
-  static constexpr int64_t kRows = 512, kColumns = 384; // sums and packed rows stay in the second-level cache
+struct PackedProduct {
+  const char *name;
+  int64_t rows, columns; // of a tile, at most
+  size_t (*scratch)(int64_t m, int64_t n);
+  void (*compute)(const TileShape &, const float *, const float *, float *, const float *, float, void *);
+};
 
-  SplitGemm(const fb::Gemm &gemm, const GemmOperands &operands, Shared &shared)
-      : grid(gemm), beta(gemm.beta()), operands(operands), shared(shared) {
+// What is in use at once stays in the second-level cache: sums and packed rows of the first, packed rows of the second.
+constexpr PackedProduct kSplitProduct = {"amx:bf16x6", 512, 384, splitProductScratch, splitProduct};
+constexpr PackedProduct kVectorProduct = {"avx2:6x16", 1024, 1024, vectorProductScratch, vectorProduct};
+
+class PackedGemm : public Gemm {
+public:
+  PackedGemm(const PackedProduct &product, const fb::Gemm &gemm, const GemmOperands &operands, Shared &shared)
+      : product(product), grid(gemm), beta(gemm.beta()), operands(operands), shared(shared) {
     int64_t threads = static_cast<int64_t>(shared.streams.size());
-    grid.retile(kRows, kColumns, threads > 1 ? 2 * threads : 1); // two for each, since cores are seldom equally fast
+    grid.retile(product.rows, product.columns, threads > 1 ? 2 * threads : 1); // two for each, since cores are seldom equally fast
     for (int i = 0; i < 4; ++i)
       shapes[i] = grid.shape(gemm, i & 2, i & 1);
-    shared.reserveScratch(splitProductScratch(grid.tileM, grid.tileN));
+    shared.reserveScratch(product.scratch(grid.tileM, grid.tileN));
   }
   int64_t tiles() const override { return grid.tilesM * grid.tilesN * grid.batches; }
-  const char *implementation() const override { return "amx:bf16x6"; }
+  const char *implementation() const override { return product.name; }
   bool runTile(int64_t tile, unsigned thread) const override {
     Grid::Place place = grid.place(tile);
     const float *bias = operands.bias ? static_cast<const float *>(operands.bias) + place.bias : nullptr;
-    splitProduct(shapes[place.lastM * 2 + place.lastN], static_cast<const float *>(operands.a) + place.a,
-                 static_cast<const float *>(operands.b) + place.b, static_cast<float *>(operands.c) + place.c, bias,
-                 beta, shared.scratchOf(thread));
+    product.compute(shapes[place.lastM * 2 + place.lastN], static_cast<const float *>(operands.a) + place.a,
+                    static_cast<const float *>(operands.b) + place.b, static_cast<float *>(operands.c) + place.c, bias,
+                    beta, shared.scratchOf(thread));
     return true;
   }
 
 private:
+  const PackedProduct &product;
   Grid grid;
   float beta;
   TileShape shapes[4];
@@ -243,8 +254,8 @@ public:
     unsigned threads = static_cast<unsigned>(shared.streams.size());
     if (gemm.type() == fb::DataType::F64)
       return std::unique_ptr<Gemm>(new LoopGemm<double>(gemm, operands, threads));
-    if (matrixUnits && gemm.activation() == fb::Activation::None && suitsMatrixUnits(wholeShape(gemm)))
-      return std::unique_ptr<Gemm>(new SplitGemm(gemm, operands, shared));
+    if (const PackedProduct *product = packedProduct(gemm))
+      return std::unique_ptr<Gemm>(new PackedGemm(*product, gemm, operands, shared));
     auto result = std::make_unique<LibraryGemm>(gemm, operands, shared);
     for (int i = 0; i < 4; ++i) {
       Key key{result->grid.shape(gemm, i & 2, i & 1), gemm.beta(), gemm.has_bias(), gemm.activation()};
@@ -256,6 +267,15 @@ public:
   }
 
 private:
+  /// What computes `gemm` better than the library; null if nothing does.
+  const PackedProduct *packedProduct(const fb::Gemm &gemm) const {
+    if (gemm.activation() != fb::Activation::None)
+      return nullptr;
+    if (matrixUnits && suitsMatrixUnits(wholeShape(gemm)))
+      return &kSplitProduct;
+    return vectors && suitsVectorProduct(wholeShape(gemm)) ? &kVectorProduct : nullptr;
+  }
+
   /// The primitive of `key`; null if the library has only its reference code for it.
   const Primitive *primitiveFor(const Key &key) {
     auto [entry, isNew] = primitives.try_emplace(key);
@@ -317,7 +337,7 @@ private:
     return result;
   }
 
-  bool matrixUnits;
+  const bool matrixUnits, vectors = prefersVectorProduct();
   Shared shared;
   std::map<Key, std::unique_ptr<Primitive>> primitives;
 };

@@ -1,9 +1,10 @@
 //===- Gemm.h - contractions in fixed tiles ---------------------*- C++ -*-===//
 //
-// A contraction is cut into the tiles that the plan names, whatever the number of threads. On processors with matrix
-// units a tile is one call of splitProduct; elsewhere, and for what that leaves out, one single-threaded oneDNN call
-// with an instruction set chosen by a fixed rule (the widest that processor and library know). So a machine gives the
-// same bits for any number of threads. Primitives are made once, at load; equal ones are shared.
+// A contraction is cut into the tiles that the plan names, whatever the number of threads, or into tiles that do not
+// change its bits. On processors with matrix units a tile is one call of splitProduct; on those whose vectors have 256
+// bits, one of vectorProduct; elsewhere, and for what these leave out, one single-threaded oneDNN call with an
+// instruction set chosen by a fixed rule (the widest that processor and library know). So a machine gives the same bits
+// for any number of threads. Primitives are made once, at load; equal ones are shared.
 //
 //===----------------------------------------------------------------------===//
 #ifndef LLMC_RUNTIME_KERNELS_GEMM_H

@@ -3,6 +3,7 @@
 #include "runtime/kernels/Gemm.h"
 #include "runtime/kernels/PlainGemm.h"
 #include "runtime/kernels/SplitProduct.h"
+#include "runtime/kernels/VectorProduct.h"
 #include <cmath>
 #include <cstring>
 #include <gtest/gtest.h>
@@ -103,6 +104,13 @@ TEST(Gemm, BetaBiasActivation) {
   }
 }
 
+/// Scratch memory for a product that packs.
+struct Scratch {
+  explicit Scratch(size_t bytes) : memory(bytes + 64) {}
+  void *aligned() { return memory.data() + (64 - reinterpret_cast<uintptr_t>(memory.data()) % 64) % 64; }
+  std::vector<char> memory;
+};
+
 /// Against exact sums: splitting must not cost accuracy, also where the operands' magnitudes differ widely.
 TEST(Gemm, MatrixUnitsAreAsAccurateAsF32) {
   if (!hasMatrixUnits())
@@ -116,11 +124,10 @@ TEST(Gemm, MatrixUnitsAreAsAccurateAsF32) {
       for (auto *values : {&a, &b})
         for (float &value : *values)
           value = static_cast<float>(normal(engine) * std::exp(spread * normal(engine)));
-      std::vector<char> scratch(splitProductScratch(m, n) + 64);
-      char *aligned = scratch.data() + (64 - reinterpret_cast<uintptr_t>(scratch.data()) % 64) % 64;
+      Scratch scratch(splitProductScratch(m, n));
       TileShape shape{m, n, k, k, 1, n, 1, n};
       ASSERT_TRUE(suitsMatrixUnits(shape));
-      splitProduct(shape, a.data(), b.data(), c.data(), nullptr, 0.0f, aligned);
+      splitProduct(shape, a.data(), b.data(), c.data(), nullptr, 0.0f, scratch.aligned());
       double split = 0, chain = 0;
       for (int64_t i = 0; i < m; ++i)
         for (int64_t j = 0; j < n; ++j) {
@@ -146,11 +153,39 @@ TEST(Gemm, MatrixUnitsKeepNotANumber) {
   std::vector<float> a(size * size, 1.0f), b = a, c = a;
   a[5 * size + 3] = std::numeric_limits<float>::quiet_NaN();
   a[9 * size + 3] = std::numeric_limits<float>::infinity();
-  std::vector<char> scratch(splitProductScratch(size, size) + 64);
-  char *aligned = scratch.data() + (64 - reinterpret_cast<uintptr_t>(scratch.data()) % 64) % 64;
-  splitProduct({size, size, size, size, 1, size, 1, size}, a.data(), b.data(), c.data(), nullptr, 0.0f, aligned);
+  Scratch scratch(splitProductScratch(size, size));
+  splitProduct({size, size, size, size, 1, size, 1, size}, a.data(), b.data(), c.data(), nullptr, 0.0f, scratch.aligned());
   for (int64_t i = 0; i < size; ++i)
     EXPECT_EQ(std::isfinite(c[i * size + 7]), i != 5 && i != 9) << i;
+}
+
+/// All layouts, sizes within and beyond panels and blocks, against loops; and the same bits in four tiles as in one.
+TEST(Gemm, ProductsOnVectors) {
+  if (!hasVectorProduct())
+    GTEST_SKIP() << "this processor has no AVX2";
+  for (auto [m, n, k] : {std::tuple<int64_t, int64_t, int64_t>{8, 8, 8}, {6, 16, 256}, {13, 37, 19}, {200, 50, 257}, {193, 33, 600}})
+    for (int layout = 0; layout < 8; ++layout) {
+      bool ta = layout & 1, tb = layout & 2, starts = layout & 4;
+      TileShape shape{m, n, k, ta ? 1 : k + 3, ta ? m + 3 : 1, tb ? 1 : n + 3, tb ? k + 3 : 1, n + 3};
+      std::vector<float> a = random<float>((m + 3) * (k + 3), 1), b = random<float>((n + 3) * (k + 3), 2),
+                         expected = random<float>(m * (n + 3), 3), whole = expected, parts = expected, bias = random<float>(n, 4), row(n);
+      const float *start = starts ? bias.data() : nullptr;
+      float beta = starts ? 0.5f : 0.0f;
+      plainTile<float>(shape, a.data(), b.data(), expected.data(), start, beta, fb::Activation::None, row.data());
+      Scratch scratch(vectorProductScratch(m, n));
+      vectorProduct(shape, a.data(), b.data(), whole.data(), start, beta, scratch.aligned());
+      for (size_t i = 0; i < whole.size(); ++i)
+        ASSERT_NEAR(whole[i], expected[i], 2e-6 * static_cast<double>(k)) << m << "x" << n << "x" << k << " layout " << layout << " at " << i;
+      int64_t upper = m / 2 + 1, left = n / 2 + 1;
+      for (int64_t i : {int64_t(0), upper})
+        for (int64_t j : {int64_t(0), left}) {
+          TileShape part = shape;
+          part.m = i ? m - upper : upper, part.n = j ? n - left : left;
+          vectorProduct(part, a.data() + i * shape.aRow, b.data() + j * shape.bColumn, parts.data() + i * shape.cRow + j,
+                        start ? start + j : nullptr, beta, scratch.aligned());
+        }
+      EXPECT_EQ(std::memcmp(whole.data(), parts.data(), whole.size() * sizeof(float)), 0) << m << "x" << n << "x" << k << " layout " << layout;
+    }
 }
 
 TEST(Gemm, DoublePrecision) { check<double>({33, 20, 17, 16, 8, true, false, 1.0f, true}, 1e-14); }

@@ -117,7 +117,7 @@ Status Rendezvous::tell(const Part &part, Clock::time_point end) {
   Outcome outcome = readFrame(sockets[0], frame, text, end + 2 * kSkew);
   if (outcome == Outcome::Done)
     return {static_cast<StatusCode>(frame.code), std::move(text), ""};
-  return outcome == Outcome::Late ? deadlinePassed({0}, options.deadline) : rankDied(0);
+  return describeLoss(outcome, 0, options.deadline);
 }
 
 Status Rendezvous::conclude(const Part &part) {

@@ -1,5 +1,6 @@
 //===- Frames.cpp - short messages over a socket, with a deadline ---------===//
 #include "runtime/comm/gloo/Frames.h"
+#include "runtime/comm/Failure.h"
 #include <algorithm>
 #include <cerrno>
 #include <poll.h>
@@ -62,6 +63,10 @@ Outcome readFrame(int socket, Frame &frame, std::string &text, Clock::time_point
     return Outcome::Gone;
   text.resize(frame.bytes);
   return readAll(socket, text.data(), text.size(), end);
+}
+
+Status describeLoss(Outcome outcome, unsigned rank, std::chrono::milliseconds deadline) {
+  return outcome == Outcome::Late ? deadlinePassed({rank}, deadline) : rankDied(rank);
 }
 
 } // namespace llmc::runtime

@@ -26,6 +26,8 @@ Outcome writeAll(int socket, const void *memory, size_t bytes, Clock::time_point
 Outcome writeFrame(int socket, StatusCode code, const std::string &text, Clock::time_point end);
 /// At most 64 MiB.
 Outcome readFrame(int socket, Frame &frame, std::string &text, Clock::time_point end);
+/// What `outcome`, which is not Done, says of the rank at the other end.
+Status describeLoss(Outcome outcome, unsigned rank, std::chrono::milliseconds deadline);
 
 } // namespace llmc::runtime
 

@@ -118,11 +118,11 @@ public:
     std::atomic<bool> stops = false;
     std::future<Status> pairs =
         std::async(std::launch::async, [&] { return connectPairs(*addresses, peer, stops); });
-    auto end = std::chrono::steady_clock::now() + options.deadline;
+    auto end = Clock::now() + options.deadline;
     Status status = (*rendezvous)->conclude([&]() -> std::optional<Status> {
       if (pairs.wait_for(0s) == std::future_status::ready)
         return pairs.get();
-      if (std::chrono::steady_clock::now() < end)
+      if (Clock::now() < end)
         return std::nullopt;
       return deadlinePassed({peer}, options.deadline);
     });

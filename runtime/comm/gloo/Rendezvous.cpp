@@ -28,10 +28,6 @@ struct Greeting {
   uint32_t rank = 0, size = 0;
 };
 
-Status describe(Outcome outcome, unsigned rank, std::chrono::milliseconds deadline) {
-  return outcome == Outcome::Late ? deadlinePassed({rank}, deadline) : rankDied(rank);
-}
-
 struct Addresses {
   addrinfo *first = nullptr;
   ~Addresses() {
@@ -235,7 +231,7 @@ Result<std::vector<std::string>> Rendezvous::gatherAtRoot(const std::string &own
   for (unsigned rank = 1; rank < options.size; ++rank) {
     Frame frame;
     if (Outcome outcome = readFrame(sockets[rank], frame, texts[rank], end); outcome != Outcome::Done)
-      return describe(outcome, rank, options.deadline);
+      return describeLoss(outcome, rank, options.deadline);
   }
   return texts;
 }
@@ -250,7 +246,7 @@ Result<std::vector<std::string>> Rendezvous::gather(const std::string &own) {
       for (unsigned each = 0; texts.ok() && outcome == Outcome::Done && each < options.size; ++each)
         outcome = writeFrame(sockets[rank], StatusCode::Ok, (*texts)[each], end);
       if (outcome != Outcome::Done)
-        return describe(outcome, rank, options.deadline);
+        return describeLoss(outcome, rank, options.deadline);
     }
     return texts;
   }
@@ -264,7 +260,7 @@ Result<std::vector<std::string>> Rendezvous::gather(const std::string &own) {
       return Status{static_cast<StatusCode>(frame.code), texts[each], ""};
   }
   if (outcome != Outcome::Done)
-    return describe(outcome, 0, options.deadline);
+    return describeLoss(outcome, 0, options.deadline);
   return texts;
 }
 

@@ -3,6 +3,7 @@
 #define LLMC_RUNTIME_COMM_GLOO_RENDEZVOUS_H
 
 #include "runtime/comm/Worlds.h"
+#include "runtime/comm/gloo/Frames.h"
 #include <functional>
 #include <optional>
 #include <string>
@@ -32,7 +33,6 @@ public:
   Status conclude(const Part &part);
 
 private:
-  using Clock = std::chrono::steady_clock;
   Rendezvous(const WorldOptions &options) : options(options), end(Clock::now() + options.deadline) {}
   Status listen();
   Status acceptAll(int listener);

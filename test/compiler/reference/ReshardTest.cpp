@@ -20,6 +20,9 @@ using namespace llmc;
 
 namespace {
 
+/// A sharding of an 8 x 8 tensor: one-letter axes of both dimensions, of partial sums, of partial maxima.
+using Names = std::array<const char *, 4>;
+
 struct ReshardTest : testing::Test {
   ReshardTest() {
     DialectRegistry registry;
@@ -35,8 +38,7 @@ struct ReshardTest : testing::Test {
     return result;
   }
 
-  /// Of an 8 x 8 tensor; each of `names` holds one-letter axes: of both dimensions, of partial sums, of partial maxima.
-  dist::Sharding sharding(std::array<const char *, 4> names) {
+  dist::Sharding sharding(const Names &names) {
     return {{axes(names[0]), axes(names[1])}, axes(names[2]), axes(names[3])};
   }
 
@@ -103,13 +105,13 @@ struct ReshardTest : testing::Test {
   }
 
   /// All pairs that are legal: a whole tensor is never made partial. Returns how many.
-  int expectSameOfPairs(ArrayRef<std::array<const char *, 4>> shardings, dist::MeshAttr mesh) {
+  int expectSameOfPairs(ArrayRef<Names> shardings, dist::MeshAttr mesh) {
     auto within = [](const dist::Axes &some, const dist::Axes &all) {
       return llvm::all_of(some, [&](StringAttr axis) { return llvm::is_contained(all, axis); });
     };
     int pairs = 0;
-    for (const auto &one : shardings)
-      for (const auto &other : shardings) {
+    for (const Names &one : shardings)
+      for (const Names &other : shardings) {
         dist::Sharding from = sharding(one), to = sharding(other);
         if (!within(to.sum, from.sum) || !within(to.max, from.max))
           continue;
@@ -122,8 +124,6 @@ struct ReshardTest : testing::Test {
   MLIRContext context;
   std::mt19937 engine{11};
 };
-
-using Names = std::array<const char *, 4>;
 
 TEST_F(ReshardTest, OneAxis) {
   constexpr Names kShardings[] = {{"", "", "", ""}, {"a", "", "", ""}, {"", "a", "", ""}, {"", "", "a", ""}, {"", "", "", "a"}};

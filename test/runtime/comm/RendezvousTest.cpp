@@ -8,7 +8,6 @@
 using namespace llmc;
 using namespace llmc::runtime;
 using namespace std::chrono_literals;
-using Clock = std::chrono::steady_clock;
 
 namespace {
 

@@ -4,14 +4,24 @@
 
 namespace llmc::runtime {
 
+/// "rank 3" or "ranks 3, 5".
+static std::string named(std::vector<unsigned> ranks) {
+  std::sort(ranks.begin(), ranks.end());
+  ranks.erase(std::unique(ranks.begin(), ranks.end()), ranks.end());
+  std::string text = ranks.size() == 1 ? "rank " : "ranks ";
+  for (size_t i = 0; i < ranks.size(); ++i)
+    text += (i ? ", " : "") + std::to_string(ranks[i]);
+  return text;
+}
+
 Status deadlinePassed(std::vector<unsigned> missing, std::chrono::milliseconds deadline) {
-  std::sort(missing.begin(), missing.end());
-  missing.erase(std::unique(missing.begin(), missing.end()), missing.end());
-  std::string message = missing.size() == 1 ? "rank " : "ranks ";
-  for (size_t i = 0; i < missing.size(); ++i)
-    message += (i ? ", " : "") + std::to_string(missing[i]);
-  message += " did not arrive within " + std::to_string(deadline.count()) + " ms";
+  std::string message = named(std::move(missing)) + " did not arrive within " + std::to_string(deadline.count()) + " ms";
   return {StatusCode::DeadlinePassed, std::move(message), ""};
+}
+
+Status toldToEnd(std::vector<unsigned> missing) {
+  std::string who = missing.empty() ? "no rank is missing, but" : named(std::move(missing)) + " did not arrive before";
+  return {StatusCode::RankDied, who + " the job was told to end (SIGTERM)", ""};
 }
 
 Status rankDied(unsigned rank) {

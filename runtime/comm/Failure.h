@@ -10,6 +10,8 @@ namespace llmc::runtime {
 
 /// `missing`: ranks of the world, at least one; sorted and made unique here.
 Status deadlinePassed(std::vector<unsigned> missing, std::chrono::milliseconds deadline);
+/// The job was told to end (WorldOptions::told) while `missing` had not come; none: while it waited for something else.
+Status toldToEnd(std::vector<unsigned> missing);
 Status rankDied(unsigned rank);
 /// A failure of another rank, with what this one was doing; other outcomes stay as they are.
 Status during(const std::string &what, Status status);

@@ -3,6 +3,8 @@
 #define LLMC_RUNTIME_COMM_WORLDS_H
 
 #include "runtime/comm/Communicator.h"
+#include <atomic>
+#include <functional>
 #include <string>
 
 namespace llmc::runtime {
@@ -14,13 +16,19 @@ enum class Backend { Local, Gloo, Mpi };
 struct WorldOptions {
   /// Mpi: MPI knows both; they must agree with it where they are given.
   unsigned rank = 0, size = 0;
-  /// Gloo: where rank 0 listens while the ranks find each other, and how the others reach it.
+  /// Gloo: where rank 0 listens while the ranks find each other, and how the others reach it (addresses or names, separated by
+  /// commas: tried in turn).
   std::string address;
   uint16_t port = 0;
   /// For opening, and then as in World::setDeadline.
   std::chrono::milliseconds deadline = kDefaultDeadline;
   /// Where the plugins lie; empty: beside the executable.
   std::string plugins;
+  /// If not null: when the job was told to end, with SIGTERM say; in the future until then. Ranks that have not come by then
+  /// will not: opening, and `finish`, end and name them. Outlives the world.
+  const std::atomic<std::chrono::steady_clock::time_point> *told = nullptr;
+  /// Called at most once, by a thread of the backend, when another rank has died. Mpi, where the launcher speaks PMIx.
+  std::function<void(const Status &)> onLoss;
 };
 
 /// Returns when all ranks have called it. A plugin is loaded when it is first needed, and stays. One world per process

@@ -167,9 +167,7 @@ def problem_of(job: Job, rank: int, victim: int) -> str:
     told = "was told to end (SIGTERM)" in line
     if not COLLECTIVE.search(line) and not any(phase in line for phase in PHASES) and not (told and (INSTRUCTION.search(line) or "before the first" in line)):
         return f"rank {rank} does not say where: {line or text.strip()[-300:]}"
-    named = re.search(rf"rank {victim} (died|did not arrive)", line)
-    unknown = "joining the job" in line and "not all have come" in line  # MPI_Init does not say who
-    if not (named or told or unknown):
+    if not re.search(rf"rank {victim} (died|did not arrive)|missing: rank {victim};", line):
         return f"rank {rank} names another rank than {victim}: {line}"
     log = job.folder / "logs" / f"llmc-rank-{rank}.log"
     if not log.exists():

@@ -39,6 +39,9 @@ unsigned threadsFor(const RanksOptions &options, unsigned local) {
 /// a kernel or in reading a file never does.
 constexpr std::chrono::seconds kGrace(2);
 
+/// How long a process goes on after it was told to end, for what other ranks say. Launchers kill it after a second or more.
+constexpr std::chrono::milliseconds kProcessGrace(400);
+
 Status runThreads(unsigned ranks, const RanksOptions &options, const RankMain &rankMain) {
   std::vector<std::unique_ptr<World>> worlds = LocalWorld::create(ranks);
   std::mutex mutex;
@@ -92,10 +95,9 @@ unsigned ownRank() {
   return 0;
 }
 
-/// MPI_Init waits without a deadline. Gloo's ranks meet and then connect, with a deadline for each; that is for where these fail.
+/// Ranks meet and then connect, with a deadline for each; the limit is for where these fail.
 Result<std::unique_ptr<World>> join(Backend backend, const WorldOptions &options) {
-  unsigned waits = backend == Backend::Mpi ? 1 : 2;
-  Limit limit(waits * (options.deadline + std::chrono::seconds(1)));
+  Limit limit(2 * (options.deadline + std::chrono::seconds(1)));
   return openWorld(backend, options);
 }
 
@@ -114,6 +116,8 @@ std::pair<unsigned, unsigned> placeOnMachine(const std::vector<std::string> &pro
 Status runProcess(Backend backend, unsigned ranks, const RanksOptions &options, const RankMain &rankMain) {
   WorldOptions worldOptions;
   worldOptions.deadline = options.wait();
+  worldOptions.told = &toldToEnd();
+  worldOptions.onLoss = noteLoss;
   if (backend == Backend::Gloo) {
     uint64_t rank = 0, size = 0, port = 0;
     for (Status status : {parseNumber("RANK", 1u << 20, rank), parseNumber("WORLD_SIZE", 1u << 20, size), parseNumber("MASTER_PORT", 65536, port)})
@@ -171,10 +175,10 @@ Status runRanks(unsigned ranks, const RanksOptions &options, const RankMain &ran
       WatchedRank watched(0);
       return rankMain(watched, 0, nullptr, threadsFor(options, 1));
     }
-    beginWatch(options.logFolder);
+    beginWatch(options.logFolder, std::chrono::milliseconds(0));
     return runThreads(ranks, options, rankMain);
   }
-  beginWatch(options.logFolder);
+  beginWatch(options.logFolder, kProcessGrace);
   return runProcess(comm == "mpi" ? Backend::Mpi : Backend::Gloo, ranks, options, rankMain);
 }
 

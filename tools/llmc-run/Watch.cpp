@@ -24,6 +24,9 @@ struct Registry {
   std::map<unsigned, Watched> ranks;
   std::string logFolder;
   std::vector<std::string> processes; // of all ranks, if they are not threads of this one
+  std::string loss;                   // of another rank, if one is known
+  std::chrono::milliseconds grace{0};
+  std::atomic<std::chrono::steady_clock::time_point> told = std::chrono::steady_clock::time_point::max();
 };
 
 /// Never destroyed: threads that report outlive main.
@@ -53,8 +56,10 @@ std::string placeOf(const Watched &watched) {
   return watched.doing + (entries.back().end ? ", after " : ", in ") + watched.executor->describe(entries.back());
 }
 
-/// The ranks of this machine whose processes are gone, as text.
-std::string goneRanks(const std::vector<std::string> &processes) {
+/// Who is missing, as text; where no rank knows, the ranks of this machine whose processes are gone.
+std::string whoIsMissing(const std::vector<std::string> &processes, const std::string &loss) {
+  if (!loss.empty())
+    return "; " + loss;
   std::string own = thisProcess(), host = own.substr(0, own.rfind(' ') + 1), gone;
   for (size_t rank = 0; rank < processes.size(); ++rank) {
     if (processes[rank].compare(0, host.size(), host) != 0)
@@ -63,7 +68,7 @@ std::string goneRanks(const std::vector<std::string> &processes) {
     if (pid > 0 && ::kill(pid, 0) != 0 && errno == ESRCH)
       gone += (gone.empty() ? "" : ", ") + std::to_string(rank);
   }
-  return gone;
+  return gone.empty() ? "" : "; missing: rank " + gone;
 }
 
 void awaitSignal() {
@@ -73,6 +78,8 @@ void awaitSignal() {
   int number = 0;
   while (sigwait(&signals, &number) != 0)
     ;
+  registry().told = std::chrono::steady_clock::now();
+  std::this_thread::sleep_for(registry().grace);
   endWithReport("was told to end (SIGTERM), as launchers do when another rank has failed", StatusCode::RankDied);
 }
 
@@ -80,8 +87,7 @@ void awaitSignal() {
 
 void endWithReport(const std::string &reason, StatusCode code) {
   std::lock_guard<std::mutex> lock(registry().mutex); // never let go: who else has something to say is late
-  std::string gone = goneRanks(registry().processes); // before other survivors end
-  std::string missing = gone.empty() ? "" : "; missing: rank " + gone;
+  std::string missing = whoIsMissing(registry().processes, registry().loss); // before other survivors end
   if (registry().ranks.empty())
     std::fprintf(stderr, "error: this process %s%s\n", reason.c_str(), missing.c_str());
   for (auto &[rank, watched] : registry().ranks) {
@@ -93,8 +99,9 @@ void endWithReport(const std::string &reason, StatusCode code) {
   std::_Exit(static_cast<int>(code));
 }
 
-void beginWatch(const std::string &logFolder) {
+void beginWatch(const std::string &logFolder, std::chrono::milliseconds grace) {
   registry().logFolder = logFolder;
+  registry().grace = grace;
   sigset_t signals;
   sigemptyset(&signals);
   sigaddset(&signals, SIGTERM);
@@ -112,6 +119,13 @@ void watchProcesses(std::vector<std::string> processes) {
   std::lock_guard<std::mutex> lock(registry().mutex);
   registry().processes = std::move(processes);
 }
+
+void noteLoss(const Status &loss) {
+  std::lock_guard<std::mutex> lock(registry().mutex);
+  registry().loss = loss.message;
+}
+
+const std::atomic<std::chrono::steady_clock::time_point> &toldToEnd() { return registry().told; }
 
 WatchedRank::WatchedRank(unsigned rank) : rank(rank) {
   std::lock_guard<std::mutex> lock(registry().mutex);

@@ -8,6 +8,7 @@
 #define LLMC_TOOLS_LLMC_RUN_WATCH_H
 
 #include "runtime/executor/Executor.h"
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <mutex>
@@ -18,8 +19,12 @@
 namespace llmc::tool {
 
 /// From now on SIGTERM (launchers send it to the survivors of a job) makes this process report on the ranks it watches and
-/// end with the code of a rank that died. Called before any other thread is made; logs go to `logFolder` (empty: here).
-void beginWatch(const std::string &logFolder);
+/// end with the code of a rank that died; after `grace`, in which it may find out from other ranks what has happened, and end by
+/// itself. Called before any other thread is made; logs go to `logFolder` (empty: here).
+void beginWatch(const std::string &logFolder, std::chrono::milliseconds grace);
+
+/// When this process was told to end; in the future until then.
+const std::atomic<std::chrono::steady_clock::time_point> &toldToEnd();
 
 /// Reports on the ranks that this process still watches, as "rank K `reason`", and ends it.
 [[noreturn]] void endWithReport(const std::string &reason, runtime::StatusCode code);
@@ -28,6 +33,8 @@ void beginWatch(const std::string &logFolder);
 std::string thisProcess();
 /// The processes of all ranks: a report says which of them are gone.
 void watchProcesses(std::vector<std::string> processes);
+/// What is known of the death of another rank: a report says it.
+void noteLoss(const runtime::Status &loss);
 
 /// A rank of this process. What it is doing, and its executor from the time it has one, is known to the threads that report.
 class WatchedRank {

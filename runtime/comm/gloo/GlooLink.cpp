@@ -7,7 +7,7 @@
 //===----------------------------------------------------------------------===//
 #include "runtime/comm/Failure.h"
 #include "runtime/comm/Plugin.h"
-#include "runtime/comm/gloo/Rendezvous.h"
+#include "runtime/comm/rendezvous/Rendezvous.h"
 #include "runtime/comm/network/NetworkWorld.h"
 #include <atomic>
 #include <condition_variable>

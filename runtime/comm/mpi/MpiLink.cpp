@@ -3,10 +3,18 @@
 // Nonblocking calls on a communicator of our own, asked for completion: no wait in MPI, which has no deadlines, but in
 // MPI_Init and MPI_Finalize. A process that ends without MPI_Finalize makes mpirun end the others.
 //
+// Where the launcher speaks PMIx, the ranks meet over TCP before MPI starts, as those over Gloo do. That names who is missing
+// while MPI starts and ends, and who dies while all work.
+//
 //===----------------------------------------------------------------------===//
 #define OMPI_SKIP_MPICXX
+#include "runtime/comm/Failure.h"
 #include "runtime/comm/Plugin.h"
+#include "runtime/comm/mpi/Helper.h"
+#include "runtime/comm/mpi/Launcher.h"
+#include "runtime/comm/mpi/Place.h"
 #include "runtime/comm/network/NetworkWorld.h"
+#include "runtime/comm/rendezvous/Rendezvous.h"
 #include <chrono>
 #include <mpi.h>
 #include <string>
@@ -16,38 +24,74 @@
 namespace llmc::runtime {
 namespace {
 
+/// What MPI says when it has started.
+struct Job {
+  MPI_Comm world = MPI_COMM_NULL;
+  unsigned rank = 0, size = 1;
+  uint64_t tags = 32767;
+};
+
+/// Waits for all ranks, forever.
+Status startMpi(Job &job) {
+  int level = MPI_THREAD_SERIALIZED, value = 0;
+  if (MPI_Init_thread(nullptr, nullptr, MPI_THREAD_SERIALIZED, &level) != MPI_SUCCESS || level < MPI_THREAD_SERIALIZED)
+    return Status::wrongUse("MPI does not start in a process with threads");
+  MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
+  if (MPI_Comm_dup(MPI_COMM_WORLD, &job.world) != MPI_SUCCESS)
+    return Status::internal("MPI_Comm_dup failed");
+  MPI_Comm_set_errhandler(job.world, MPI_ERRORS_RETURN);
+  MPI_Comm_rank(job.world, &value);
+  job.rank = static_cast<unsigned>(value);
+  MPI_Comm_size(job.world, &value);
+  job.size = static_cast<unsigned>(value);
+  void *limit = nullptr;
+  int known = 0;
+  MPI_Comm_get_attr(MPI_COMM_WORLD, MPI_TAG_UB, &limit, &known);
+  if (known)
+    job.tags = static_cast<uint64_t>(*static_cast<int *>(limit));
+  return Status::success();
+}
+
+Status endMpi(Job &job) {
+  MPI_Comm_free(&job.world);
+  return MPI_Finalize() == MPI_SUCCESS ? Status::success() : Status::internal("MPI_Finalize failed");
+}
+
+Status checkPlace(const WorldOptions &options, unsigned rank, unsigned size) {
+  if (options.size == 0 || (options.size == size && options.rank == rank))
+    return Status::success();
+  return Status::wrongUse("MPI started this process as rank " + std::to_string(rank) + " of " + std::to_string(size) +
+                          ", not as rank " + std::to_string(options.rank) + " of " + std::to_string(options.size));
+}
+
 class MpiLink : public Link {
 public:
-  Status open(const WorldOptions &options) {
-    int initialized = 0, finalized = 0, level = MPI_THREAD_SERIALIZED, value = 0;
+  /// MPI's start and end know no deadline: a thread of their own is in them, and the ranks agree over TCP on what becomes of it.
+  Status open(const WorldOptions &given) {
+    options = given;
+    int initialized = 0, finalized = 0;
     MPI_Initialized(&initialized);
     MPI_Finalized(&finalized);
     if (initialized || finalized)
       return Status::wrongUse("this process has opened a world over MPI before");
-    if (MPI_Init_thread(nullptr, nullptr, MPI_THREAD_SERIALIZED, &level) != MPI_SUCCESS || level < MPI_THREAD_SERIALIZED)
-      return Status::wrongUse("MPI does not start in a process with threads");
-    MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
-    if (MPI_Comm_dup(MPI_COMM_WORLD, &world) != MPI_SUCCESS)
-      return Status::internal("MPI_Comm_dup failed");
-    MPI_Comm_set_errhandler(world, MPI_ERRORS_RETURN);
-    MPI_Comm_rank(world, &value);
-    own = static_cast<unsigned>(value);
-    MPI_Comm_size(world, &value);
-    count = static_cast<unsigned>(value);
-    void *limit = nullptr;
-    int known = 0;
-    MPI_Comm_get_attr(MPI_COMM_WORLD, MPI_TAG_UB, &limit, &known);
-    tags = known ? static_cast<uint64_t>(*static_cast<int *>(limit)) : 32767;
-    if (options.size > 0 && (options.size != count || options.rank != own))
-      return Status::wrongUse("MPI started this process as rank " + std::to_string(own) + " of " +
-                              std::to_string(count) + ", not as rank " + std::to_string(options.rank) + " of " +
-                              std::to_string(options.size));
-    return Status::success();
+    if (launcher = Launcher::find(); launcher)
+      if (Status status = meet(); !status.ok())
+        return status;
+    if (Status status = together("MPI_Init", [job = job] { return startMpi(*job); }); !status.ok())
+      return status;
+    if (rendezvous)
+      rendezvous->watch();
+    return checkPlace(options, job->rank, job->size);
   }
 
-  unsigned rank() const override { return own; }
-  unsigned size() const override { return count; }
-  uint64_t maximumTag() const override { return tags; }
+  unsigned rank() const override { return job->rank; }
+  unsigned size() const override { return job->size; }
+  uint64_t maximumTag() const override { return job->tags; }
+  Status loss() override { return rendezvous ? rendezvous->loss() : Status::success(); }
+  void leave(const Status &reason) override {
+    if (rendezvous)
+      rendezvous->leave(reason);
+  }
 
   Progress start(size_t number, const Packet &packet) override {
     if (requests.size() <= number)
@@ -58,8 +102,8 @@ public:
     MPI_Request &request = requests[number].handle;
     requests[number].send = packet.send;
     requests[number].bytes = bytes;
-    int error = packet.send ? MPI_Isend(packet.data, bytes, MPI_BYTE, peer, tag, world, &request)
-                            : MPI_Irecv(packet.data, bytes, MPI_BYTE, peer, tag, world, &request);
+    int error = packet.send ? MPI_Isend(packet.data, bytes, MPI_BYTE, peer, tag, job->world, &request)
+                            : MPI_Irecv(packet.data, bytes, MPI_BYTE, peer, tag, job->world, &request);
     return error == MPI_SUCCESS ? Progress::Pending : Progress::Lost;
   }
 
@@ -89,8 +133,8 @@ public:
   }
 
   Status close() override {
-    MPI_Comm_free(&world);
-    return MPI_Finalize() == MPI_SUCCESS ? Status::success() : Status::internal("MPI_Finalize failed");
+    Status status = together("MPI_Finalize", [job = job] { return endMpi(*job); });
+    return status.ok() && launcher ? launcher->leave() : status;
   }
 
 private:
@@ -113,9 +157,56 @@ private:
     return Progress::Done;
   }
 
-  MPI_Comm world = MPI_COMM_NULL;
-  unsigned own = 0, count = 1;
-  uint64_t tags = 0;
+  /// The ranks find each other through the launcher's store.
+  Status meet() {
+    if (Status status = checkPlace(options, launcher->rank(), launcher->size()); !status.ok())
+      return status;
+    WorldOptions places = options;
+    places.rank = launcher->rank();
+    places.size = launcher->size();
+    places.address.clear();
+    places.port = 0;
+    if (places.size == 1)
+      return Status::success();
+    if (places.rank > 0) {
+      std::string text;
+      Until until(Clock::now() + options.deadline, options.told, std::chrono::milliseconds(0));
+      if (launcher->get(0, text, until) != Outcome::Done)
+        return options.told && Clock::now() >= options.told->load() ? toldToEnd({0}) : deadlinePassed({0}, options.deadline);
+      if (!readPlace(text, places.address, places.port))
+        return Status::internal("rank 0 says that it is at '" + text + "'");
+    }
+    auto met = Rendezvous::meet(places, [&](uint16_t port) { return launcher->put(placeOfThisMachine(port)); });
+    if (met.ok())
+      rendezvous = std::move(*met);
+    return met.status();
+  }
+
+  /// A task that ends when all ranks do theirs. It may be left behind.
+  Status together(const std::string &name, std::function<Status()> task) {
+    std::future<Status> outcome = helper.start(std::move(task));
+    auto end = Clock::now() + options.deadline;
+    auto part = [&]() -> std::optional<Status> {
+      if (outcome.wait_for(std::chrono::seconds(0)) == std::future_status::ready)
+        return outcome.get();
+      if (Clock::now() < end)
+        return std::nullopt;
+      return Status{StatusCode::DeadlinePassed,
+                    name + " has not returned within " + std::to_string(options.deadline.count()) + " ms: not all ranks have come", ""};
+    };
+    if (rendezvous)
+      return rendezvous->conclude(part);
+    std::optional<Status> own;
+    while (!(own = part()))
+      outcome.wait_for(std::chrono::milliseconds(100));
+    return std::move(*own);
+  }
+
+  WorldOptions options;
+  std::shared_ptr<Job> job = std::make_shared<Job>();
+  Helper helper; // the thread in MPI_Init, and in MPI_Finalize
+  std::unique_ptr<Launcher> launcher;
+  std::unique_ptr<Rendezvous> rendezvous;
   std::vector<Request> requests;
 };
 

@@ -41,6 +41,10 @@ public:
   virtual Progress wait(size_t number) = 0;
   /// Drops what is pending from number `first` on: its memory is not touched any more.
   virtual void drop(size_t first) = 0;
+  /// What is known without a transfer that shows it: RankDied, or why another rank gives up; success if nothing is.
+  virtual Status loss() { return Status::success(); }
+  /// This rank gives up: for the `loss` of the others.
+  virtual void leave(const Status &) {}
   /// The orderly end, after all ranks have agreed on it. Nothing is called afterwards.
   virtual Status close() = 0;
 };

@@ -61,6 +61,7 @@ void NetworkWorld::sendNotices() {
 /// Messages under way go on while notices are sent, since a notice cannot pass a message that is half sent.
 Status NetworkWorld::giveUp(Status status) {
   failure = std::move(status);
+  link->leave(failure);
   sendNotices();
   link->drop(0);
   listening = false;
@@ -114,6 +115,8 @@ Status NetworkWorld::await() {
       end = Clock::now() + deadline;
     } else if (Clock::now() >= end) {
       return expired();
+    } else if (Status loss = link->loss(); !loss.ok()) {
+      return failUnlessTold(std::move(loss), 100ms);
     } else if (waits++ % 8 == 0 && readNotice()) {
       link->drop(0);
       return failure;
@@ -169,6 +172,8 @@ Result<std::unique_ptr<Communicator>> NetworkWorld::group(std::vector<unsigned> 
 Status NetworkWorld::poll() {
   if (failure.ok() && readNotice())
     link->drop(0);
+  if (Status loss = link->loss(); failure.ok() && !loss.ok())
+    return failUnlessTold(std::move(loss), 100ms);
   return failure;
 }
 

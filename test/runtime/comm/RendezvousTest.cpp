@@ -1,8 +1,10 @@
 //===- RendezvousTest.cpp - what ranks make of a phase together -----------===//
 #include "runtime/comm/Failure.h"
-#include "runtime/comm/gloo/Rendezvous.h"
+#include "runtime/comm/rendezvous/Rendezvous.h"
 #include "test/runtime/comm/Processes.h"
 #include <gtest/gtest.h>
+#include <algorithm>
+#include <future>
 #include <thread>
 
 using namespace llmc;
@@ -23,7 +25,12 @@ std::vector<Status> conclude(const std::vector<Rendezvous::Part> &parts, std::ch
   std::vector<std::thread> ranks;
   for (unsigned rank = 0; rank < parts.size(); ++rank)
     ranks.emplace_back([&, rank] {
-      WorldOptions options{rank, static_cast<unsigned>(parts.size()), "127.0.0.1", static_cast<uint16_t>(port), deadline, ""};
+      WorldOptions options;
+      options.rank = rank;
+      options.size = static_cast<unsigned>(parts.size());
+      options.address = "127.0.0.1";
+      options.port = static_cast<uint16_t>(port);
+      options.deadline = deadline;
       Result<std::unique_ptr<Rendezvous>> rendezvous = Rendezvous::meet(options);
       if (!rendezvous.ok())
         outcomes[rank] = rendezvous.status();
@@ -85,6 +92,130 @@ TEST(Rendezvous, ARankThatDiesIsNamed) {
   auto begin = Clock::now();
   expectAll(conclude({goesOn, goesOn, nullptr, goesOn}, 20s, WithoutPart::Dies), {0, 1, 3}, StatusCode::RankDied, "rank 2 died");
   EXPECT_LT(Clock::now() - begin, 10s);
+}
+
+/// Ranks of one rendezvous, all of which have met.
+std::vector<std::unique_ptr<Rendezvous>> meet(unsigned size, const std::function<void(WorldOptions &)> &adjust = {}) {
+  std::vector<std::unique_ptr<Rendezvous>> ranks(size);
+  std::vector<std::thread> threads;
+  std::promise<uint16_t> announced;
+  std::shared_future<uint16_t> port = announced.get_future();
+  for (unsigned rank = 0; rank < size; ++rank)
+    threads.emplace_back([&, rank] {
+      WorldOptions options;
+      options.rank = rank;
+      options.size = size;
+      if (adjust)
+        adjust(options);
+      if (rank > 0) {
+        options.address = "255.255.255.255,127.0.0.1";
+        options.port = port.get();
+      }
+      auto met = Rendezvous::meet(options, [&](uint16_t free) {
+        announced.set_value(free);
+        return Status::success();
+      });
+      ASSERT_TRUE(met.ok()) << met.status().message;
+      ranks[rank] = std::move(*met);
+    });
+  for (std::thread &thread : threads)
+    thread.join();
+  return ranks;
+}
+
+/// Waits for it.
+Status lossOf(const Rendezvous &rendezvous) {
+  for (auto end = Clock::now() + 10s; rendezvous.loss().ok() && Clock::now() < end;)
+    std::this_thread::sleep_for(1ms);
+  return rendezvous.loss();
+}
+
+/// The loss of each rank but `gone`, after that one has done something.
+std::vector<Status> lossesAfter(unsigned gone, const std::function<void(std::unique_ptr<Rendezvous> &)> &act) {
+  std::vector<std::unique_ptr<Rendezvous>> ranks = meet(4);
+  for (auto &rank : ranks)
+    if (rank != ranks[gone])
+      rank->watch();
+  act(ranks[gone]);
+  std::vector<Status> losses(4);
+  for (unsigned rank = 0; rank < 4; ++rank)
+    if (rank != gone)
+      losses[rank] = lossOf(*ranks[rank]);
+  return losses;
+}
+
+TEST(Rendezvous, ADeathIsKnownToAllWhileTheyWork) {
+  auto dies = [](std::unique_ptr<Rendezvous> &rank) { rank.reset(); }; // unwatched: just closes its connection
+  expectAll(lossesAfter(2, dies), {0, 1, 3}, StatusCode::RankDied, "rank 2 died");
+  expectAll(lossesAfter(0, dies), {1, 2, 3}, StatusCode::RankDied, "rank 0 died");
+}
+
+TEST(Rendezvous, WhoLeavesSaysWhy) {
+  auto leaves = [](std::unique_ptr<Rendezvous> &rank) {
+    rank->leave(deadlinePassed({1}, 300ms));
+    rank.reset();
+  };
+  expectAll(lossesAfter(2, leaves), {0, 1, 3}, StatusCode::DeadlinePassed, "rank 1 did not arrive within 300 ms");
+  expectAll(lossesAfter(0, leaves), {1, 2, 3}, StatusCode::DeadlinePassed, "rank 1 did not arrive within 300 ms");
+}
+
+TEST(Rendezvous, AWatchedPhaseEndsInAnother) {
+  std::vector<std::unique_ptr<Rendezvous>> ranks = meet(3);
+  std::vector<Status> outcomes(3);
+  std::vector<std::thread> threads;
+  for (unsigned rank = 0; rank < 3; ++rank)
+    threads.emplace_back([&, rank] {
+      ranks[rank]->watch();
+      std::this_thread::sleep_for(rank == 0 ? 100ms : 0ms); // the others' words lie there while rank 0 still watches
+      outcomes[rank] = ranks[rank]->conclude(done);
+    });
+  for (std::thread &thread : threads)
+    thread.join();
+  expectAll(outcomes, {0, 1, 2}, StatusCode::Ok, "");
+}
+
+using Told = std::atomic<Clock::time_point>;
+
+TEST(Rendezvous, AJobThatIsToldToEndNamesWhoHasNotCome) {
+  Told told = Clock::now() + 200ms;
+  std::vector<Status> outcomes(4);
+  std::vector<std::thread> threads;
+  unsigned port = test::freePort();
+  for (unsigned rank : {0u, 1u, 3u})
+    threads.emplace_back([&, rank] {
+      WorldOptions options;
+      options.rank = rank;
+      options.size = 4;
+      options.address = "127.0.0.1";
+      options.port = static_cast<uint16_t>(port);
+      options.told = &told;
+      auto met = Rendezvous::meet(options);
+      outcomes[rank] = met.ok() ? (*met)->gather("").status() : met.status();
+    });
+  for (std::thread &thread : threads)
+    thread.join();
+  expectAll(outcomes, {0, 1, 3}, StatusCode::RankDied, "rank 2 did not arrive before the job was told to end (SIGTERM)");
+}
+
+/// What the ranks that go on make of a phase that is told to end; the ranks `silent` do nothing.
+std::vector<Status> concludeTold(const std::vector<unsigned> &silent) {
+  Told told = Clock::time_point::max();
+  auto ranks = meet(4, [&](WorldOptions &options) { options.told = &told; });
+  std::vector<Status> outcomes(4);
+  std::vector<std::thread> threads;
+  told = Clock::now() + 100ms;
+  for (unsigned rank = 0; rank < 4; ++rank)
+    if (std::find(silent.begin(), silent.end(), rank) == silent.end())
+      threads.emplace_back([&, rank] { outcomes[rank] = ranks[rank]->conclude(goesOn); });
+  for (std::thread &thread : threads)
+    thread.join();
+  return outcomes;
+}
+
+TEST(Rendezvous, APhaseThatIsToldToEndNamesWhoSaysNothing) {
+  expectAll(concludeTold({2}), {0, 1, 3}, StatusCode::RankDied, "rank 2 did not arrive before the job was told to end (SIGTERM)");
+  expectAll(concludeTold({0}), {1, 2, 3}, StatusCode::RankDied, "rank 0 did not arrive before the job was told to end (SIGTERM)");
+  expectAll(concludeTold({}), {0, 1, 2, 3}, StatusCode::RankDied, "no rank is missing, but the job was told to end (SIGTERM)");
 }
 
 } // namespace

@@ -5,14 +5,14 @@
 // order: a greeting of another order is not recognized.
 //
 //===----------------------------------------------------------------------===//
-#include "runtime/comm/gloo/Rendezvous.h"
+#include "runtime/comm/rendezvous/Rendezvous.h"
 #include "runtime/comm/Failure.h"
-#include "runtime/comm/gloo/Frames.h"
 #include <cerrno>
 #include <cstring>
 #include <netdb.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <sstream>
 #include <sys/socket.h>
 #include <thread>
 #include <unistd.h>
@@ -34,22 +34,49 @@ struct Addresses {
     if (first)
       ::freeaddrinfo(first);
   }
-  Status resolve(const WorldOptions &options) {
+  /// An empty `name`: all addresses of this machine.
+  Status resolve(const std::string &name, uint16_t port) {
     addrinfo hints{};
     hints.ai_socktype = SOCK_STREAM;
-    std::string port = std::to_string(options.port);
-    if (int error = ::getaddrinfo(options.address.c_str(), port.c_str(), &hints, &first))
-      return Status::wrongUse("'" + options.address + "' is no address: " + ::gai_strerror(error));
+    hints.ai_flags = name.empty() ? AI_PASSIVE : 0;
+    if (int error = ::getaddrinfo(name.empty() ? nullptr : name.c_str(), std::to_string(port).c_str(), &hints, &first))
+      return Status::wrongUse("'" + name + "' is no address: " + ::gai_strerror(error));
     return Status::success();
   }
 };
 
+std::vector<std::string> splitAtCommas(const std::string &text) {
+  std::vector<std::string> parts;
+  std::istringstream stream(text);
+  for (std::string part; std::getline(stream, part, ',');)
+    parts.push_back(part);
+  return parts;
+}
+
+/// Rank 0 speaks a little after the job was told to end, for what comes meanwhile; the others wait for its word.
+constexpr auto kRootsGrace = 150ms, kOthersGrace = 300ms;
+
 } // namespace
 
 Rendezvous::~Rendezvous() {
+  if (watcher.joinable())
+    leave(rankDied(options.rank));
   for (int socket : sockets)
     if (socket >= 0)
       ::close(socket);
+}
+
+Until Rendezvous::until(Clock::time_point time) const {
+  return Until(time, options.told, options.rank == 0 ? kRootsGrace : kOthersGrace);
+}
+
+Status Rendezvous::missing(std::vector<unsigned> ranks) const {
+  return isTold() ? toldToEnd(std::move(ranks)) : deadlinePassed(std::move(ranks), options.deadline);
+}
+
+/// What `outcome`, which is not Done, says of the rank at the other end.
+Status Rendezvous::lost(Outcome outcome, unsigned rank) const {
+  return outcome == Outcome::Late ? missing({rank}) : rankDied(rank);
 }
 
 Status Rendezvous::noteAddress(int socket) {
@@ -69,36 +96,51 @@ Status Rendezvous::noteAddress(int socket) {
 /// elsewhere); -1 and errno if there is none.
 static int openListener(const addrinfo *addresses, unsigned ranks) {
   int reason = 0;
-  for (const addrinfo *each = addresses; each; each = each->ai_next) {
-    sockaddr_storage any{};
-    std::memcpy(&any, each->ai_addr, each->ai_addrlen);
-    if (any.ss_family == AF_INET)
-      reinterpret_cast<sockaddr_in &>(any).sin_addr.s_addr = INADDR_ANY;
-    else
-      reinterpret_cast<sockaddr_in6 &>(any).sin6_addr = in6addr_any;
-    int listener = ::socket(each->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1;
-    if (listener >= 0 && ::setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) == 0 &&
-        ::bind(listener, reinterpret_cast<sockaddr *>(&any), each->ai_addrlen) == 0 &&
-        ::listen(listener, static_cast<int>(ranks)) == 0)
-      return listener;
-    reason = errno;
-    if (listener >= 0)
-      ::close(listener);
-  }
+  for (int family : {AF_INET6, AF_INET}) // the first takes callers of both
+    for (const addrinfo *each = addresses; each; each = each->ai_next) {
+      if (each->ai_family != family)
+        continue;
+      sockaddr_storage any{};
+      std::memcpy(&any, each->ai_addr, each->ai_addrlen);
+      int listener = ::socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1, off = 0;
+      if (family == AF_INET)
+        reinterpret_cast<sockaddr_in &>(any).sin_addr.s_addr = INADDR_ANY;
+      else
+        reinterpret_cast<sockaddr_in6 &>(any).sin6_addr = in6addr_any;
+      if (listener >= 0 && ::setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) == 0 &&
+          (family == AF_INET || ::setsockopt(listener, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off)) == 0) &&
+          ::bind(listener, reinterpret_cast<sockaddr *>(&any), each->ai_addrlen) == 0 &&
+          ::listen(listener, static_cast<int>(ranks)) == 0)
+        return listener;
+      reason = errno;
+      if (listener >= 0)
+        ::close(listener);
+    }
   errno = reason;
   return -1;
 }
 
-Status Rendezvous::listen() {
+/// 0 if it cannot be told.
+static uint16_t portOf(int socket) {
+  sockaddr_storage own{};
+  socklen_t bytes = sizeof(own);
+  if (::getsockname(socket, reinterpret_cast<sockaddr *>(&own), &bytes) != 0)
+    return 0;
+  return ntohs(own.ss_family == AF_INET ? reinterpret_cast<sockaddr_in &>(own).sin_port : reinterpret_cast<sockaddr_in6 &>(own).sin6_port);
+}
+
+Status Rendezvous::listen(const Announce &announce) {
   Addresses addresses;
-  if (Status status = addresses.resolve(options); !status.ok())
+  if (Status status = addresses.resolve(options.address, options.port); !status.ok())
     return status;
   int listener = openListener(addresses.first, options.size);
   if (listener < 0)
     return Status::wrongUse("rank 0 cannot listen at port " + std::to_string(options.port) + ": " +
                                 std::strerror(errno),
                             "give all ranks another port; some launchers keep theirs for themselves");
-  Status status = acceptAll(listener);
+  Status status = announce ? announce(portOf(listener)) : Status::success();
+  if (status.ok())
+    status = acceptAll(listener);
   ::close(listener);
   for (int socket : sockets)
     if (socket >= 0 && !status.ok())
@@ -129,20 +171,32 @@ struct Caller {
 
 } // namespace
 
+/// The rank of a connection that has ended, if there is one.
+static std::optional<unsigned> goneOf(const std::vector<int> &sockets) {
+  std::vector<pollfd> waiting;
+  for (int socket : sockets)
+    waiting.push_back({socket, POLLRDHUP, 0}); // poll passes over -1
+  if (::poll(waiting.data(), waiting.size(), 0) > 0)
+    for (unsigned rank = 0; rank < sockets.size(); ++rank)
+      if (waiting[rank].revents)
+        return rank;
+  return std::nullopt;
+}
+
 /// Callers are heard as they speak: one that stops before its greeting holds up no other.
 Status Rendezvous::acceptAll(int listener) {
   sockets.assign(options.size, -1);
   std::vector<Caller> callers;
   Status status = Status::success();
-  for (unsigned missing = options.size - 1; missing > 0 && status.ok();) {
+  for (unsigned left = options.size - 1; left > 0 && status.ok();) {
     std::vector<pollfd> waiting = {{listener, POLLIN, 0}};
     for (const Caller &caller : callers)
       waiting.push_back({caller.socket, POLLIN, 0});
-    if (Clock::now() >= end) {
-      status = deadlinePassed(absent(), options.deadline);
+    if (until(end).passed()) {
+      status = missing(absent());
       break;
     }
-    if (::poll(waiting.data(), waiting.size(), std::min(millisecondsUntil(end), 100)) > 0 && waiting[0].revents)
+    if (::poll(waiting.data(), waiting.size(), std::min(until(end).milliseconds(), 100)) > 0 && waiting[0].revents)
       if (int socket = ::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC); socket >= 0)
         callers.push_back({socket, Clock::now() + 2s});
     for (size_t i = 0; i < callers.size() && status.ok();) {
@@ -158,11 +212,13 @@ Status Rendezvous::acceptAll(int listener) {
         continue;
       }
       status = welcome(caller.socket, caller.greeting.rank, caller.greeting.size);
-      --missing;
+      --left;
     }
   }
   for (const Caller &caller : callers)
     ::close(caller.socket);
+  if (auto rank = goneOf(sockets)) // told to all, so not before all have come
+    return rankDied(*rank);
   return status;
 }
 
@@ -190,37 +246,55 @@ Status Rendezvous::welcome(int socket, unsigned rank, unsigned size) {
   return status;
 }
 
-Status Rendezvous::connect() {
+/// Whether rank 0 answers at one of `addresses`.
+bool Rendezvous::connectTo(const addrinfo *addresses) {
   Greeting greeting;
   greeting.rank = options.rank;
   greeting.size = options.size;
-  do {
-    Addresses addresses;
-    if (Status status = addresses.resolve(options); !status.ok())
-      return status;
-    for (addrinfo *each = addresses.first; each; each = each->ai_next) {
-      int socket = ::socket(each->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-      int error = 0;
-      socklen_t bytes = sizeof(error);
-      if (socket < 0)
-        continue;
-      bool open = ::connect(socket, each->ai_addr, each->ai_addrlen) == 0 ||
-                  (errno == EINPROGRESS && ready(socket, POLLOUT, std::min(end, Clock::now() + 5s)) &&
-                   ::getsockopt(socket, SOL_SOCKET, SO_ERROR, &error, &bytes) == 0 && error == 0);
-      if (open && writeAll(socket, &greeting, sizeof(greeting), end) == Outcome::Done) {
-        sockets.push_back(socket);
-        return noteAddress(socket);
-      }
-      ::close(socket);
+  for (const addrinfo *each = addresses; each; each = each->ai_next) {
+    int socket = ::socket(each->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    int error = 0;
+    socklen_t bytes = sizeof(error);
+    if (socket < 0)
+      continue;
+    bool open = ::connect(socket, each->ai_addr, each->ai_addrlen) == 0 ||
+                (errno == EINPROGRESS && ready(socket, POLLOUT, until(std::min(end, Clock::now() + 2s))) &&
+                 ::getsockopt(socket, SOL_SOCKET, SO_ERROR, &error, &bytes) == 0 && error == 0);
+    if (open && writeAll(socket, &greeting, sizeof(greeting), until(end)) == Outcome::Done) {
+      sockets.push_back(socket);
+      return true;
     }
-    std::this_thread::sleep_for(20ms); // rank 0 may start later
-  } while (Clock::now() < end);
-  return deadlinePassed({0}, options.deadline);
+    ::close(socket);
+  }
+  return false;
 }
 
-Result<std::unique_ptr<Rendezvous>> Rendezvous::meet(const WorldOptions &options) {
+/// Once connected, the wait begins anew: rank 0, which has begun later, speaks when its own has ended.
+Status Rendezvous::connect() {
+  std::vector<std::string> names = splitAtCommas(options.address);
+  do {
+    Status status = Status::wrongUse("rank 0 has no address");
+    for (const std::string &name : names) {
+      Addresses addresses;
+      Status resolved = addresses.resolve(name, options.port);
+      status = status.ok() ? status : resolved;
+      if (resolved.ok() && connectTo(addresses.first)) {
+        end = Clock::now() + options.deadline;
+        return noteAddress(sockets[0]);
+      }
+    }
+    if (!status.ok())
+      return status;
+    std::this_thread::sleep_for(20ms); // rank 0 may start later
+  } while (!until(end).passed());
+  Status status = missing({0});
+  status.hint = "it is expected at " + options.address + ", port " + std::to_string(options.port);
+  return status;
+}
+
+Result<std::unique_ptr<Rendezvous>> Rendezvous::meet(const WorldOptions &options, const Announce &announce) {
   std::unique_ptr<Rendezvous> rendezvous(new Rendezvous(options));
-  if (Status status = options.rank == 0 ? rendezvous->listen() : rendezvous->connect(); !status.ok())
+  if (Status status = options.rank == 0 ? rendezvous->listen(announce) : rendezvous->connect(); !status.ok())
     return status;
   return rendezvous;
 }
@@ -230,8 +304,8 @@ Result<std::vector<std::string>> Rendezvous::gatherAtRoot(const std::string &own
   texts[0] = own;
   for (unsigned rank = 1; rank < options.size; ++rank) {
     Frame frame;
-    if (Outcome outcome = readFrame(sockets[rank], frame, texts[rank], end); outcome != Outcome::Done)
-      return describeLoss(outcome, rank, options.deadline);
+    if (Outcome outcome = readFrame(sockets[rank], frame, texts[rank], until(end)); outcome != Outcome::Done)
+      return lost(outcome, rank);
   }
   return texts;
 }
@@ -244,23 +318,23 @@ Result<std::vector<std::string>> Rendezvous::gather(const std::string &own) {
       if (!texts.ok())
         (void)writeFrame(sockets[rank], texts.status().code, texts.status().message, Clock::now() + 200ms);
       for (unsigned each = 0; texts.ok() && outcome == Outcome::Done && each < options.size; ++each)
-        outcome = writeFrame(sockets[rank], StatusCode::Ok, (*texts)[each], end);
+        outcome = writeFrame(sockets[rank], StatusCode::Ok, (*texts)[each], until(end));
       if (outcome != Outcome::Done)
-        return describeLoss(outcome, rank, options.deadline);
+        return lost(outcome, rank);
     }
     return texts;
   }
   std::vector<std::string> texts(options.size);
-  Outcome outcome = writeFrame(sockets[0], StatusCode::Ok, own, end);
+  Outcome outcome = writeFrame(sockets[0], StatusCode::Ok, own, until(end));
   for (unsigned each = 0; outcome != Outcome::Gone && each < options.size; ++each) {
     Frame frame;
     // Rank 0 says who is missing when its own wait ends, which may have begun a little later.
-    outcome = readFrame(sockets[0], frame, texts[each], end + 500ms);
+    outcome = readFrame(sockets[0], frame, texts[each], until(end + 500ms));
     if (outcome == Outcome::Done && frame.code != 0)
-      return Status{static_cast<StatusCode>(frame.code), texts[each], ""};
+      return Status{frame.status(), texts[each], ""};
   }
   if (outcome != Outcome::Done)
-    return describeLoss(outcome, 0, options.deadline);
+    return lost(outcome, 0);
   return texts;
 }
 

@@ -5,8 +5,8 @@
 //
 //===----------------------------------------------------------------------===//
 #include "runtime/comm/Failure.h"
-#include "runtime/comm/gloo/Frames.h"
-#include "runtime/comm/gloo/Rendezvous.h"
+#include "runtime/comm/rendezvous/Frames.h"
+#include "runtime/comm/rendezvous/Rendezvous.h"
 #include <algorithm>
 #include <poll.h>
 
@@ -20,6 +20,9 @@ constexpr auto kTick = 2ms;       // between two looks at the own part
 constexpr auto kPatience = 200ms; // for what explains a failure that a rank has told
 constexpr auto kSkew = 500ms;     // by which one rank may begin after another
 
+/// Says that a rank is there, and waits.
+Status waiting() { return {StatusCode::DeadlinePassed, "other ranks are waited for", ""}; }
+
 /// What rank 0 knows.
 class Reports {
 public:
@@ -32,7 +35,8 @@ public:
     return died || std::all_of(parts.begin(), parts.end(), [](const auto &part) { return part.has_value(); });
   }
   bool hasCause() const { return std::any_of(parts.begin(), parts.end(), isCause); }
-  Status verdict(std::chrono::milliseconds deadline) const;
+  /// `missing`: what to make of ranks that say nothing.
+  Status verdict(const std::function<Status(std::vector<unsigned>)> &missing) const;
 
 private:
   /// A failure that is more than waiting.
@@ -69,11 +73,11 @@ void Reports::readFrom(unsigned rank) {
   if (outcome == Outcome::Gone && !died)
     died = rank;
   if (outcome == Outcome::Done)
-    parts[rank] = Status{static_cast<StatusCode>(frame.code), std::move(text), ""};
+    parts[rank] = Status{frame.status(), std::move(text), ""};
 }
 
 /// A rank whose connection is gone has died, whatever others take it for. Who says nothing until the end is missing.
-Status Reports::verdict(std::chrono::milliseconds deadline) const {
+Status Reports::verdict(const std::function<Status(std::vector<unsigned>)> &missing) const {
   if (died)
     return rankDied(*died);
   if (auto cause = std::find_if(parts.begin(), parts.end(), isCause); cause != parts.end())
@@ -83,7 +87,7 @@ Status Reports::verdict(std::chrono::milliseconds deadline) const {
     if (!parts[rank])
       silent.push_back(rank);
   if (!silent.empty())
-    return deadlinePassed(silent, deadline);
+    return missing(silent);
   auto late = std::find_if(parts.begin(), parts.end(), [](const auto &part) { return !part->ok(); });
   return late == parts.end() ? Status::success() : **late;
 }
@@ -92,14 +96,16 @@ Status Reports::verdict(std::chrono::milliseconds deadline) const {
 
 Status Rendezvous::hearAll(const Part &part, Clock::time_point end) {
   Reports reports(sockets);
-  for (Clock::time_point last = end + kSkew; !reports.isComplete() && Clock::now() < last;) {
+  for (Until last = until(end + kSkew); !reports.isComplete() && !last.passed();) {
     if (!reports.own())
-      reports.own() = part();
+      reports.own() = isTold() ? waiting() : part();
     reports.read();
     if (reports.hasCause())
-      last = std::min(last, Clock::now() + kPatience);
+      last.end = std::min(last.end, Clock::now() + kPatience);
   }
-  Status verdict = reports.verdict(options.deadline);
+  Status verdict = reports.verdict([&](std::vector<unsigned> ranks) { return missing(std::move(ranks)); });
+  if (isTold() && verdict.code == StatusCode::DeadlinePassed)
+    verdict = missing({}); // all ranks only wait
   for (unsigned rank = 1; rank < options.size; ++rank)
     (void)writeFrame(sockets[rank], verdict.code, verdict.message, Clock::now() + 200ms);
   return verdict;
@@ -107,20 +113,21 @@ Status Rendezvous::hearAll(const Part &part, Clock::time_point end) {
 
 Status Rendezvous::tell(const Part &part, Clock::time_point end) {
   std::optional<Status> own;
-  while (!(own = part()) && Clock::now() < end)
+  while (!(own = isTold() ? waiting() : part()) && Clock::now() < end)
     if (ready(sockets[0], POLLIN, Clock::now() + kTick)) // rank 0 knows already
       break;
   if (own)
-    (void)writeFrame(sockets[0], own->code, own->message, end + kSkew);
+    (void)writeFrame(sockets[0], own->code, own->message, until(end + kSkew));
   Frame frame;
   std::string text;
-  Outcome outcome = readFrame(sockets[0], frame, text, end + 2 * kSkew);
+  Outcome outcome = readFrame(sockets[0], frame, text, until(end + 2 * kSkew));
   if (outcome == Outcome::Done)
-    return {static_cast<StatusCode>(frame.code), std::move(text), ""};
-  return describeLoss(outcome, 0, options.deadline);
+    return {frame.status(), std::move(text), ""};
+  return lost(outcome, 0);
 }
 
 Status Rendezvous::conclude(const Part &part) {
+  endWatch();
   Clock::time_point end = Clock::now() + options.deadline;
   return options.rank == 0 ? hearAll(part, end) : tell(part, end);
 }

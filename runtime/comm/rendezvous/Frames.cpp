@@ -1,6 +1,5 @@
 //===- Frames.cpp - short messages over a socket, with a deadline ---------===//
-#include "runtime/comm/gloo/Frames.h"
-#include "runtime/comm/Failure.h"
+#include "runtime/comm/rendezvous/Frames.h"
 #include <algorithm>
 #include <cerrno>
 #include <poll.h>
@@ -9,22 +8,27 @@
 namespace llmc::runtime {
 
 constexpr uint32_t kFrameBytes = 64u << 20;
+constexpr std::chrono::milliseconds kLook(20); // between two looks at whether the job is told to end
 
-int millisecondsUntil(Clock::time_point end) {
-  auto left = std::chrono::duration_cast<std::chrono::milliseconds>(end - Clock::now()).count();
-  return static_cast<int>(std::clamp<int64_t>(left + 1, 0, 1 << 30));
+bool Until::passed() const {
+  Clock::time_point now = Clock::now();
+  return now >= end || (told && now - grace >= told->load());
 }
 
-bool ready(int socket, short events, Clock::time_point end) {
+int Until::milliseconds() const {
+  auto left = std::chrono::duration_cast<std::chrono::milliseconds>(end - Clock::now()).count() + 1;
+  return static_cast<int>(std::clamp<int64_t>(left, 0, told ? kLook.count() : 1 << 30));
+}
+
+bool ready(int socket, short events, Until end) {
   pollfd waiting{socket, events, 0};
-  int count;
-  do
-    count = Clock::now() < end ? ::poll(&waiting, 1, millisecondsUntil(end)) : 0;
-  while (count < 0 && errno == EINTR);
+  int count = 0;
+  while ((count == 0 || (count < 0 && errno == EINTR)) && !end.passed())
+    count = ::poll(&waiting, 1, end.milliseconds());
   return count > 0;
 }
 
-static Outcome readAll(int socket, void *memory, size_t bytes, Clock::time_point end) {
+static Outcome readAll(int socket, void *memory, size_t bytes, Until end) {
   for (char *place = static_cast<char *>(memory); bytes > 0;) {
     if (!ready(socket, POLLIN, end))
       return Outcome::Late;
@@ -37,7 +41,7 @@ static Outcome readAll(int socket, void *memory, size_t bytes, Clock::time_point
   return Outcome::Done;
 }
 
-Outcome writeAll(int socket, const void *memory, size_t bytes, Clock::time_point end) {
+Outcome writeAll(int socket, const void *memory, size_t bytes, Until end) {
   for (const char *place = static_cast<const char *>(memory); bytes > 0;) {
     if (!ready(socket, POLLOUT, end))
       return Outcome::Late;
@@ -50,23 +54,27 @@ Outcome writeAll(int socket, const void *memory, size_t bytes, Clock::time_point
   return Outcome::Done;
 }
 
-Outcome writeFrame(int socket, StatusCode code, const std::string &text, Clock::time_point end) {
-  Frame frame{static_cast<uint32_t>(code), static_cast<uint32_t>(text.size())};
+static Outcome writeFrame(int socket, uint32_t code, const std::string &text, Until end) {
+  Frame frame{code, static_cast<uint32_t>(text.size())};
   Outcome outcome = writeAll(socket, &frame, sizeof(frame), end);
   return outcome == Outcome::Done ? writeAll(socket, text.data(), text.size(), end) : outcome;
 }
 
-Outcome readFrame(int socket, Frame &frame, std::string &text, Clock::time_point end) {
+Outcome writeFrame(int socket, StatusCode code, const std::string &text, Until end) {
+  return writeFrame(socket, static_cast<uint32_t>(code), text, end);
+}
+
+Outcome writeLeave(int socket, const Status &reason, Until end) {
+  return writeFrame(socket, Frame::kLeaves | static_cast<uint32_t>(reason.code), reason.message, end);
+}
+
+Outcome readFrame(int socket, Frame &frame, std::string &text, Until end) {
   if (Outcome outcome = readAll(socket, &frame, sizeof(frame), end); outcome != Outcome::Done)
     return outcome;
   if (frame.bytes > kFrameBytes)
     return Outcome::Gone;
   text.resize(frame.bytes);
   return readAll(socket, text.data(), text.size(), end);
-}
-
-Status describeLoss(Outcome outcome, unsigned rank, std::chrono::milliseconds deadline) {
-  return outcome == Outcome::Late ? deadlinePassed({rank}, deadline) : rankDied(rank);
 }
 
 } // namespace llmc::runtime

@@ -25,7 +25,7 @@ struct WorldOptions {
   /// Where the plugins lie; empty: beside the executable.
   std::string plugins;
   /// If not null: when the job was told to end, with SIGTERM say; in the future until then. Ranks that have not come by then
-  /// will not: opening, and `finish`, end and name them. Outlives the world.
+  /// will not: opening ends, and names them. Outlives the world.
   const std::atomic<std::chrono::steady_clock::time_point> *told = nullptr;
   /// Called at most once, by a thread of the backend, when another rank has died. Mpi, where the launcher speaks PMIx.
   std::function<void(const Status &)> onLoss;

@@ -35,10 +35,6 @@ unsigned threadsFor(const RanksOptions &options, unsigned local) {
   return std::max(1u, all / std::max(1u, local));
 }
 
-/// How long ranks that are threads may go on after one has failed. Those that wait for it notice at once; one that hangs in
-/// a kernel or in reading a file never does.
-constexpr std::chrono::seconds kGrace(2);
-
 /// How long a process goes on after it was told to end, for what other ranks say. Launchers kill it after a second or more.
 constexpr std::chrono::milliseconds kProcessGrace(400);
 
@@ -68,7 +64,7 @@ Status runThreads(unsigned ranks, const RanksOptions &options, const RankMain &r
     std::unique_lock<std::mutex> lock(mutex);
     auto allEnded = [&] { return ended.size() == ranks; };
     changed.wait(lock, [&] { return allEnded() || (!ended.empty() && !causeOf(ended).ok()); });
-    if (!changed.wait_for(lock, kGrace, allEnded))
+    if (!changed.wait_for(lock, kFailedJobGrace, allEnded))
       endWithReport("does not end, although the job has failed: " + causeOf(ended).message, causeOf(ended).code);
   }
   for (std::thread &thread : threads)
@@ -95,9 +91,9 @@ unsigned ownRank() {
   return 0;
 }
 
-/// Ranks meet and then connect, with a deadline for each; the limit is for where these fail.
+/// Ranks find rank 0, meet there, and connect, with a deadline for each; the limit is for where these fail.
 Result<std::unique_ptr<World>> join(Backend backend, const WorldOptions &options) {
-  Limit limit(2 * (options.deadline + std::chrono::seconds(1)));
+  Limit limit(3 * (options.deadline + std::chrono::seconds(1)));
   return openWorld(backend, options);
 }
 

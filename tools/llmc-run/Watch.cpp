@@ -121,8 +121,14 @@ void watchProcesses(std::vector<std::string> processes) {
 }
 
 void noteLoss(const Status &loss) {
-  std::lock_guard<std::mutex> lock(registry().mutex);
-  registry().loss = loss.message;
+  {
+    std::lock_guard<std::mutex> lock(registry().mutex);
+    registry().loss = loss.message;
+  }
+  std::thread([code = loss.code] {
+    std::this_thread::sleep_for(kFailedJobGrace);
+    endWithReport("does not end, although the job has failed", code);
+  }).detach();
 }
 
 const std::atomic<std::chrono::steady_clock::time_point> &toldToEnd() { return registry().told; }

@@ -33,7 +33,10 @@ const std::atomic<std::chrono::steady_clock::time_point> &toldToEnd();
 std::string thisProcess();
 /// The processes of all ranks: a report says which of them are gone.
 void watchProcesses(std::vector<std::string> processes);
-/// What is known of the death of another rank: a report says it.
+/// How long ranks may go on after their job has failed. Those that wait for others notice at once; one that hangs in a kernel, in
+/// reading a file, or in a library that calls the dead, never does.
+inline constexpr std::chrono::seconds kFailedJobGrace(2);
+/// Another rank has died, or given up for the reason given: reports say so, and this process ends, with one, after the grace.
 void noteLoss(const runtime::Status &loss);
 
 /// A rank of this process. What it is doing, and its executor from the time it has one, is known to the threads that report.

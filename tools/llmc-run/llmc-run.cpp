@@ -217,7 +217,7 @@ Status trainRank(Executor &executor, llmc::tool::WatchedRank &watched, const Opt
 
 /// The orderly end of a job. A library may wait there without a deadline.
 Status finish(World &world, const Options &options) {
-  llmc::tool::Limit limit(options.ranks.wait() + std::chrono::seconds(2));
+  llmc::tool::Limit limit(2 * (options.ranks.wait() + std::chrono::seconds(1)));
   return during("ending the run", world.finish());
 }
 
@@ -288,9 +288,9 @@ int main(int argc, char **argv) {
   }
   Status status = execute(options);
   int code = status.ok() ? 0 : fail(status);
-  if (code == static_cast<int>(StatusCode::RankDied) || code == static_cast<int>(StatusCode::DeadlinePassed)) {
+  if (code != 0) {
     std::fflush(nullptr);
-    std::_Exit(code); // a library may wait for the dead at its end
+    std::_Exit(code); // a library may wait for other ranks at its end
   }
   return code;
 }

@@ -12,11 +12,12 @@
 #include "runtime/comm/Plugin.h"
 #include "runtime/comm/mpi/Helper.h"
 #include "runtime/comm/mpi/Launcher.h"
-#include "runtime/comm/mpi/Place.h"
+#include "runtime/comm/rendezvous/Place.h"
 #include "runtime/comm/network/NetworkWorld.h"
 #include "runtime/comm/rendezvous/Rendezvous.h"
 #include <chrono>
 #include <mpi.h>
+#include <random>
 #include <string>
 #include <thread>
 #include <vector>
@@ -57,10 +58,11 @@ Status endMpi(Job &job) {
   return MPI_Finalize() == MPI_SUCCESS ? Status::success() : Status::internal("MPI_Finalize failed");
 }
 
-Status checkPlace(const WorldOptions &options, unsigned rank, unsigned size) {
+/// Whether `options` name a rank and size, and others than `who` says.
+Status checkPlace(const WorldOptions &options, const std::string &who, unsigned rank, unsigned size) {
   if (options.size == 0 || (options.size == size && options.rank == rank))
     return Status::success();
-  return Status::wrongUse("MPI started this process as rank " + std::to_string(rank) + " of " + std::to_string(size) +
+  return Status::wrongUse(who + " started this process as rank " + std::to_string(rank) + " of " + std::to_string(size) +
                           ", not as rank " + std::to_string(options.rank) + " of " + std::to_string(options.size));
 }
 
@@ -79,9 +81,9 @@ public:
         return status;
     if (Status status = together("MPI_Init", [job = job] { return startMpi(*job); }); !status.ok())
       return status;
-    if (rendezvous)
-      rendezvous->watch();
-    return checkPlace(options, job->rank, job->size);
+    if (Status status = checkPlace(options, "MPI", job->rank, job->size); !status.ok())
+      return status;
+    return rendezvous ? rendezvous->watch() : Status::success();
   }
 
   unsigned rank() const override { return job->rank; }
@@ -159,28 +161,41 @@ private:
 
   /// The ranks find each other through the launcher's store.
   Status meet() {
-    if (Status status = checkPlace(options, launcher->rank(), launcher->size()); !status.ok())
+    if (Status status = checkPlace(options, "the launcher", launcher->rank(), launcher->size()); !status.ok())
       return status;
-    WorldOptions places = options;
-    places.rank = launcher->rank();
-    places.size = launcher->size();
-    places.address.clear();
-    places.port = 0;
-    if (places.size == 1)
+    options.rank = launcher->rank();
+    options.size = launcher->size();
+    if (options.size == 1)
       return Status::success();
+    WorldOptions places = options;
+    Place place;
     if (places.rank > 0) {
-      std::string text;
-      Until until(Clock::now() + options.deadline, options.told, std::chrono::milliseconds(0));
-      if (launcher->get(0, text, until) != Outcome::Done)
-        return options.told && Clock::now() >= options.told->load() ? toldToEnd({0}) : deadlinePassed({0}, options.deadline);
-      if (!readPlace(text, places.address, places.port))
-        return Status::internal("rank 0 says that it is at '" + text + "'");
+      if (Status status = getPlace(place); !status.ok())
+        return status;
+    } else {
+      place.job = std::random_device()() | uint64_t(std::random_device()()) << 32;
     }
-    auto met = Rendezvous::meet(places, [&](uint16_t port) { return launcher->put(placeOfThisMachine(port)); });
+    places.address = place.addresses;
+    places.port = place.port;
+    auto met = Rendezvous::meet(places, place.job, [&](uint16_t port) { return launcher->put(describeThisMachine(port, place.job)); });
     if (met.ok())
       rendezvous = std::move(*met);
     return met.status();
   }
+
+  /// Where rank 0 listens.
+  Status getPlace(Place &place) {
+    constexpr std::chrono::milliseconds kGrace(300); // it may be about to say so
+    std::string text;
+    Outcome outcome = launcher->get(0, text, Until(Clock::now() + options.deadline, options.told, kGrace));
+    if (outcome == Outcome::Gone)
+      return Status::internal("PMIx does not ask for the text of rank 0");
+    if (outcome == Outcome::Late)
+      return isTold() ? toldToEnd({0}) : deadlinePassed({0}, options.deadline);
+    return readPlace(text, place) ? Status::success() : Status::internal("rank 0 says that it is at '" + text + "'");
+  }
+
+  bool isTold() const { return options.told && Clock::now() >= options.told->load(); }
 
   /// A task that ends when all ranks do theirs. It may be left behind.
   Status together(const std::string &name, std::function<Status()> task) {

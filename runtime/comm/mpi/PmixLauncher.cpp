@@ -43,7 +43,10 @@ public:
       count = value->data.uint32;
     if (value)
       PMIX_VALUE_RELEASE(value);
-    return self.rank < count;
+    if (self.rank < count)
+      return true;
+    (void)PMIx_Finalize(nullptr, 0); // as often as PMIx_Init: the launcher takes others for failed
+    return false;
   }
 
   unsigned rank() const override { return self.rank; }

@@ -34,8 +34,14 @@ NetworkWorld::~NetworkWorld() {
     (void)giveUp(rankDied(rank()));
 }
 
-/// Takes over the failure of another rank, if one has come.
+/// Takes over the failure of another rank, if one has come. What the link knows, all know: they need no notice, and a library may
+/// be stuck when it sends one to the dead.
 bool NetworkWorld::readNotice() {
+  failure = link->loss();
+  if (!failure.ok()) {
+    listening = false;
+    return true;
+  }
   if (!listening)
     return false;
   Link::Progress progress = link->wait(0);
@@ -115,9 +121,7 @@ Status NetworkWorld::await() {
       end = Clock::now() + deadline;
     } else if (Clock::now() >= end) {
       return expired();
-    } else if (Status loss = link->loss(); !loss.ok()) {
-      return failUnlessTold(std::move(loss), 100ms);
-    } else if (waits++ % 8 == 0 && readNotice()) {
+    } else if ((!link->loss().ok() || waits++ % 8 == 0) && readNotice()) {
       link->drop(0);
       return failure;
     }
@@ -172,8 +176,6 @@ Result<std::unique_ptr<Communicator>> NetworkWorld::group(std::vector<unsigned> 
 Status NetworkWorld::poll() {
   if (failure.ok() && readNotice())
     link->drop(0);
-  if (Status loss = link->loss(); failure.ok() && !loss.ok())
-    return failUnlessTold(std::move(loss), 100ms);
   return failure;
 }
 

@@ -20,8 +20,9 @@ constexpr auto kTick = 2ms;       // between two looks at the own part
 constexpr auto kPatience = 200ms; // for what explains a failure that a rank has told
 constexpr auto kSkew = 500ms;     // by which one rank may begin after another
 
-/// Says that a rank is there, and waits.
-Status waiting() { return {StatusCode::DeadlinePassed, "other ranks are waited for", ""}; }
+/// The part of a rank that was told to end: it is there, and waits for something.
+Status waiting() { return {StatusCode::DeadlinePassed, "", ""}; }
+bool isWaiting(const Status &part) { return part.code == StatusCode::DeadlinePassed && part.message.empty(); }
 
 /// What rank 0 knows.
 class Reports {
@@ -53,16 +54,15 @@ private:
 
 void Reports::read() {
   std::vector<pollfd> waiting;
-  std::vector<unsigned> ranks;
-  for (unsigned rank = 1; rank < sockets.size(); ++rank)
-    if (!parts[rank] && !broken[rank]) {
-      waiting.push_back({sockets[rank], POLLIN, 0});
-      ranks.push_back(rank);
-    }
-  if (::poll(waiting.data(), waiting.size(), static_cast<int>(kTick.count())) > 0)
-    for (size_t i = 0; i < waiting.size(); ++i)
-      if (waiting[i].revents)
-        readFrom(ranks[i]);
+  for (unsigned rank = 0; rank < sockets.size(); ++rank) // who has spoken may still die
+    waiting.push_back({sockets[rank], static_cast<short>(parts[rank] || broken[rank] ? POLLRDHUP : POLLIN), 0});
+  if (::poll(waiting.data(), waiting.size(), static_cast<int>(kTick.count())) <= 0)
+    return;
+  for (unsigned rank = 0; rank < sockets.size(); ++rank)
+    if (waiting[rank].revents && !parts[rank] && !broken[rank])
+      readFrom(rank);
+    else if (waiting[rank].revents && !died)
+      died = rank;
 }
 
 void Reports::readFrom(unsigned rank) {
@@ -83,29 +83,31 @@ Status Reports::verdict(const std::function<Status(std::vector<unsigned>)> &miss
   if (auto cause = std::find_if(parts.begin(), parts.end(), isCause); cause != parts.end())
     return **cause;
   std::vector<unsigned> silent;
-  for (unsigned rank = 0; rank < parts.size(); ++rank)
+  for (unsigned rank = 1; rank < parts.size(); ++rank)
     if (!parts[rank])
       silent.push_back(rank);
   if (!silent.empty())
     return missing(silent);
-  auto late = std::find_if(parts.begin(), parts.end(), [](const auto &part) { return !part->ok(); });
-  return late == parts.end() ? Status::success() : **late;
+  auto late = std::find_if(parts.begin(), parts.end(), [](const auto &part) { return part && !part->ok() && !isWaiting(*part); });
+  if (late != parts.end())
+    return **late;
+  bool waits = std::any_of(parts.begin(), parts.end(), [](const auto &part) { return !part || isWaiting(*part); });
+  return waits ? toldToEnd({}) : Status::success();
 }
 
 } // namespace
 
 Status Rendezvous::hearAll(const Part &part, Clock::time_point end) {
   Reports reports(sockets);
-  for (Until last = until(end + kSkew); !reports.isComplete() && !last.passed();) {
+  Until last = until(end + kSkew);
+  do {
     if (!reports.own())
       reports.own() = isTold() ? waiting() : part();
     reports.read();
     if (reports.hasCause())
       last.end = std::min(last.end, Clock::now() + kPatience);
-  }
+  } while (!reports.isComplete() && !last.passed());
   Status verdict = reports.verdict([&](std::vector<unsigned> ranks) { return missing(std::move(ranks)); });
-  if (isTold() && verdict.code == StatusCode::DeadlinePassed)
-    verdict = missing({}); // all ranks only wait
   for (unsigned rank = 1; rank < options.size; ++rank)
     (void)writeFrame(sockets[rank], verdict.code, verdict.message, Clock::now() + 200ms);
   return verdict;
@@ -126,9 +128,8 @@ Status Rendezvous::tell(const Part &part, Clock::time_point end) {
   return lost(outcome, 0);
 }
 
-Status Rendezvous::conclude(const Part &part) {
+Status Rendezvous::conclude(const Part &part, Clock::time_point end) {
   endWatch();
-  Clock::time_point end = Clock::now() + options.deadline;
   return options.rank == 0 ? hearAll(part, end) : tell(part, end);
 }
 

@@ -22,9 +22,10 @@ int Until::milliseconds() const {
 
 bool ready(int socket, short events, Until end) {
   pollfd waiting{socket, events, 0};
-  int count = 0;
-  while ((count == 0 || (count < 0 && errno == EINTR)) && !end.passed())
+  int count;
+  do
     count = ::poll(&waiting, 1, end.milliseconds());
+  while ((count == 0 || (count < 0 && errno == EINTR)) && !end.passed());
   return count > 0;
 }
 
@@ -32,7 +33,7 @@ static Outcome readAll(int socket, void *memory, size_t bytes, Until end) {
   for (char *place = static_cast<char *>(memory); bytes > 0;) {
     if (!ready(socket, POLLIN, end))
       return Outcome::Late;
-    ssize_t count = ::recv(socket, place, bytes, 0);
+    ssize_t count = ::recv(socket, place, bytes, MSG_DONTWAIT);
     if (count == 0 || (count < 0 && errno != EINTR && errno != EAGAIN))
       return Outcome::Gone;
     place += std::max<ssize_t>(count, 0);
@@ -56,8 +57,12 @@ Outcome writeAll(int socket, const void *memory, size_t bytes, Until end) {
 
 static Outcome writeFrame(int socket, uint32_t code, const std::string &text, Until end) {
   Frame frame{code, static_cast<uint32_t>(text.size())};
-  Outcome outcome = writeAll(socket, &frame, sizeof(frame), end);
-  return outcome == Outcome::Done ? writeAll(socket, text.data(), text.size(), end) : outcome;
+  std::string bytes(reinterpret_cast<const char *>(&frame), sizeof(frame));
+  bytes += text; // in one piece: the connection may end right after it
+  Outcome outcome = writeAll(socket, bytes.data(), bytes.size(), end);
+  if (outcome == Outcome::Late)
+    ::shutdown(socket, SHUT_WR); // what follows half a frame would be misread
+  return outcome;
 }
 
 Outcome writeFrame(int socket, StatusCode code, const std::string &text, Until end) {

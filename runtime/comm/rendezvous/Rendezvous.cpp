@@ -1,18 +1,20 @@
 //===- Rendezvous.cpp - how processes find each other over TCP ------------===//
 //
-// A connection begins with a greeting; then frames go both ways: a code, a length, and bytes. A frame from rank 0 with
-// a code other than 0 holds the message of an error, which all ranks then return. Numbers are in the machine's byte
-// order: a greeting of another order is not recognized.
+// A connection begins with a greeting; then frames go both ways: a code, a length, and bytes. Rank 0 answers a greeting with an
+// empty frame. A frame from rank 0 with a code other than 0 holds the message of an error, which all ranks then return. Numbers
+// are in the machine's byte order: a greeting of another order is not recognized.
 //
 //===----------------------------------------------------------------------===//
 #include "runtime/comm/rendezvous/Rendezvous.h"
 #include "runtime/comm/Failure.h"
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <netdb.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <sstream>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <thread>
 #include <unistd.h>
@@ -24,7 +26,7 @@ using namespace std::chrono_literals;
 namespace {
 
 struct Greeting {
-  uint64_t mark = 0x31756D6D6F634C4Cull;
+  uint64_t mark = 0x32756D6D6F634C4Cull, job = 0;
   uint32_t rank = 0, size = 0;
 };
 
@@ -35,7 +37,7 @@ struct Addresses {
       ::freeaddrinfo(first);
   }
   /// An empty `name`: all addresses of this machine.
-  Status resolve(const std::string &name, uint16_t port) {
+  Status resolve(std::string name, uint16_t port) {
     addrinfo hints{};
     hints.ai_socktype = SOCK_STREAM;
     hints.ai_flags = name.empty() ? AI_PASSIVE : 0;
@@ -51,6 +53,26 @@ std::vector<std::string> splitAtCommas(const std::string &text) {
   for (std::string part; std::getline(stream, part, ',');)
     parts.push_back(part);
   return parts;
+}
+
+/// Frames go out at once. A machine that is gone without a word is noticed within a minute or two, and firewalls that forget silent
+/// connections are kept from it.
+void tune(int socket) {
+  auto set = [socket](int level, int name, int value) { (void)::setsockopt(socket, level, name, &value, sizeof(value)); };
+  set(IPPROTO_TCP, TCP_NODELAY, 1);
+  set(SOL_SOCKET, SO_KEEPALIVE, 1);
+  set(IPPROTO_TCP, TCP_KEEPIDLE, 30);
+  set(IPPROTO_TCP, TCP_KEEPINTVL, 10);
+  set(IPPROTO_TCP, TCP_KEEPCNT, 6);
+}
+
+/// Rank 0 needs a connection to each rank; the usual limit is 1,024 files.
+void allowFiles(rlim_t count) {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < count) {
+    limit.rlim_cur = std::min(count, limit.rlim_max);
+    (void)::setrlimit(RLIMIT_NOFILE, &limit);
+  }
 }
 
 /// Rank 0 speaks a little after the job was told to end, for what comes meanwhile; the others wait for its word.
@@ -131,7 +153,8 @@ static uint16_t portOf(int socket) {
 
 Status Rendezvous::listen(const Announce &announce) {
   Addresses addresses;
-  if (Status status = addresses.resolve(options.address, options.port); !status.ok())
+  std::vector<std::string> names = splitAtCommas(options.address);
+  if (Status status = addresses.resolve(names.empty() ? "" : names[0], options.port); !status.ok())
     return status;
   int listener = openListener(addresses.first, options.size);
   if (listener < 0)
@@ -158,13 +181,13 @@ struct Caller {
   size_t received = 0;
 
   /// Takes what has come.
-  Outcome receive() {
+  Outcome receive(uint64_t job) {
     ssize_t count = ::recv(socket, reinterpret_cast<char *>(&greeting) + received, sizeof(greeting) - received, MSG_DONTWAIT);
     if (count == 0 || (count < 0 && errno != EINTR && errno != EAGAIN))
       return Outcome::Gone;
     received += static_cast<size_t>(std::max<ssize_t>(count, 0));
     if (received == sizeof(greeting))
-      return greeting.mark == Greeting().mark ? Outcome::Done : Outcome::Gone;
+      return greeting.mark == Greeting().mark && greeting.job == job ? Outcome::Done : Outcome::Gone;
     return Clock::now() < end ? Outcome::Late : Outcome::Gone;
   }
 };
@@ -185,35 +208,38 @@ static std::optional<unsigned> goneOf(const std::vector<int> &sockets) {
 
 /// Callers are heard as they speak: one that stops before its greeting holds up no other.
 Status Rendezvous::acceptAll(int listener) {
+  constexpr size_t kStrangers = 64;
   sockets.assign(options.size, -1);
+  allowFiles(2 * options.size + 1024);
   std::vector<Caller> callers;
   Status status = Status::success();
-  for (unsigned left = options.size - 1; left > 0 && status.ok();) {
-    std::vector<pollfd> waiting = {{listener, POLLIN, 0}};
+  while (status.ok() && !absent().empty()) {
+    std::vector<pollfd> waiting = {{callers.size() < options.size + kStrangers ? listener : -1, POLLIN, 0}};
     for (const Caller &caller : callers)
       waiting.push_back({caller.socket, POLLIN, 0});
-    if (until(end).passed()) {
-      status = missing(absent());
-      break;
-    }
-    if (::poll(waiting.data(), waiting.size(), std::min(until(end).milliseconds(), 100)) > 0 && waiting[0].revents)
-      if (int socket = ::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC); socket >= 0)
+    if (::poll(waiting.data(), waiting.size(), std::min(until(end).milliseconds(), 100)) > 0 && waiting[0].revents) {
+      int socket = ::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC);
+      if (socket >= 0)
         callers.push_back({socket, Clock::now() + 2s});
+      else if (errno == EMFILE || errno == ENFILE)
+        status = Status::wrongUse("rank 0 cannot open a connection to each of " + std::to_string(options.size) + " ranks: too many files",
+                                  "raise the limit: ulimit -n " + std::to_string(2 * options.size + 1024));
+    }
     for (size_t i = 0; i < callers.size() && status.ok();) {
-      Outcome outcome = callers[i].receive();
+      Outcome outcome = callers[i].receive(job);
       if (outcome == Outcome::Late) {
         ++i;
         continue;
       }
       Caller caller = callers[i];
       callers.erase(callers.begin() + static_cast<std::ptrdiff_t>(i));
-      if (outcome == Outcome::Gone) {
+      if (outcome == Outcome::Gone)
         ::close(caller.socket);
-        continue;
-      }
-      status = welcome(caller.socket, caller.greeting.rank, caller.greeting.size);
-      --left;
+      else
+        status = welcome(caller.socket, caller.greeting.rank, caller.greeting.size);
     }
+    if (std::vector<unsigned> ranks = absent(); status.ok() && !ranks.empty() && until(end).passed())
+      status = missing(std::move(ranks));
   }
   for (const Caller &caller : callers)
     ::close(caller.socket);
@@ -233,10 +259,8 @@ std::vector<unsigned> Rendezvous::absent() const {
 /// Takes over the socket of a caller that says it is `rank` of `size`.
 Status Rendezvous::welcome(int socket, unsigned rank, unsigned size) {
   bool fits = size == options.size && rank > 0 && rank < options.size;
-  if (fits && sockets[rank] < 0) {
-    sockets[rank] = socket;
-    return noteAddress(socket);
-  }
+  if (fits && (sockets[rank] < 0 || goneOf({sockets[rank]})))
+    return take(socket, rank);
   Status status = Status::wrongUse(fits ? "two processes are rank " + std::to_string(rank)
                                         : "rank " + std::to_string(rank) + " takes the world for one of " +
                                               std::to_string(size) + " ranks, rank 0 for one of " +
@@ -246,11 +270,34 @@ Status Rendezvous::welcome(int socket, unsigned rank, unsigned size) {
   return status;
 }
 
-/// Whether rank 0 answers at one of `addresses`.
-bool Rendezvous::connectTo(const addrinfo *addresses) {
+/// In place of one that the rank has given up: it did not get an answer in time.
+Status Rendezvous::take(int socket, unsigned rank) {
+  if (sockets[rank] >= 0)
+    ::close(sockets[rank]);
+  sockets[rank] = socket;
+  tune(socket);
+  (void)writeFrame(socket, StatusCode::Ok, "", Clock::now() + 200ms); // whether it is still there shows later
+  return noteAddress(socket);
+}
+
+/// What rank 0 answers; nothing if it is somebody else, or says nothing.
+std::optional<Status> Rendezvous::introduce(int socket) {
+  constexpr auto kPatience = 5s;
   Greeting greeting;
+  greeting.job = job;
   greeting.rank = options.rank;
   greeting.size = options.size;
+  Until patience = until(std::min(end, Clock::now() + kPatience));
+  Frame answer;
+  std::string text;
+  if (writeAll(socket, &greeting, sizeof(greeting), patience) != Outcome::Done ||
+      readFrame(socket, answer, text, patience) != Outcome::Done)
+    return std::nullopt;
+  return Status{answer.status(), std::move(text), ""};
+}
+
+/// What rank 0 answers at one of `addresses`; nothing if it is not there.
+std::optional<Status> Rendezvous::connectTo(const addrinfo *addresses) {
   for (const addrinfo *each = addresses; each; each = each->ai_next) {
     int socket = ::socket(each->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     int error = 0;
@@ -260,31 +307,39 @@ bool Rendezvous::connectTo(const addrinfo *addresses) {
     bool open = ::connect(socket, each->ai_addr, each->ai_addrlen) == 0 ||
                 (errno == EINPROGRESS && ready(socket, POLLOUT, until(std::min(end, Clock::now() + 2s))) &&
                  ::getsockopt(socket, SOL_SOCKET, SO_ERROR, &error, &bytes) == 0 && error == 0);
-    if (open && writeAll(socket, &greeting, sizeof(greeting), until(end)) == Outcome::Done) {
+    if (open)
+      tune(socket);
+    std::optional<Status> answer = open ? introduce(socket) : std::nullopt;
+    if (answer && answer->ok())
       sockets.push_back(socket);
-      return true;
-    }
-    ::close(socket);
+    else
+      ::close(socket);
+    if (answer)
+      return answer;
   }
-  return false;
+  return std::nullopt;
 }
 
 /// Once connected, the wait begins anew: rank 0, which has begun later, speaks when its own has ended.
 Status Rendezvous::connect() {
   std::vector<std::string> names = splitAtCommas(options.address);
   do {
-    Status status = Status::wrongUse("rank 0 has no address");
+    Status resolved = Status::wrongUse("rank 0 has no address");
     for (const std::string &name : names) {
       Addresses addresses;
-      Status resolved = addresses.resolve(name, options.port);
-      status = status.ok() ? status : resolved;
-      if (resolved.ok() && connectTo(addresses.first)) {
+      Status status = addresses.resolve(name, options.port);
+      if (!resolved.ok())
+        resolved = status; // one that can be resolved will do
+      std::optional<Status> answer = status.ok() ? connectTo(addresses.first) : std::nullopt;
+      if (answer && !answer->ok())
+        return *answer;
+      if (answer) {
         end = Clock::now() + options.deadline;
         return noteAddress(sockets[0]);
       }
     }
-    if (!status.ok())
-      return status;
+    if (!resolved.ok())
+      return resolved;
     std::this_thread::sleep_for(20ms); // rank 0 may start later
   } while (!until(end).passed());
   Status status = missing({0});
@@ -292,10 +347,14 @@ Status Rendezvous::connect() {
   return status;
 }
 
-Result<std::unique_ptr<Rendezvous>> Rendezvous::meet(const WorldOptions &options, const Announce &announce) {
-  std::unique_ptr<Rendezvous> rendezvous(new Rendezvous(options));
-  if (Status status = options.rank == 0 ? rendezvous->listen(announce) : rendezvous->connect(); !status.ok())
+Result<std::unique_ptr<Rendezvous>> Rendezvous::meet(const WorldOptions &options, uint64_t job, const Announce &announce) {
+  std::unique_ptr<Rendezvous> rendezvous(new Rendezvous(options, job));
+  Status status = options.rank == 0 ? rendezvous->listen(announce) : rendezvous->connect();
+  if (status.ok())
+    status = rendezvous->conclude([] { return Status::success(); }, rendezvous->end);
+  if (!status.ok())
     return status;
+  rendezvous->end = Clock::now() + options.deadline;
   return rendezvous;
 }
 
@@ -313,15 +372,18 @@ Result<std::vector<std::string>> Rendezvous::gatherAtRoot(const std::string &own
 Result<std::vector<std::string>> Rendezvous::gather(const std::string &own) {
   if (options.rank == 0) {
     Result<std::vector<std::string>> texts = gatherAtRoot(own);
-    for (unsigned rank = 1; rank < options.size; ++rank) {
+    Status lostOne;
+    for (unsigned rank = 1; rank < options.size; ++rank) { // whoever is lost, the others are told
       Outcome outcome = Outcome::Done;
       if (!texts.ok())
         (void)writeFrame(sockets[rank], texts.status().code, texts.status().message, Clock::now() + 200ms);
       for (unsigned each = 0; texts.ok() && outcome == Outcome::Done && each < options.size; ++each)
         outcome = writeFrame(sockets[rank], StatusCode::Ok, (*texts)[each], until(end));
-      if (outcome != Outcome::Done)
-        return lost(outcome, rank);
+      if (outcome != Outcome::Done && lostOne.ok())
+        lostOne = lost(outcome, rank);
     }
+    if (!lostOne.ok())
+      return lostOne;
     return texts;
   }
   std::vector<std::string> texts(options.size);

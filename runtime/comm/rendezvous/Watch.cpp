@@ -21,7 +21,7 @@ namespace {
 
 /// Which frame a readable connection begins with: Done with its head and text; Late while it is not complete.
 Outcome peekFrame(int socket, Frame &frame, std::string &text) {
-  char bytes[1024];
+  char bytes[16384]; // names of a thousand ranks
   ssize_t count = ::recv(socket, bytes, sizeof(bytes), MSG_PEEK | MSG_DONTWAIT);
   if (count == 0 || (count < 0 && errno != EINTR && errno != EAGAIN))
     return Outcome::Gone;
@@ -37,10 +37,12 @@ Outcome peekFrame(int socket, Frame &frame, std::string &text) {
 
 } // namespace
 
-void Rendezvous::watch() {
+Status Rendezvous::watch() {
   wake = ::eventfd(0, EFD_CLOEXEC);
-  if (wake >= 0)
-    watcher = std::thread([this] { watchConnections(); });
+  if (wake < 0)
+    return Status::internal(std::string("there is no event to wait for: ") + std::strerror(errno));
+  watcher = std::thread([this] { watchConnections(); });
+  return Status::success();
 }
 
 void Rendezvous::endWatch() {
@@ -94,7 +96,8 @@ void Rendezvous::watchConnections() {
       Outcome outcome = peekFrame(sockets[i], frame, text);
       if (outcome == Outcome::Gone)
         return announceLoss(i, rankDied(i));
-      if (outcome == Outcome::Done && frame.code & Frame::kLeaves)
+      bool isVerdict = options.rank > 0 && frame.code != 0; // rank 0 has concluded, without this rank
+      if (outcome == Outcome::Done && (frame.code & Frame::kLeaves || isVerdict))
         return announceLoss(i, {frame.status(), std::move(text), ""});
       if (outcome == Outcome::Done)
         waiting[i].fd = -1; // it is in the next phase

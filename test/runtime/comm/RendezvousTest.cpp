@@ -1,5 +1,6 @@
 //===- RendezvousTest.cpp - what ranks make of a phase together -----------===//
 #include "runtime/comm/Failure.h"
+#include "runtime/comm/rendezvous/Place.h"
 #include "runtime/comm/rendezvous/Rendezvous.h"
 #include "test/runtime/comm/Processes.h"
 #include <gtest/gtest.h>
@@ -111,15 +112,19 @@ std::vector<std::unique_ptr<Rendezvous>> meet(unsigned size, const std::function
         options.address = "255.255.255.255,127.0.0.1";
         options.port = port.get();
       }
-      auto met = Rendezvous::meet(options, [&](uint16_t free) {
+      auto met = Rendezvous::meet(options, 7, [&](uint16_t free) {
         announced.set_value(free);
         return Status::success();
       });
-      ASSERT_TRUE(met.ok()) << met.status().message;
-      ranks[rank] = std::move(*met);
+      if (met.ok())
+        ranks[rank] = std::move(*met);
+      else
+        ADD_FAILURE() << met.status().message;
     });
   for (std::thread &thread : threads)
     thread.join();
+  if (std::find(ranks.begin(), ranks.end(), nullptr) != ranks.end())
+    throw std::runtime_error("the ranks do not meet");
   return ranks;
 }
 
@@ -133,9 +138,8 @@ Status lossOf(const Rendezvous &rendezvous) {
 /// The loss of each rank but `gone`, after that one has done something.
 std::vector<Status> lossesAfter(unsigned gone, const std::function<void(std::unique_ptr<Rendezvous> &)> &act) {
   std::vector<std::unique_ptr<Rendezvous>> ranks = meet(4);
-  for (auto &rank : ranks)
-    if (rank != ranks[gone])
-      rank->watch();
+  for (unsigned rank = 0; rank < 4; ++rank)
+    EXPECT_TRUE(rank == gone || ranks[rank]->watch().ok());
   act(ranks[gone]);
   std::vector<Status> losses(4);
   for (unsigned rank = 0; rank < 4; ++rank)
@@ -165,7 +169,7 @@ TEST(Rendezvous, AWatchedPhaseEndsInAnother) {
   std::vector<std::thread> threads;
   for (unsigned rank = 0; rank < 3; ++rank)
     threads.emplace_back([&, rank] {
-      ranks[rank]->watch();
+      EXPECT_TRUE(ranks[rank]->watch().ok());
       std::this_thread::sleep_for(rank == 0 ? 100ms : 0ms); // the others' words lie there while rank 0 still watches
       outcomes[rank] = ranks[rank]->conclude(done);
     });
@@ -216,6 +220,64 @@ TEST(Rendezvous, APhaseThatIsToldToEndNamesWhoSaysNothing) {
   expectAll(concludeTold({2}), {0, 1, 3}, StatusCode::RankDied, "rank 2 did not arrive before the job was told to end (SIGTERM)");
   expectAll(concludeTold({0}), {1, 2, 3}, StatusCode::RankDied, "rank 0 did not arrive before the job was told to end (SIGTERM)");
   expectAll(concludeTold({}), {0, 1, 2, 3}, StatusCode::RankDied, "no rank is missing, but the job was told to end (SIGTERM)");
+}
+
+/// Who has spoken and then dies is seen, too. Rank 3 is told to end; the others are not.
+TEST(Rendezvous, ADeathAfterTheOwnPartIsNamed) {
+  Told told = Clock::time_point::max();
+  auto ranks = meet(4, [&](WorldOptions &options) { options.told = options.rank == 3 ? &told : nullptr; });
+  told = Clock::now();
+  std::vector<Status> outcomes(4);
+  std::vector<std::thread> threads;
+  for (unsigned rank = 0; rank < 4; ++rank)
+    threads.emplace_back([&, rank] {
+      outcomes[rank] = ranks[rank]->conclude(goesOn);
+      ranks[rank].reset();
+    });
+  for (std::thread &thread : threads)
+    thread.join();
+  expectAll(outcomes, {0, 1, 2}, StatusCode::RankDied, "rank 3 died");
+}
+
+/// Rank 0 concludes, and finds that rank 2 is dead, while rank 1 still watches.
+TEST(Rendezvous, AVerdictReachesWhoWatches) {
+  auto ranks = meet(3);
+  EXPECT_TRUE(ranks[1]->watch().ok());
+  ranks[2].reset();
+  EXPECT_EQ(ranks[0]->conclude(goesOn).message, "rank 2 died");
+  EXPECT_EQ(lossOf(*ranks[1]).message, "rank 2 died");
+}
+
+TEST(Rendezvous, AnotherJobAtThePortIsAStranger) {
+  std::vector<Status> outcomes(2);
+  std::vector<std::thread> threads;
+  unsigned port = test::freePort();
+  for (unsigned rank = 0; rank < 2; ++rank)
+    threads.emplace_back([&, rank] {
+      WorldOptions options;
+      options.rank = rank;
+      options.size = 2;
+      options.address = "127.0.0.1";
+      options.port = static_cast<uint16_t>(port);
+      options.deadline = 300ms;
+      outcomes[rank] = Rendezvous::meet(options, /*job=*/rank).status();
+    });
+  for (std::thread &thread : threads)
+    thread.join();
+  EXPECT_EQ(outcomes[0].message, "rank 1 did not arrive within 300 ms");
+  EXPECT_EQ(outcomes[1].message, "rank 0 did not arrive within 300 ms");
+}
+
+TEST(Place, IsReadAsItWasWritten) {
+  Place place;
+  ASSERT_TRUE(readPlace(describeThisMachine(5, ~0ull), place));
+  EXPECT_TRUE(place.addresses.starts_with("127.0.0.1,::1")) << place.addresses;
+  EXPECT_EQ(place.port, 5);
+  EXPECT_EQ(place.job, ~0ull);
+  ASSERT_TRUE(readPlace("some-other-host 80 3 10.0.0.1,fd00::1", place));
+  EXPECT_EQ(place.addresses, "some-other-host,10.0.0.1,fd00::1");
+  EXPECT_FALSE(readPlace("", place));
+  EXPECT_FALSE(readPlace("host 70000 1 10.0.0.1", place));
 }
 
 } // namespace

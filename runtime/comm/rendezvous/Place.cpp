@@ -1,5 +1,5 @@
-//===- Place.cpp - where other ranks reach this machine -------------------===//
-#include "runtime/comm/mpi/Place.h"
+//===- Place.cpp - where rank 0 listens, as a text ------------------------===//
+#include "runtime/comm/rendezvous/Place.h"
 #include <ifaddrs.h>
 #include <net/if.h>
 #include <netdb.h>
@@ -14,7 +14,7 @@ static std::string hostName() {
   return name[0] ? name : "localhost";
 }
 
-std::string placeOfThisMachine(uint16_t port) {
+std::string describeThisMachine(uint16_t port, uint64_t job) {
   std::string addresses;
   ifaddrs *all = nullptr;
   if (::getifaddrs(&all) != 0)
@@ -32,18 +32,16 @@ std::string placeOfThisMachine(uint16_t port) {
   }
   if (all)
     ::freeifaddrs(all);
-  return hostName() + " " + std::to_string(port) + " " + addresses;
+  return hostName() + " " + std::to_string(port) + " " + std::to_string(job) + " " + addresses;
 }
 
-bool readPlace(const std::string &text, std::string &addresses, uint16_t &port) {
+bool readPlace(const std::string &text, Place &place) {
   std::istringstream stream(text);
   std::string host, more;
-  if (!(stream >> host >> port))
+  if (!(stream >> host >> place.port >> place.job))
     return false;
   stream >> more;
-  addresses = host == hostName() ? "127.0.0.1,::1" : host;
-  if (!more.empty())
-    addresses += "," + more;
+  place.addresses = (host == hostName() ? "127.0.0.1,::1" : host) + (more.empty() ? "" : "," + more);
   return true;
 }
 

@@ -177,7 +177,8 @@ private:
     }
     places.address = place.addresses;
     places.port = place.port;
-    auto met = Rendezvous::meet(places, place.job, [&](uint16_t port) { return launcher->put(describeThisMachine(port, place.job)); });
+    auto announce = [&](uint16_t port) { return launcher->put(describeThisMachine(port, place.job)); };
+    auto met = Rendezvous::meet(places, place.job, announce);
     if (met.ok())
       rendezvous = std::move(*met);
     return met.status();
@@ -206,8 +207,8 @@ private:
         return outcome.get();
       if (Clock::now() < end)
         return std::nullopt;
-      return Status{StatusCode::DeadlinePassed,
-                    name + " has not returned within " + std::to_string(options.deadline.count()) + " ms: not all ranks have come", ""};
+      std::string limit = std::to_string(options.deadline.count()) + " ms";
+      return Status{StatusCode::DeadlinePassed, name + " has not returned within " + limit + ": not all ranks have come", ""};
     };
     if (rendezvous)
       return rendezvous->conclude(part);

@@ -7,14 +7,12 @@
 //===----------------------------------------------------------------------===//
 #include "runtime/comm/rendezvous/Rendezvous.h"
 #include "runtime/comm/Failure.h"
+#include "runtime/comm/rendezvous/Sockets.h"
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <netdb.h>
-#include <netinet/tcp.h>
 #include <poll.h>
-#include <sstream>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <thread>
 #include <unistd.h>
@@ -29,51 +27,6 @@ struct Greeting {
   uint64_t mark = 0x32756D6D6F634C4Cull, job = 0;
   uint32_t rank = 0, size = 0;
 };
-
-struct Addresses {
-  addrinfo *first = nullptr;
-  ~Addresses() {
-    if (first)
-      ::freeaddrinfo(first);
-  }
-  /// An empty `name`: all addresses of this machine.
-  Status resolve(std::string name, uint16_t port) {
-    addrinfo hints{};
-    hints.ai_socktype = SOCK_STREAM;
-    hints.ai_flags = name.empty() ? AI_PASSIVE : 0;
-    if (int error = ::getaddrinfo(name.empty() ? nullptr : name.c_str(), std::to_string(port).c_str(), &hints, &first))
-      return Status::wrongUse("'" + name + "' is no address: " + ::gai_strerror(error));
-    return Status::success();
-  }
-};
-
-std::vector<std::string> splitAtCommas(const std::string &text) {
-  std::vector<std::string> parts;
-  std::istringstream stream(text);
-  for (std::string part; std::getline(stream, part, ',');)
-    parts.push_back(part);
-  return parts;
-}
-
-/// Frames go out at once. A machine that is gone without a word is noticed within a minute or two, and firewalls that forget silent
-/// connections are kept from it.
-void tune(int socket) {
-  auto set = [socket](int level, int name, int value) { (void)::setsockopt(socket, level, name, &value, sizeof(value)); };
-  set(IPPROTO_TCP, TCP_NODELAY, 1);
-  set(SOL_SOCKET, SO_KEEPALIVE, 1);
-  set(IPPROTO_TCP, TCP_KEEPIDLE, 30);
-  set(IPPROTO_TCP, TCP_KEEPINTVL, 10);
-  set(IPPROTO_TCP, TCP_KEEPCNT, 6);
-}
-
-/// Rank 0 needs a connection to each rank; the usual limit is 1,024 files.
-void allowFiles(rlim_t count) {
-  rlimit limit{};
-  if (::getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < count) {
-    limit.rlim_cur = std::min(count, limit.rlim_max);
-    (void)::setrlimit(RLIMIT_NOFILE, &limit);
-  }
-}
 
 /// Rank 0 speaks a little after the job was told to end, for what comes meanwhile; the others wait for its word.
 constexpr auto kRootsGrace = 150ms, kOthersGrace = 300ms;
@@ -102,53 +55,8 @@ Status Rendezvous::lost(Outcome outcome, unsigned rank) const {
 }
 
 Status Rendezvous::noteAddress(int socket) {
-  sockaddr_storage own{};
-  socklen_t bytes = sizeof(own);
-  char text[NI_MAXHOST] = "";
-  if (::getsockname(socket, reinterpret_cast<sockaddr *>(&own), &bytes) != 0 ||
-      ::getnameinfo(reinterpret_cast<sockaddr *>(&own), bytes, text, sizeof(text), nullptr, 0, NI_NUMERICHOST) != 0)
-    return Status::internal("a connected socket has no address");
-  address = text;
-  if (std::string mapped = "::ffff:"; address.starts_with(mapped)) // IPv4, on a socket for both
-    address.erase(0, mapped.size());
-  return Status::success();
-}
-
-/// A socket that listens at the port, at all of this machine's addresses (its name may mean another one here than
-/// elsewhere); -1 and errno if there is none.
-static int openListener(const addrinfo *addresses, unsigned ranks) {
-  int reason = 0;
-  for (int family : {AF_INET6, AF_INET}) // the first takes callers of both
-    for (const addrinfo *each = addresses; each; each = each->ai_next) {
-      if (each->ai_family != family)
-        continue;
-      sockaddr_storage any{};
-      std::memcpy(&any, each->ai_addr, each->ai_addrlen);
-      int listener = ::socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1, off = 0;
-      if (family == AF_INET)
-        reinterpret_cast<sockaddr_in &>(any).sin_addr.s_addr = INADDR_ANY;
-      else
-        reinterpret_cast<sockaddr_in6 &>(any).sin6_addr = in6addr_any;
-      if (listener >= 0 && ::setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) == 0 &&
-          (family == AF_INET || ::setsockopt(listener, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off)) == 0) &&
-          ::bind(listener, reinterpret_cast<sockaddr *>(&any), each->ai_addrlen) == 0 &&
-          ::listen(listener, static_cast<int>(ranks)) == 0)
-        return listener;
-      reason = errno;
-      if (listener >= 0)
-        ::close(listener);
-    }
-  errno = reason;
-  return -1;
-}
-
-/// 0 if it cannot be told.
-static uint16_t portOf(int socket) {
-  sockaddr_storage own{};
-  socklen_t bytes = sizeof(own);
-  if (::getsockname(socket, reinterpret_cast<sockaddr *>(&own), &bytes) != 0)
-    return 0;
-  return ntohs(own.ss_family == AF_INET ? reinterpret_cast<sockaddr_in &>(own).sin_port : reinterpret_cast<sockaddr_in6 &>(own).sin6_port);
+  address = addressOf(socket);
+  return address.empty() ? Status::internal("a connected socket has no address") : Status::success();
 }
 
 Status Rendezvous::listen(const Announce &announce) {
@@ -194,18 +102,6 @@ struct Caller {
 
 } // namespace
 
-/// The rank of a connection that has ended, if there is one.
-static std::optional<unsigned> goneOf(const std::vector<int> &sockets) {
-  std::vector<pollfd> waiting;
-  for (int socket : sockets)
-    waiting.push_back({socket, POLLRDHUP, 0}); // poll passes over -1
-  if (::poll(waiting.data(), waiting.size(), 0) > 0)
-    for (unsigned rank = 0; rank < sockets.size(); ++rank)
-      if (waiting[rank].revents)
-        return rank;
-  return std::nullopt;
-}
-
 /// Callers are heard as they speak: one that stops before its greeting holds up no other.
 Status Rendezvous::acceptAll(int listener) {
   constexpr size_t kStrangers = 64;
@@ -222,7 +118,8 @@ Status Rendezvous::acceptAll(int listener) {
       if (socket >= 0)
         callers.push_back({socket, Clock::now() + 2s});
       else if (errno == EMFILE || errno == ENFILE)
-        status = Status::wrongUse("rank 0 cannot open a connection to each of " + std::to_string(options.size) + " ranks: too many files",
+        status = Status::wrongUse("rank 0 cannot open a connection to each of " + std::to_string(options.size) +
+                                      " ranks: too many files",
                                   "raise the limit: ulimit -n " + std::to_string(2 * options.size + 1024));
     }
     for (size_t i = 0; i < callers.size() && status.ok();) {

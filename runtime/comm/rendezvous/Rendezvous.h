@@ -22,9 +22,9 @@ public:
   /// Called at rank 0 when it listens, with the port.
   using Announce = std::function<Status(uint16_t port)>;
 
-  /// Returns when all ranks have come. `job` tells jobs apart whose ranks may call at each other's ports. Rank 0 takes a free port if the options have none, and listens at all addresses if they
-  /// have none. Errors: WrongUse (the address; two processes of one rank; another world size), RankDied and DeadlinePassed,
-  /// which name ranks; what `announce` returns.
+  /// Returns when all ranks have come. Rank 0 takes a free port if the options have none, and listens at all addresses if they
+  /// have none. `job` tells jobs apart whose ranks may call at each other's ports. Errors: WrongUse (the address; two processes of
+  /// one rank; another world size), RankDied and DeadlinePassed, which name ranks; what `announce` returns.
   static Result<std::unique_ptr<Rendezvous>> meet(const WorldOptions &options, uint64_t job = 0, const Announce &announce = {});
   ~Rendezvous();
 

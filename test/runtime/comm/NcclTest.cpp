@@ -11,6 +11,7 @@
 #include "test/runtime/comm/fake/FakeNccl.h"
 #include <cmath>
 #include <dlfcn.h>
+#include <barrier>
 #include <gtest/gtest.h>
 #include <sstream>
 #include <thread>
@@ -155,9 +156,11 @@ TEST(Nccl, DeadlineSaysThatAllHaveCome) {
 
 /// The rank whose GPU fails tells the others, which do not wait for the deadline; also those outside of its group.
 TEST(Nccl, AnErrorOnOneRankIsToldToAll) {
-  onGpus(4, [](Rank &rank) {
+  std::barrier opened(4);
+  onGpus(4, [&](Rank &rank) {
     unsigned number = rank.world->rank();
     auto pair = rank.world->group(number < 2 ? std::vector<unsigned>{1, 0} : std::vector<unsigned>{3, 2});
+    opened.arrive_and_wait(); // the error comes after that
     ASSERT_TRUE(pair.ok());
     auto start = std::chrono::steady_clock::now();
     std::unique_ptr<Misbehaviour> failure;

@@ -27,8 +27,10 @@ struct WorldOptions {
   /// If not null: when the job was told to end, with SIGTERM say; in the future until then. Ranks that have not come by then
   /// will not: opening ends, and names them. Outlives the world.
   const std::atomic<std::chrono::steady_clock::time_point> *told = nullptr;
-  /// Called at most once, by a thread of the backend, when another rank has died. Mpi, where the launcher speaks PMIx.
+  /// Called at most once, by a thread of the backend, when another rank has died or gives up. Mpi, where the launcher speaks PMIx.
   std::function<void(const Status &)> onLoss;
+
+  bool isTold() const { return told && std::chrono::steady_clock::now() >= told->load(); }
 };
 
 /// Returns when all ranks have called it. A plugin is loaded when it is first needed, and stays. One world per process

@@ -7,8 +7,8 @@
 //===----------------------------------------------------------------------===//
 #include "runtime/comm/Failure.h"
 #include "runtime/comm/Plugin.h"
-#include "runtime/comm/rendezvous/Rendezvous.h"
 #include "runtime/comm/network/NetworkWorld.h"
+#include "runtime/comm/rendezvous/Rendezvous.h"
 #include <atomic>
 #include <condition_variable>
 #include <csignal>

@@ -12,8 +12,8 @@
 #include "runtime/comm/Plugin.h"
 #include "runtime/comm/mpi/Helper.h"
 #include "runtime/comm/mpi/Launcher.h"
-#include "runtime/comm/rendezvous/Place.h"
 #include "runtime/comm/network/NetworkWorld.h"
+#include "runtime/comm/rendezvous/Place.h"
 #include "runtime/comm/rendezvous/Rendezvous.h"
 #include <chrono>
 #include <mpi.h>
@@ -192,11 +192,9 @@ private:
     if (outcome == Outcome::Gone)
       return Status::internal("PMIx does not ask for the text of rank 0");
     if (outcome == Outcome::Late)
-      return isTold() ? toldToEnd({0}) : deadlinePassed({0}, options.deadline);
+      return options.isTold() ? toldToEnd({0}) : deadlinePassed({0}, options.deadline);
     return readPlace(text, place) ? Status::success() : Status::internal("rank 0 says that it is at '" + text + "'");
   }
-
-  bool isTold() const { return options.told && Clock::now() >= options.told->load(); }
 
   /// A task that ends when all ranks do theirs. It may be left behind.
   Status together(const std::string &name, std::function<Status()> task) {

@@ -102,7 +102,7 @@ Status Rendezvous::hearAll(const Part &part, Clock::time_point end) {
   Until last = until(end + kSkew);
   do {
     if (!reports.own())
-      reports.own() = isTold() ? waiting() : part();
+      reports.own() = options.isTold() ? waiting() : part();
     reports.read();
     if (reports.hasCause())
       last.end = std::min(last.end, Clock::now() + kPatience);
@@ -115,7 +115,7 @@ Status Rendezvous::hearAll(const Part &part, Clock::time_point end) {
 
 Status Rendezvous::tell(const Part &part, Clock::time_point end) {
   std::optional<Status> own;
-  while (!(own = isTold() ? waiting() : part()) && Clock::now() < end)
+  while (!(own = options.isTold() ? waiting() : part()) && Clock::now() < end)
     if (ready(sockets[0], POLLIN, Clock::now() + kTick)) // rank 0 knows already
       break;
   if (own)

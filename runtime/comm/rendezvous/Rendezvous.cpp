@@ -46,7 +46,7 @@ Until Rendezvous::until(Clock::time_point time) const {
 }
 
 Status Rendezvous::missing(std::vector<unsigned> ranks) const {
-  return isTold() ? toldToEnd(std::move(ranks)) : deadlinePassed(std::move(ranks), options.deadline);
+  return options.isTold() ? toldToEnd(std::move(ranks)) : deadlinePassed(std::move(ranks), options.deadline);
 }
 
 /// What `outcome`, which is not Done, says of the rank at the other end.

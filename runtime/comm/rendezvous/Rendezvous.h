@@ -51,7 +51,6 @@ public:
 private:
   Rendezvous(const WorldOptions &options, uint64_t job) : options(options), job(job), end(Clock::now() + options.deadline) {}
   Until until(Clock::time_point time) const;
-  bool isTold() const { return options.told && Clock::now() >= options.told->load(); }
   Status missing(std::vector<unsigned> ranks) const;
   Status lost(Outcome outcome, unsigned rank) const;
 

@@ -9,9 +9,9 @@
 #include "test/runtime/comm/Processes.h"
 #include "test/runtime/comm/Threads.h"
 #include "test/runtime/comm/fake/FakeNccl.h"
+#include <barrier>
 #include <cmath>
 #include <dlfcn.h>
-#include <barrier>
 #include <gtest/gtest.h>
 #include <sstream>
 #include <thread>

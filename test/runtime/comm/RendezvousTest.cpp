@@ -3,9 +3,10 @@
 #include "runtime/comm/rendezvous/Place.h"
 #include "runtime/comm/rendezvous/Rendezvous.h"
 #include "test/runtime/comm/Processes.h"
-#include <gtest/gtest.h>
 #include <algorithm>
 #include <future>
+#include <gtest/gtest.h>
+#include <numeric>
 #include <thread>
 
 using namespace llmc;
@@ -13,6 +14,30 @@ using namespace llmc::runtime;
 using namespace std::chrono_literals;
 
 namespace {
+
+/// Runs `body` in one thread per rank.
+void onThreads(const std::vector<unsigned> &ranks, const std::function<void(unsigned rank)> &body) {
+  std::vector<std::thread> threads;
+  for (unsigned rank : ranks)
+    threads.emplace_back([&body, rank] { body(rank); });
+  for (std::thread &thread : threads)
+    thread.join();
+}
+
+std::vector<unsigned> allOf(size_t size) {
+  std::vector<unsigned> ranks(size);
+  std::iota(ranks.begin(), ranks.end(), 0u);
+  return ranks;
+}
+
+WorldOptions optionsOf(unsigned rank, size_t size, unsigned port) {
+  WorldOptions options;
+  options.rank = rank;
+  options.size = static_cast<unsigned>(size);
+  options.address = "127.0.0.1";
+  options.port = static_cast<uint16_t>(port);
+  return options;
+}
 
 enum class WithoutPart { Stops, Dies };
 
@@ -23,25 +48,17 @@ std::vector<Status> conclude(const std::vector<Rendezvous::Part> &parts, std::ch
   std::vector<Status> outcomes(parts.size());
   std::vector<std::unique_ptr<Rendezvous>> stopped(parts.size());
   unsigned port = test::freePort();
-  std::vector<std::thread> ranks;
-  for (unsigned rank = 0; rank < parts.size(); ++rank)
-    ranks.emplace_back([&, rank] {
-      WorldOptions options;
-      options.rank = rank;
-      options.size = static_cast<unsigned>(parts.size());
-      options.address = "127.0.0.1";
-      options.port = static_cast<uint16_t>(port);
-      options.deadline = deadline;
-      Result<std::unique_ptr<Rendezvous>> rendezvous = Rendezvous::meet(options);
-      if (!rendezvous.ok())
-        outcomes[rank] = rendezvous.status();
-      else if (parts[rank])
-        outcomes[rank] = (*rendezvous)->conclude(parts[rank]);
-      else if (without == WithoutPart::Stops)
-        stopped[rank] = std::move(*rendezvous);
-    });
-  for (std::thread &rank : ranks)
-    rank.join();
+  onThreads(allOf(parts.size()), [&](unsigned rank) {
+    WorldOptions options = optionsOf(rank, parts.size(), port);
+    options.deadline = deadline;
+    Result<std::unique_ptr<Rendezvous>> rendezvous = Rendezvous::meet(options);
+    if (!rendezvous.ok())
+      outcomes[rank] = rendezvous.status();
+    else if (parts[rank])
+      outcomes[rank] = (*rendezvous)->conclude(parts[rank]);
+    else if (without == WithoutPart::Stops)
+      stopped[rank] = std::move(*rendezvous);
+  });
   return outcomes;
 }
 
@@ -98,31 +115,22 @@ TEST(Rendezvous, ARankThatDiesIsNamed) {
 /// Ranks of one rendezvous, all of which have met.
 std::vector<std::unique_ptr<Rendezvous>> meet(unsigned size, const std::function<void(WorldOptions &)> &adjust = {}) {
   std::vector<std::unique_ptr<Rendezvous>> ranks(size);
-  std::vector<std::thread> threads;
   std::promise<uint16_t> announced;
   std::shared_future<uint16_t> port = announced.get_future();
-  for (unsigned rank = 0; rank < size; ++rank)
-    threads.emplace_back([&, rank] {
-      WorldOptions options;
-      options.rank = rank;
-      options.size = size;
-      if (adjust)
-        adjust(options);
-      if (rank > 0) {
-        options.address = "255.255.255.255,127.0.0.1";
-        options.port = port.get();
-      }
-      auto met = Rendezvous::meet(options, 7, [&](uint16_t free) {
-        announced.set_value(free);
-        return Status::success();
-      });
-      if (met.ok())
-        ranks[rank] = std::move(*met);
-      else
-        ADD_FAILURE() << met.status().message;
+  onThreads(allOf(size), [&](unsigned rank) {
+    WorldOptions options = optionsOf(rank, size, rank > 0 ? port.get() : 0);
+    options.address = rank > 0 ? "255.255.255.255,127.0.0.1" : "";
+    if (adjust)
+      adjust(options);
+    auto met = Rendezvous::meet(options, 7, [&](uint16_t free) {
+      announced.set_value(free);
+      return Status::success();
     });
-  for (std::thread &thread : threads)
-    thread.join();
+    if (met.ok())
+      ranks[rank] = std::move(*met);
+    else
+      ADD_FAILURE() << met.status().message;
+  });
   if (std::find(ranks.begin(), ranks.end(), nullptr) != ranks.end())
     throw std::runtime_error("the ranks do not meet");
   return ranks;
@@ -166,15 +174,11 @@ TEST(Rendezvous, WhoLeavesSaysWhy) {
 TEST(Rendezvous, AWatchedPhaseEndsInAnother) {
   std::vector<std::unique_ptr<Rendezvous>> ranks = meet(3);
   std::vector<Status> outcomes(3);
-  std::vector<std::thread> threads;
-  for (unsigned rank = 0; rank < 3; ++rank)
-    threads.emplace_back([&, rank] {
-      EXPECT_TRUE(ranks[rank]->watch().ok());
-      std::this_thread::sleep_for(rank == 0 ? 100ms : 0ms); // the others' words lie there while rank 0 still watches
-      outcomes[rank] = ranks[rank]->conclude(done);
-    });
-  for (std::thread &thread : threads)
-    thread.join();
+  onThreads({0, 1, 2}, [&](unsigned rank) {
+    EXPECT_TRUE(ranks[rank]->watch().ok());
+    std::this_thread::sleep_for(rank == 0 ? 100ms : 0ms); // the others' words lie there while rank 0 still watches
+    outcomes[rank] = ranks[rank]->conclude(done);
+  });
   expectAll(outcomes, {0, 1, 2}, StatusCode::Ok, "");
 }
 
@@ -183,21 +187,12 @@ using Told = std::atomic<Clock::time_point>;
 TEST(Rendezvous, AJobThatIsToldToEndNamesWhoHasNotCome) {
   Told told = Clock::now() + 200ms;
   std::vector<Status> outcomes(4);
-  std::vector<std::thread> threads;
   unsigned port = test::freePort();
-  for (unsigned rank : {0u, 1u, 3u})
-    threads.emplace_back([&, rank] {
-      WorldOptions options;
-      options.rank = rank;
-      options.size = 4;
-      options.address = "127.0.0.1";
-      options.port = static_cast<uint16_t>(port);
-      options.told = &told;
-      auto met = Rendezvous::meet(options);
-      outcomes[rank] = met.ok() ? (*met)->gather("").status() : met.status();
-    });
-  for (std::thread &thread : threads)
-    thread.join();
+  onThreads({0, 1, 3}, [&](unsigned rank) {
+    WorldOptions options = optionsOf(rank, 4, port);
+    options.told = &told;
+    outcomes[rank] = Rendezvous::meet(options).status();
+  });
   expectAll(outcomes, {0, 1, 3}, StatusCode::RankDied, "rank 2 did not arrive before the job was told to end (SIGTERM)");
 }
 
@@ -206,13 +201,10 @@ std::vector<Status> concludeTold(const std::vector<unsigned> &silent) {
   Told told = Clock::time_point::max();
   auto ranks = meet(4, [&](WorldOptions &options) { options.told = &told; });
   std::vector<Status> outcomes(4);
-  std::vector<std::thread> threads;
+  std::vector<unsigned> speaking = allOf(4);
+  std::erase_if(speaking, [&](unsigned rank) { return std::find(silent.begin(), silent.end(), rank) != silent.end(); });
   told = Clock::now() + 100ms;
-  for (unsigned rank = 0; rank < 4; ++rank)
-    if (std::find(silent.begin(), silent.end(), rank) == silent.end())
-      threads.emplace_back([&, rank] { outcomes[rank] = ranks[rank]->conclude(goesOn); });
-  for (std::thread &thread : threads)
-    thread.join();
+  onThreads(speaking, [&](unsigned rank) { outcomes[rank] = ranks[rank]->conclude(goesOn); });
   return outcomes;
 }
 
@@ -228,14 +220,10 @@ TEST(Rendezvous, ADeathAfterTheOwnPartIsNamed) {
   auto ranks = meet(4, [&](WorldOptions &options) { options.told = options.rank == 3 ? &told : nullptr; });
   told = Clock::now();
   std::vector<Status> outcomes(4);
-  std::vector<std::thread> threads;
-  for (unsigned rank = 0; rank < 4; ++rank)
-    threads.emplace_back([&, rank] {
-      outcomes[rank] = ranks[rank]->conclude(goesOn);
-      ranks[rank].reset();
-    });
-  for (std::thread &thread : threads)
-    thread.join();
+  onThreads(allOf(4), [&](unsigned rank) {
+    outcomes[rank] = ranks[rank]->conclude(goesOn);
+    ranks[rank].reset();
+  });
   expectAll(outcomes, {0, 1, 2}, StatusCode::RankDied, "rank 3 died");
 }
 
@@ -250,20 +238,12 @@ TEST(Rendezvous, AVerdictReachesWhoWatches) {
 
 TEST(Rendezvous, AnotherJobAtThePortIsAStranger) {
   std::vector<Status> outcomes(2);
-  std::vector<std::thread> threads;
   unsigned port = test::freePort();
-  for (unsigned rank = 0; rank < 2; ++rank)
-    threads.emplace_back([&, rank] {
-      WorldOptions options;
-      options.rank = rank;
-      options.size = 2;
-      options.address = "127.0.0.1";
-      options.port = static_cast<uint16_t>(port);
-      options.deadline = 300ms;
-      outcomes[rank] = Rendezvous::meet(options, /*job=*/rank).status();
-    });
-  for (std::thread &thread : threads)
-    thread.join();
+  onThreads({0, 1}, [&](unsigned rank) {
+    WorldOptions options = optionsOf(rank, 2, port);
+    options.deadline = 300ms;
+    outcomes[rank] = Rendezvous::meet(options, /*job=*/rank).status();
+  });
   EXPECT_EQ(outcomes[0].message, "rank 1 did not arrive within 300 ms");
   EXPECT_EQ(outcomes[1].message, "rank 0 did not arrive within 300 ms");
 }

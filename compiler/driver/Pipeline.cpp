@@ -76,6 +76,7 @@ static void cleanUp(OpPassManager &pm) {
 // what it needs, and the second time these cancel. Attention before its simplification, which is for imported attention
 // too. The loss last: its hidden states come out of all that.
 static void recompose(OpPassManager &pm) {
+  cleanUp(pm);
   pm.addPass(importing::createImportSinkTransposes());
   pm.addPass(importing::createImportRecomposeNorms());
   pm.addPass(importing::createImportRecomposeActivations());
@@ -85,19 +86,23 @@ static void recompose(OpPassManager &pm) {
   pm.addPass(importing::createImportSimplifyAttention());
   pm.addPass(importing::createImportRecomposeLoss());
   cleanUp(pm);
-  pm.addPass(importing::createImportDropConstants());
 }
 
-// Outputs first, so that nothing is traced or recomposed that the loss does not need. Reshapes that merge the batch go
-// while it still has the size it was exported with: a batch of one cannot be told from other dimensions of size 1. The
-// batch is resized before recomposition, whose patterns fold constants of the final size.
+// Outputs first, so that nothing is traced or recomposed that the loss does not need. The batch is traced while it has a size of
+// its own: a batch of one becomes two at once, while reshapes still say which dimensions the file names, and gets its final size
+// when the loss is known as a sum over samples. The loss is split into sum and weight before differentiation: gradients are
+// summed over micro-batches, then divided.
 static void buildModel(OpPassManager &pm, Shrink shrink) {
   pm.addPass(training::createTrainingSelectOutputs());
+  pm.addPass(importing::createImportUnfoldBatch());
   cleanUp(pm);
+  pm.addPass(importing::createImportCheckBatch());
   pm.addPass(importing::createImportKeepBatch());
-  cleanUp(pm);
-  pm.addPass(importing::createImportResizeBatch());
   recompose(pm);
+  pm.addPass(training::createTrainingNormalizeLoss());
+  pm.addPass(importing::createImportResizeBatch());
+  cleanUp(pm);
+  pm.addPass(importing::createImportDropConstants());
   if (shrink != Shrink::Nothing)
     pm.addPass(shrink::createShrinkKeepBlocks()); // before what the sizes and names of all blocks decide
   if (shrink == Shrink::Sizes)
@@ -107,9 +112,7 @@ static void buildModel(OpPassManager &pm, Shrink shrink) {
   pm.addPass(sharding::createShardingPadVocabulary()); // knows from the bounds of inputs that no id is negative
 }
 
-// The loss is split into sum and weight before differentiation: gradients are summed over micro-batches, then divided.
 static void buildStep(OpPassManager &pm) {
-  pm.addPass(training::createTrainingNormalizeLoss());
   pm.addPass(training::createTrainingBuildStep());
   pm.addPass(autodiff::createAutodiffExpand());
   pm.addPass(autodiff::createAutodiffMergeSlices());

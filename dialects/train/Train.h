@@ -31,6 +31,8 @@ inline constexpr llvm::StringLiteral kView =
 inline constexpr llvm::StringLiteral kDecay = "train.decay";     // UnitAttr on params that get weight decay
 inline constexpr llvm::StringLiteral kLimit = "train.limit";     // IntegerAttr on an input: ids are below it
 inline constexpr llvm::StringLiteral kIgnored = "train.ignored"; // IntegerAttr on an input: the one other value allowed
+inline constexpr llvm::StringLiteral kAxes =
+    "train.axes"; // DenseI64ArrayAttr on a reshape or slice just imported: the dimensions that it makes, drops or cuts, increasing
 inline constexpr llvm::StringLiteral kRecipe = "train.recipe";   // DictionaryAttr on the module
 inline constexpr llvm::StringLiteral kLeftOut = "train.left_out"; // ArrayAttr of lines on the module: what shrinking it left out
 inline constexpr llvm::StringLiteral kModel = "train.model";     // StringAttr on the module: the model's file name

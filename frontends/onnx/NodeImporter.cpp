@@ -1,5 +1,6 @@
 //===- NodeImporter.cpp - what a handler sees of the node it imports ------===//
 #include "frontends/onnx/NodeImporter.h"
+#include "dialects/train/Train.h"
 #include "llvm/Support/CheckedArithmetic.h"
 #include "mlir/IR/Diagnostics.h"
 #include "mlir/IR/Verifier.h"
@@ -201,9 +202,10 @@ FailureOr<SmallVector<int64_t>> NodeImporter::commonShape(ArrayRef<Value> values
   return shape;
 }
 
-Value NodeImporter::slice(Value value, int64_t d, int64_t offset, int64_t size, int64_t stride) {
+Value NodeImporter::slice(Value value, int64_t d, int64_t offset, int64_t size, int64_t stride, bool byNumber) {
   RankedTensorType type = nn::typeOf(value);
-  if (offset == 0 && size == type.getDimSize(d) && stride == 1)
+  bool whole = offset == 0 && size == type.getDimSize(d) && stride == 1;
+  if (whole && !byNumber)
     return value;
   SmallVector<OpFoldResult> offsets(type.getRank(), state.builder.getIndexAttr(0)),
       strides(type.getRank(), state.builder.getIndexAttr(1)), sizes;
@@ -218,7 +220,8 @@ Value NodeImporter::slice(Value value, int64_t d, int64_t offset, int64_t size, 
     return splat(RankedTensorType::get(shape, type.getElementType()), 0);
   if (auto known = state.pool.splatValue(value))
     return splat(RankedTensorType::get(shape, type.getElementType()), *known);
-  return emit<tensor::ExtractSliceOp>(RankedTensorType::get(shape, type.getElementType()), value, offsets, sizes, strides);
+  Value result = emit<tensor::ExtractSliceOp>(RankedTensorType::get(shape, type.getElementType()), value, offsets, sizes, strides);
+  return whole ? noteAxes(result, value, {d}) : result;
 }
 
 Value NodeImporter::concat(ArrayRef<Value> values, int64_t d) {
@@ -230,6 +233,12 @@ Value NodeImporter::concat(ArrayRef<Value> values, int64_t d) {
   for (Value value : values)
     shape[d] += nn::typeOf(value).getDimSize(d);
   return emit<tensor::ConcatOp>(RankedTensorType::get(shape, type.getElementType()), d, ValueRange(values));
+}
+
+Value NodeImporter::noteAxes(Value value, Value source, ArrayRef<int64_t> axes) {
+  if (Operation *op = value.getDefiningOp(); op && value != source && op->getNumOperands() == 1 && op->getOperand(0) == source)
+    op->setAttr(train::kAxes, state.builder.getDenseI64ArrayAttr(axes));
+  return value;
 }
 
 Value NodeImporter::swapLast(Value value, int64_t d) {

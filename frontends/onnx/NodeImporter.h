@@ -82,10 +82,14 @@ public:
   /// NumPy's rules: shapes aligned at the end.
   mlir::Value broadcastTo(mlir::Value value, llvm::ArrayRef<int64_t> shape);
   mlir::FailureOr<llvm::SmallVector<int64_t>> commonShape(llvm::ArrayRef<mlir::Value> values);
-  /// `value[offset : offset + size : stride]` in dimension `d`.
-  mlir::Value slice(mlir::Value value, int64_t d, int64_t offset, int64_t size, int64_t stride = 1);
+  /// `value[offset : offset + size : stride]` in dimension `d`. `byNumber`: the file says which elements these are, so a slice
+  /// of the whole dimension is one too, and stays until it is known that the dimension is not the batch.
+  mlir::Value slice(mlir::Value value, int64_t d, int64_t offset, int64_t size, int64_t stride = 1, bool byNumber = false);
   mlir::Value concat(llvm::ArrayRef<mlir::Value> values, int64_t d);
   mlir::Value cast(mlir::Value value, mlir::Type elementType);
+  /// Notes at the reshape or slice that made `value` from `source` which dimensions the operator names (train::kAxes); by their
+  /// sizes alone, dimensions of size 1 cannot be told apart. Nothing if `value` is `source` or a constant.
+  mlir::Value noteAxes(mlir::Value value, mlir::Value source, llvm::ArrayRef<int64_t> axes);
   /// Swaps dimension `d` with the last one, and back.
   mlir::Value swapLast(mlir::Value value, int64_t d);
 

@@ -4,13 +4,37 @@
 
 include "mlir/Pass/PassBase.td"
 
+def ImportUnfoldBatch : Pass<"import-unfold-batch", "::mlir::ModuleOp"> {
+  let summary = "resizes a batch of one to two, so that its dimension can be told from others of size 1";
+  let description = [{
+    Runs on what was just imported: reshapes and slices still say which dimensions the file's operators name (train.axes). Where the
+    batch may be any of several dimensions of size 1, or is dropped as one, micro-batches of more than one sample are refused,
+    naming each op, and others are computed as exported. `import-resize-batch` undoes this, or goes on to another size.
+
+    Input:   func.func @forward(%x: tensor<1x5x6xf32> {train.role = "input"}) { tensor.collapse_shape %x [[0, 1], [2]] ... }
+    Output:  func.func @forward(%x: tensor<2x5x6xf32> {train.role = "input"}) attributes {train.exported_batch = 1} { ... }
+  }];
+  let dependentDialects = ["::llmc::nn::NnDialect", "::mlir::tensor::TensorDialect"];
+}
+
+def ImportCheckBatch : Pass<"import-check-batch", "::mlir::ModuleOp"> {
+  let summary = "refuses graphs that cannot be computed with another number of samples, if the recipe asks for one";
+  let description = [{
+    Where the recipe's micro-batch is not the exported batch, every op that keeps it from changing is an error: one that uses
+    samples together, splits the batch or takes some of its samples, and a number that multiplies or divides a sum over samples,
+    which may be the batch size that the exporter saw.
+
+    Input:   (batch 4, micro-batch 2)
+      %s = nn.reduce %x {kind = sum, dims = [0]}   %m = arith.divf %s, dense<24.0>
+    Output:  error: divides a sum over the samples of the batch by a number (24), which may follow the batch size ...
+  }];
+}
+
 def ImportResizeBatch : Pass<"import-resize-batch", "::mlir::ModuleOp"> {
-  let summary = "traces the batch dimension from the inputs and resizes it";
+  let summary = "resizes the batch to the recipe's micro-batch, to one sample in @predict";
   let description = [{
     Exports bake the batch size into shapes and constants. The dimension is traced by structure, through the ops' factor
     rules, never by value: dimension 0 of every input is the batch; a constant that meets it must be equal for all samples.
-    Every traced dimension is then resized: to the recipe's batch.micro in @forward, to 1 in @predict. An op that uses the
-    batch as a whole, or splits it, is an error that names the op.
 
     Input:  (batch 8, resized to 2)
       %c = arith.constant dense<[8 equal rows]> : tensor<8x4xf32>   %y = arith.addf %x, %c : tensor<8x4xf32>

@@ -1,6 +1,8 @@
 //===- OutlineKernels.cpp - lowering-outline-kernels ------------------------------===//
 #include "dialects/nn/Nn.h"
 #include "dialects/plan/Plan.h"
+#include "mlir/IR/PatternMatch.h"
+#include "mlir/Transforms/RegionUtils.h"
 #include "passes/lowering/KernelOutliner.h"
 #include "passes/lowering/Passes.h"
 
@@ -20,7 +22,12 @@ struct OutlineKernels : lowering::impl::LoweringOutlineKernelsBase<OutlineKernel
   void runOnOperation() override {
     analysis::FusionOptions options;
     options.fuse = fuse;
-    lowering::outlineKernels(getOperation(), SmallVector<func::FuncOp>(getOperation().getOps<func::FuncOp>()), options);
+    SmallVector<func::FuncOp> functions(getOperation().getOps<func::FuncOp>());
+    for (func::FuncOp function : functions) { // a gradient that nothing reads has no buffer
+      IRRewriter rewriter(&getContext());
+      (void)runRegionDCE(rewriter, function->getRegions());
+    }
+    lowering::outlineKernels(getOperation(), functions, options);
   }
 };
 

@@ -19,13 +19,14 @@ def TrainingSelectOutputs : Pass<"training-select-outputs", "::mlir::ModuleOp"> 
 def TrainingNormalizeLoss : Pass<"training-normalize-loss", "::mlir::ModuleOp"> {
   let summary = "makes @forward return a sum of losses and the weight to divide it by";
   let description = [{
-    loss_average: tokens: if the loss is loss_sum / weight of one cross-entropy op, these two are returned; another loss is
-    weighted by the samples of the micro-batch, with a remark. loss_average: micro_batch: the loss itself with weight 1.
+    loss_average: tokens: the quotient of two sums over samples that the loss is, scaled, or an average or sum over samples
+    with weights that make the step's loss of its micro-batches' sums. A loss with no such form has weight 1 if the step is one
+    micro-batch, and is refused otherwise, naming the term. loss_average: micro_batch: the loss itself with weight 1.
 
     Input:  %sum, %n, %lse = nn.cross_entropy %logits, %labels   %loss = arith.divf %sum, %n   return %loss
     Output: %sum, %n, %lse = nn.cross_entropy %logits, %labels   return %sum, %n
   }];
-  let dependentDialects = ["::mlir::arith::ArithDialect"];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::tensor::TensorDialect"];
 }
 
 def TrainingBuildStep : Pass<"training-build-step", "::mlir::ModuleOp"> {

@@ -103,7 +103,8 @@ Result<std::unique_ptr<DataSet>> DataSet::open(const DataOptions &options, const
 
 std::string DataSet::checkArray(const fb::Input &input, const fb::Buffer &buffer) {
   Shape expected = shapeOf(buffer.shape());
-  expected[0] = static_cast<int64_t>(options.samplesPerStep);
+  if (!expected.empty()) // a scalar is for all samples of a step
+    expected[0] = static_cast<int64_t>(options.samplesPerStep);
   uint64_t count = 0;
   std::string name = input.array()->str();
   for (;; ++count) {
@@ -159,7 +160,7 @@ Status DataSet::fillArray(const fb::Input &input, const fb::Buffer &buffer, uint
     return Status::badInput("the data has run out: " + quote(arrays->path()) + " has no " + quote(name));
   Shape shape = shapeOf(buffer.shape());
   int64_t count = elementCount(shape);
-  uint64_t skipped = first * static_cast<uint64_t>(count / shape[0]);
+  uint64_t skipped = shape.empty() ? 0 : first * static_cast<uint64_t>(count / shape[0]);
   Bytes rows = arrays->data(*info).subspan(skipped * elementBytes(info->type));
   if (!convertElements(info->type, rows.data(), buffer.type(), to, count))
     return Status::badInput("cannot convert " + quote(name) + " to " + nameOf(buffer.type()));
@@ -167,7 +168,7 @@ Status DataSet::fillArray(const fb::Input &input, const fb::Buffer &buffer, uint
     return Status::success();
   std::vector<int64_t> ids(static_cast<size_t>(count));
   convertElements(info->type, rows.data(), fb::DataType::I64, ids.data(), count);
-  int64_t length = shape.back();
+  int64_t length = shape.empty() ? 1 : shape.back();
   for (int64_t i = 0; i < count; ++i) {
     bool isShifted = input.source() == fb::Source::ArrayNext, isLast = isShifted && (i + 1) % length == 0;
     int64_t id = isLast ? input.ignored() : ids[i + isShifted];

@@ -144,7 +144,7 @@ void SegmentChecks::input(const fb::Input &input) {
       return;
     samples /= parts;
   }
-  require(!shape.empty() && shape[0] == samples,
+  require(shape.empty() ? sizeOf(input.cuts()) == 0 : shape[0] == samples, // a scalar is for all samples
           "its first dimension is not the " + std::to_string(samples) + " samples of a run");
   bool isInteger = buffer.type() == fb::DataType::I64 || buffer.type() == fb::DataType::I32;
   bool isFloat = buffer.type() == fb::DataType::F32 || buffer.type() == fb::DataType::F64;

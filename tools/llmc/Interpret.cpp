@@ -81,7 +81,8 @@ int Session::loadStep(int64_t step, std::vector<reference::Trainer::Inputs> &bat
       return fail(kBadInput, options.data + " has no array '" + key + "'");
     auto micro = cast<RankedTensorType>(accumulate.getArgumentTypes()[i]);
     SmallVector<int64_t> shape(micro.getShape());
-    shape[0] *= count;
+    if (!shape.empty()) // a scalar is for all samples
+      shape[0] *= count;
     auto whole = fromBytes(data->data(*info), RankedTensorType::get(shape, micro.getElementType()));
     if (!whole || !llvm::equal(info->shape, shape))
       return fail(kBadInput, "array '" + key + "' has another shape or type than the graph's input");
@@ -90,10 +91,11 @@ int Session::loadStep(int64_t step, std::vector<reference::Trainer::Inputs> &bat
     int64_t size = micro.getNumElements();
     for (int64_t b = 0; b < count; ++b) {
       HostTensor part = HostTensor::zeros(micro);
+      int64_t first = shape.empty() ? 0 : b * size;
       if (part.isReal)
-        std::copy_n(whole->reals.begin() + b * size, size, part.reals.begin());
+        std::copy_n(whole->reals.begin() + first, size, part.reals.begin());
       else
-        std::copy_n(whole->integers.begin() + b * size, size, part.integers.begin());
+        std::copy_n(whole->integers.begin() + first, size, part.integers.begin());
       batches[b][name] = std::move(part);
     }
   }

@@ -84,9 +84,10 @@ private:
       auto type = cast<RankedTensorType>(function.getArgumentTypes()[i]);
       std::optional<fb::DataType> element = target::dataTypeOf(type);
       std::vector<int64_t> shape(type.getShape());
-      if (!element || shape.empty())
+      if (!element)
         return runtime::Status::badInput("input '" + train::argumentString(function, i, train::kName).str() + "' cannot be made up");
-      shape[0] = recipe.batch.micro ? recipe.batch.step : shape[0];
+      if (!shape.empty() && recipe.batch.micro)
+        shape[0] = recipe.batch.step;
       for (int64_t k = 0; k < steps; ++k) {
         std::string name = train::argumentString(function, i, train::kName).str() + "." + std::to_string(k);
         tensors.push_back({name, *element, shape, [=](std::vector<uint8_t> &scratch) -> runtime::Result<runtime::Bytes> {

@@ -65,10 +65,14 @@ cl::opt<bool> f64("f64", cl::desc("all arithmetic in double precision"), cl::sub
 cl::list<std::string> saveGradients("save-gradients", cl::desc("STEP:FILE"), cl::sub(interpretCommand));
 cl::list<std::string> saveWeights("save-weights", cl::desc("STEP:FILE"), cl::sub(interpretCommand));
 
-/// Diagnostics as users read them: what, where; notes below.
+/// Diagnostics as users read them: what, where; notes below, of which some are hints.
 void printDiagnostic(mlir::Diagnostic &diagnostic) {
   static constexpr const char *kinds[] = {"note", "warning", "error", "note"};
   auto print = [](mlir::Diagnostic &d) {
+    if (llvm::StringRef(d.str()).starts_with("hint: ")) {
+      llvm::errs() << d.str() << "\n";
+      return;
+    }
     std::string where = driver::describe(d.getLocation());
     llvm::errs() << kinds[static_cast<int>(d.getSeverity())] << ": " << d.str()
                  << (where.empty() ? "" : " [" + where + "]") << "\n";

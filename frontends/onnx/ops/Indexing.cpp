@@ -53,8 +53,11 @@ static LogicalResult gather(NodeImporter &n) {
   SmallVector<int64_t> shape(n.shape(0).take_front(*axis));
   shape.append(picked.begin(), picked.end());
   shape.append(n.shape(0).begin() + *axis + 1, n.shape(0).end());
-  if (auto first = consecutive(n, indices, n.shape(0)[*axis]))
-    return n.done(n.reshape(n.slice(data, *axis, *first, nn::typeOf(indices).getNumElements()), shape));
+  if (auto first = consecutive(n, indices, n.shape(0)[*axis])) {
+    Value rows = n.slice(data, *axis, *first, nn::typeOf(indices).getNumElements(), /*stride=*/1, /*byNumber=*/true);
+    Value result = n.reshape(rows, shape);
+    return n.done(picked.empty() ? n.noteAxes(result, rows, {*axis}) : result);
+  }
   Value table = n.transpose(data, frontPermutation(n.rank(0), *axis, /*back=*/false));
   SmallVector<int64_t> gathered(picked);
   gathered.append(nn::typeOf(table).getShape().begin() + 1, nn::typeOf(table).getShape().end());

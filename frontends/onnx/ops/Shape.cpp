@@ -88,15 +88,17 @@ static LogicalResult squeeze(NodeImporter &n) {
   auto axes = axesOf(n, n.rank(0));
   if (failed(axes))
     return failure();
-  SmallVector<int64_t> shape;
+  SmallVector<int64_t> shape, dropped;
   for (auto [d, extent] : llvm::enumerate(n.shape(0))) {
     bool named = llvm::is_contained(*axes, static_cast<int64_t>(d));
     if (named && extent != 1)
       return n.fail("a squeezed dimension has size " + Twine(extent));
     if (n.has(1) ? !named : extent != 1)
       shape.push_back(extent);
+    else
+      dropped.push_back(static_cast<int64_t>(d));
   }
-  return n.done(n.reshape(n.in(0), shape));
+  return n.done(n.noteAxes(n.reshape(n.in(0), shape), n.in(0), dropped));
 }
 
 static LogicalResult unsqueeze(NodeImporter &n) {
@@ -111,7 +113,7 @@ static LogicalResult unsqueeze(NodeImporter &n) {
   SmallVector<int64_t> shape(n.shape(0));
   for (int64_t axis : *axes)
     shape.insert(shape.begin() + axis, 1);
-  return n.done(n.reshape(n.in(0), shape));
+  return n.done(n.noteAxes(n.reshape(n.in(0), shape), n.in(0), *axes));
 }
 
 static LogicalResult expand(NodeImporter &n) {
@@ -207,7 +209,7 @@ static LogicalResult split(NodeImporter &n) {
   for (auto [i, size] : llvm::enumerate(*sizes)) {
     if (size < 0 || size > extent - offset)
       return n.fail("the parts do not add up to the dimension");
-    n.out(i, n.slice(n.in(0), *axis, offset, size));
+    n.out(i, n.slice(n.in(0), *axis, offset, size, /*stride=*/1, /*byNumber=*/true));
     offset += size;
   }
   return offset == extent ? success() : n.fail("the parts do not add up to the dimension");
@@ -260,7 +262,8 @@ static LogicalResult slice(NodeImporter &n) {
     int64_t distance = step > 0 ? to - from : from - to;
     int64_t size = distance > 0 ? (distance - 1) / stride + 1 : 0;
     if (step > 0 || size <= 1) {
-      value = n.slice(value, *axis, from, size, size <= 1 ? 1 : step);
+      bool byNumber = end <= extent; // else to the end, wherever that is
+      value = n.slice(value, *axis, from, size, size <= 1 ? 1 : step, byNumber);
       continue;
     }
     auto result = reversed(n, value, *axis, from, size, step);

@@ -1,21 +1,16 @@
-//===- ResizeBatch.cpp - import-resize-batch ---------------------------------------===//
+//===- Resizer.cpp - another batch size ------------------------------------------===//
+#include "passes/import/batch/Resizer.h"
 #include "dialects/interfaces/HostTensor.h"
 #include "dialects/nn/Nn.h"
 #include "dialects/train/Recipe.h"
 #include "dialects/train/Train.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
-#include "passes/import/BatchTrace.h"
-#include "passes/import/Passes.h"
-
-namespace llmc::importing {
-#define GEN_PASS_DEF_IMPORTRESIZEBATCH
-#include "passes/import/Passes.h.inc"
-} // namespace llmc::importing
 
 using namespace mlir;
 using namespace llmc;
-using namespace llmc::importing;
+using analysis::BatchMark;
+using analysis::BatchTrace;
 
 namespace {
 
@@ -26,27 +21,34 @@ public:
 
 private:
   RankedTensorType resized(Value value) const;
-  FailureOr<DenseElementsAttr> resizeConstant(Operation *where, ElementsAttr value, RankedTensorType type, ArrayRef<int64_t> marked) const;
+  FailureOr<DenseElementsAttr> resizeConstant(Operation *where, ElementsAttr value, RankedTensorType type, ArrayRef<BatchMark> marks) const;
   LogicalResult resizeArgument(unsigned index);
   LogicalResult resizeOp(Operation *op);
+  void reshapeAgain(Operation *op);
   void repeatOperands();
+  /// The value that `value` stands for, of which the trace knows.
+  Value original(Value value) const {
+    Value old = remade.lookup(value);
+    return old ? old : value;
+  }
 
   func::FuncOp function;
   const BatchTrace &trace;
   int64_t target;
+  DenseMap<Value, Value> remade;
 };
 
 RankedTensorType Resizer::resized(Value value) const {
   auto type = cast<RankedTensorType>(value.getType());
   SmallVector<int64_t> shape(type.getShape());
-  for (int64_t dim : trace.marked(value))
-    shape[dim] = shape[dim] / trace.batch() * target;
+  for (BatchMark mark : trace.marked(value))
+    shape[mark.dim] = shape[mark.dim] / trace.batch() * target;
   return type.clone(shape);
 }
 
 /// A constant with a batch dimension: all samples must be equal; then any number of them can be made.
 FailureOr<DenseElementsAttr> Resizer::resizeConstant(Operation *where, ElementsAttr value, RankedTensorType type,
-                                                     ArrayRef<int64_t> marked) const {
+                                                     ArrayRef<BatchMark> marks) const {
   if (auto dense = dyn_cast<DenseElementsAttr>(value); dense && dense.isSplat())
     return dense.resizeSplat(type);
   FailureOr<HostTensor> from = HostTensor::fromAttribute(value);
@@ -54,12 +56,15 @@ FailureOr<DenseElementsAttr> Resizer::resizeConstant(Operation *where, ElementsA
     return where->emitError() << "a constant has no value";
   HostTensor to = HostTensor::zeros(type);
   auto oldStrides = from->strides(), newStrides = to.strides();
-  // Index of a new element in the old tensor, in sample 0 of each marked dimension.
+  // Where the old tensor has, in sample 0 of each marked dimension, element i of one with `samples` samples.
   auto sampleZero = [&](int64_t i, ArrayRef<int64_t> strides, ArrayRef<int64_t> shape, int64_t samples) {
     int64_t at = 0;
     for (size_t d = 0; d < shape.size(); ++d) {
       int64_t index = i / strides[d] % shape[d];
-      at += (llvm::is_contained(marked, static_cast<int64_t>(d)) ? index % (shape[d] / samples) : index) * oldStrides[d];
+      for (BatchMark mark : marks)
+        if (mark.dim == static_cast<int64_t>(d))
+          index = index / (mark.inner * samples) * (mark.inner * trace.batch()) + index % mark.inner;
+      at += index * oldStrides[d];
     }
     return at;
   };
@@ -94,6 +99,8 @@ LogicalResult Resizer::resizeArgument(unsigned index) {
 }
 
 LogicalResult Resizer::resizeOp(Operation *op) {
+  if (trace.batch() == 1 && isa<tensor::CollapseShapeOp, tensor::ExpandShapeOp>(op))
+    return reshapeAgain(op), success();
   if (auto constant = dyn_cast<arith::ConstantOp>(op)) {
     if (trace.marked(constant).empty())
       return success();
@@ -112,8 +119,8 @@ LogicalResult Resizer::resizeOp(Operation *op) {
     result.setType(type);
   auto setSizes = [&](auto slice, RankedTensorType source, Value marks) {
     SmallVector<int64_t> sizes(slice.getStaticSizes());
-    for (int64_t dim : trace.marked(marks))
-      sizes[dim] = source.getDimSize(dim);
+    for (BatchMark mark : trace.marked(original(marks)))
+      sizes[mark.dim] = source.getDimSize(mark.dim);
     slice.setStaticSizes(sizes);
   };
   if (auto expand = dyn_cast<tensor::ExpandShapeOp>(op))
@@ -125,26 +132,37 @@ LogicalResult Resizer::resizeOp(Operation *op) {
   return success();
 }
 
-/// What all samples share is repeated for each of them.
+/// The dimensions that a reshape groups follow from sizes, which are others now.
+void Resizer::reshapeAgain(Operation *op) {
+  Value old = op->getResult(0);
+  OpBuilder b(op);
+  Value value = nn::reshape(b, op->getLoc(), op->getOperand(0), resized(old).getShape());
+  remade[value] = old;
+  old.replaceAllUsesWith(value);
+}
+
+/// What all samples share is repeated for each of them: [outer inner] -> [outer, samples, inner], merged again.
 void Resizer::repeatOperands() {
-  for (auto [operand, dim] : trace.repeated()) {
-    auto type = cast<RankedTensorType>(operand->get().getType());
-    SmallVector<int64_t> shape(type.getShape());
-    shape[dim] *= target;
+  for (auto [operand, mark] : trace.repeated()) {
     OpBuilder b(operand->getOwner());
-    auto dims = llvm::to_vector(llvm::seq<int64_t>(0, type.getRank()));
-    if (type.getDimSize(dim) == 1) {
-      operand->set(nn::BroadcastOp::create(b, operand->getOwner()->getLoc(), type.clone(shape), operand->get(), dims));
+    Location loc = operand->getOwner()->getLoc();
+    auto type = cast<RankedTensorType>(operand->get().getType());
+    SmallVector<int64_t> split(type.getShape()), repeated, dims, merged(type.getShape());
+    merged[mark.dim] *= target;
+    if (type.getDimSize(mark.dim) == 1) {
+      llvm::append_range(dims, llvm::seq<int64_t>(0, type.getRank()));
+      operand->set(nn::BroadcastOp::create(b, loc, type.clone(merged), operand->get(), dims));
       continue;
     }
-    // [b * n]: repeated in front, then merged.
-    SmallVector<int64_t> split(shape), order;
-    split[dim] = target;
-    split.insert(split.begin() + dim + 1, type.getDimSize(dim));
-    for (int64_t d = 0; d < type.getRank(); ++d)
-      order.push_back(d < dim ? d : d + 1);
-    Value repeated = nn::BroadcastOp::create(b, operand->getOwner()->getLoc(), type.clone(split), operand->get(), order);
-    operand->set(nn::reshape(b, operand->getOwner()->getLoc(), repeated, shape));
+    split[mark.dim] /= mark.inner;
+    split.insert(split.begin() + mark.dim + 1, mark.inner);
+    repeated = split;
+    repeated.insert(repeated.begin() + mark.dim + 1, target);
+    for (int64_t d = 0; d <= type.getRank(); ++d)
+      dims.push_back(d <= mark.dim ? d : d + 1);
+    Value value = nn::reshape(b, loc, operand->get(), split);
+    value = nn::BroadcastOp::create(b, loc, type.clone(repeated), value, dims);
+    operand->set(nn::reshape(b, loc, value, merged));
   }
 }
 
@@ -152,29 +170,31 @@ LogicalResult Resizer::run() {
   for (unsigned i = 0; i < function.getNumArguments(); ++i)
     if (failed(resizeArgument(i)))
       return failure();
-  for (Operation &op : function.getBody().front().without_terminator())
+  for (Operation &op : llvm::make_early_inc_range(function.getBody().front().without_terminator()))
     if (failed(resizeOp(&op)))
       return failure();
+  for (auto [value, old] : remade)
+    if (value != old && old.use_empty())
+      old.getDefiningOp()->erase();
   repeatOperands();
   Operation *terminator = function.getBody().front().getTerminator();
   function.setType(FunctionType::get(function.getContext(), function.getBody().front().getArgumentTypes(), terminator->getOperandTypes()));
   return success();
 }
 
-struct ResizeBatch : importing::impl::ImportResizeBatchBase<ResizeBatch> {
-  void runOnOperation() override {
-    train::Recipe recipe = train::recipeOf(getOperation());
-    for (auto function : getOperation().getOps<func::FuncOp>()) {
-      int64_t target = function.getName() == train::kPredict ? 1 : recipe.batch.micro;
-      FailureOr<BatchTrace> trace = BatchTrace::of(function);
-      if (failed(trace))
-        return signalPassFailure();
-      if (target == 0 || target == trace->batch())
-        continue;
-      if (failed(Resizer(function, *trace, target).run()))
-        return signalPassFailure();
-    }
-  }
-};
-
 } // namespace
+
+LogicalResult llmc::importing::resizeBatch(func::FuncOp function, const BatchTrace &trace, int64_t target) {
+  return Resizer(function, trace, target).run();
+}
+
+int64_t llmc::importing::wantedBatch(func::FuncOp function) {
+  if (function.getName() == train::kPredict)
+    return 1;
+  return train::recipeOf(function->getParentOfType<ModuleOp>()).batch.micro;
+}
+
+int64_t llmc::importing::exportedBatch(func::FuncOp function, int64_t present) {
+  auto exported = function->getAttrOfType<IntegerAttr>(kExportedBatch);
+  return exported ? exported.getInt() : present;
+}

@@ -8,7 +8,7 @@
 #include "dialects/nn/Nn.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
-#include "passes/import/BatchTrace.h"
+#include "passes/analysis/BatchTrace.h"
 #include "passes/import/Passes.h"
 
 namespace llmc::importing {
@@ -19,6 +19,8 @@ namespace llmc::importing {
 using namespace mlir;
 using namespace llmc;
 using namespace llmc::importing;
+using analysis::BatchMark;
+using analysis::BatchTrace;
 
 namespace {
 
@@ -28,15 +30,27 @@ struct Split {
   SmallVector<int64_t> sizes;
 };
 
-/// The factor of a batch-merging operand, if splitting it is possible.
-std::optional<Split> findSplit(Operation *op, const FactorRule &rule, const DenseSet<Value> &merging) {
+/// True if dimension `dim` of the result merges the batch with other dimensions.
+bool mergesBatch(tensor::CollapseShapeOp collapse, int64_t dim, ArrayRef<BatchMark> marks) {
+  ReassociationIndices group = collapse.getReassociationIndices()[dim];
+  auto source = cast<RankedTensorType>(collapse.getSrc().getType());
+  return llvm::any_of(marks, [&](BatchMark mark) {
+    return llvm::is_contained(group, mark.dim) &&
+           llvm::any_of(group, [&](int64_t d) { return d != mark.dim && source.getDimSize(d) != 1; });
+  });
+}
+
+/// The factor of a batch-merging operand, if splitting it is possible. `merging`: the dimensions of values that merge the batch.
+std::optional<Split> findSplit(Operation *op, const FactorRule &rule, const DenseMap<Value, SmallVector<int64_t>> &merging) {
   for (auto [value, tensor] : llvm::zip(op->getOperands(), rule.operands)) {
     auto collapse = value.getDefiningOp<tensor::CollapseShapeOp>();
     if (!collapse || !merging.contains(value))
       continue;
     auto source = cast<RankedTensorType>(collapse.getSrc().getType());
     for (auto [dim, group] : llvm::enumerate(collapse.getReassociationIndices())) {
-      if (group.size() < 2 || group.front() != 0 || dim >= tensor.size() || tensor[dim].size() != 1)
+      if (!llvm::is_contained(merging.lookup(value), static_cast<int64_t>(dim)))
+        continue;
+      if (group.size() < 2 || dim >= tensor.size() || tensor[dim].size() != 1)
         continue;
       if (rule.factors[tensor[dim][0]].kind == FactorKind::NeedWhole)
         return std::nullopt;
@@ -54,8 +68,8 @@ class FactorSplitter {
 public:
   FactorSplitter(Operation *op, const FactorRule &rule, const Split &split) : op(op), rule(rule), split(split), builder(op) {}
 
-  /// The merged results that replace the op's, in order; the op is erased.
-  SmallVector<Value> run() {
+  /// The merged results that replace the op's, in order, each with its dimensions that merge; the op is erased.
+  SmallVector<std::pair<Value, SmallVector<int64_t>>> run() {
     SmallVector<Value> operands;
     for (auto [value, tensor] : llvm::zip(op->getOperands(), rule.operands))
       operands.push_back(nn::reshape(builder, op->getLoc(), value, splitShape(value, tensor)));
@@ -65,10 +79,13 @@ public:
     OperationState state(op->getLoc(), op->getName().getStringRef(), operands, types, op->getAttrs());
     patchAttributes(state);
     Operation *replacement = builder.create(state);
-    SmallVector<Value> merged;
-    for (auto [old, value] : llvm::zip(op->getResults(), replacement->getResults())) {
-      merged.push_back(nn::reshape(builder, op->getLoc(), value, nn::typeOf(old).getShape()));
-      old.replaceAllUsesWith(merged.back());
+    SmallVector<std::pair<Value, SmallVector<int64_t>>> merged;
+    for (auto [old, value, tensor] : llvm::zip(op->getResults(), replacement->getResults(), rule.results)) {
+      auto &[result, dims] = merged.emplace_back(nn::reshape(builder, op->getLoc(), value, nn::typeOf(old).getShape()), SmallVector<int64_t>());
+      for (auto [dim, factors] : llvm::enumerate(tensor))
+        if (llvm::is_contained(factors, split.factor))
+          dims.push_back(static_cast<int64_t>(dim));
+      old.replaceAllUsesWith(result);
     }
     op->erase();
     return merged;
@@ -162,17 +179,18 @@ struct KeepBatch : importing::impl::ImportKeepBatchBase<KeepBatch> {
       FailureOr<BatchTrace> trace = BatchTrace::of(function);
       if (failed(trace))
         return signalPassFailure();
-      keepBatch(function, *trace);
+      if (trace->batch() > 1) // a batch of one that is still there cannot be told from other dimensions of size 1
+        keepBatch(function, *trace);
     }
   }
 
   void keepBatch(func::FuncOp function, const BatchTrace &trace) {
-    DenseSet<Value> merging; // results of collapse_shape whose dimension 0 merges the batch with more
+    DenseMap<Value, SmallVector<int64_t>> merging; // results of collapse_shape, with their dimensions that merge the batch with more
     for (Operation &op : llvm::make_early_inc_range(function.getBody().front().without_terminator())) {
       if (auto collapse = dyn_cast<tensor::CollapseShapeOp>(op)) {
-        bool merges = collapse.getReassociationIndices().size() > 0 && collapse.getReassociationIndices().front().size() > 1;
-        if (merges && llvm::is_contained(trace.marked(collapse.getSrc()), 0))
-          merging.insert(collapse.getResult());
+        for (int64_t dim = 0; dim < collapse.getResultType().getRank(); ++dim)
+          if (mergesBatch(collapse, dim, trace.marked(collapse.getSrc())))
+            merging[collapse.getResult()].push_back(dim);
         continue;
       }
       auto shardable = dyn_cast<Shardable>(op);
@@ -181,9 +199,9 @@ struct KeepBatch : importing::impl::ImportKeepBatchBase<KeepBatch> {
         continue;
       FactorRule rule = shardable.getFactorRule();
       if (std::optional<Split> split = findSplit(&op, rule, merging))
-        for (Value merged : FactorSplitter(&op, rule, *split).run())
+        for (auto &[merged, dims] : FactorSplitter(&op, rule, *split).run())
           if (merged.getDefiningOp<tensor::CollapseShapeOp>())
-            merging.insert(merged);
+            merging[merged] = dims;
     }
   }
 };

@@ -30,6 +30,32 @@ def Nn_LogSoftmaxBackwardOp : Nn_Op<"log_softmax_backward", [Nn_OwnCost, SameOpe
 
 //===-- Normalization ------------------------------------------------------===//
 
+def Nn_BatchNormOp : Nn_Op<"batch_norm", [Nn_DefaultCost]> {
+  let summary = "batch normalization with the statistics of the batch (Ioffe and Szegedy 2015), as PyTorch in training mode";
+  let description = [{
+    Per channel (dimension 1): m and v = mean and biased variance over all other dimensions;
+    result = (x - m) / sqrt(v + epsilon) * scale + bias,
+    new_mean = momentum * mean + (1 - momentum) * m, new_variance = momentum * variance + (1 - momentum) * v * n / (n - 1),
+    n the number of elements of a channel.
+    Made by the frontend. `training-build-step` expands it into elementary ops in @accumulate, where `mean` and `variance` are
+    state, and into normalization by `mean` and `variance` in @evaluate and @predict; illegal from level `step` on.
+
+    Constraints:
+    (C1) the input has rank 2 or more, and at least two elements in each channel;
+    (C2) scale, bias, mean, variance and the new statistics have shape [channels]; the result has the input's type.
+  }];
+  let arguments = (ins Nn_Float:$input, Nn_Float:$scale, Nn_Float:$bias, Nn_Float:$mean, Nn_Float:$variance, F64Attr:$epsilon,
+                       F64Attr:$momentum);
+  let results = (outs Nn_Float:$result, Nn_Float:$new_mean, Nn_Float:$new_variance);
+  let hasVerifier = 1;
+  let extraClassDeclaration = [{
+    /// The three results as elementary ops.
+    ::llvm::SmallVector<::mlir::Value> expandTraining(::mlir::OpBuilder &builder);
+    /// The first result with `mean` and `variance` in place of the batch's statistics.
+    ::mlir::Value expandInference(::mlir::OpBuilder &builder);
+  }];
+}
+
 def Nn_LayerNormOp : Nn_Op<"layer_norm", [Nn_OwnCost]> {
   let summary = "layer normalization over the last dimension (Ba et al. 2016)";
   let description = [{

@@ -1,6 +1,6 @@
 //===- BuildStep.cpp - training-build-step --------------------------------------===//
 //
-//   1. @evaluate is a copy of @forward without dropout;
+//   1. @evaluate is a copy of @forward without dropout, which normalizes batches by their running statistics;
 //   2. @forward's dropouts get the position argument;
 //   3. @accumulate takes value and gradient of @forward and adds to accumulators if a step has several micro-batches;
 //   4. @update (Update.cpp) turns gradients into new state.
@@ -78,6 +78,7 @@ struct BuildStep : training::impl::TrainingBuildStepBase<BuildStep> {
     makeEvaluate(forward);
     if (auto predict = module.lookupSymbol<func::FuncOp>(train::kPredict))
       finishPredict(predict);
+    useBatchStatistics(forward);
     bool random = givePosition(forward);
     makeAccumulate(forward, random);
     buildUpdate(module, recipe, trainables, accumulate);
@@ -111,6 +112,33 @@ struct BuildStep : training::impl::TrainingBuildStepBase<BuildStep> {
     evaluate.setName(train::kEvaluate);
     getOperation().push_back(evaluate);
     removeDropout(evaluate);
+    dropBufferUpdates(evaluate);
+    useRunningStatistics(evaluate);
+  }
+
+  /// What @forward makes of buffers is state of @accumulate alone.
+  void dropBufferUpdates(func::FuncOp function) {
+    llvm::BitVector updates(function.getNumResults());
+    for (unsigned i = 0; i < function.getNumResults(); ++i)
+      updates[i] = train::resultString(function, i, train::kRole) == train::kBuffer;
+    cast<func::ReturnOp>(function.getBody().front().getTerminator())->eraseOperands(updates);
+    (void)function.eraseResults(updates);
+  }
+
+  void useRunningStatistics(func::FuncOp function) {
+    function.walk([](nn::BatchNormOp op) {
+      OpBuilder b(op);
+      op.getResult().replaceAllUsesWith(op.expandInference(b));
+      op.erase();
+    });
+  }
+
+  void useBatchStatistics(func::FuncOp function) {
+    function.walk([](nn::BatchNormOp op) {
+      OpBuilder b(op);
+      op->replaceAllUsesWith(op.expandTraining(b));
+      op.erase();
+    });
   }
 
   void removeDropout(func::FuncOp function) {
@@ -123,6 +151,7 @@ struct BuildStep : training::impl::TrainingBuildStepBase<BuildStep> {
   /// The runtime finds the prediction by one name, and feeds only what it depends on (no labels).
   void finishPredict(func::FuncOp predict) {
     removeDropout(predict);
+    useRunningStatistics(predict);
     predict.setResultAttrs(0, train::nameAndRole(&getContext(), "logits", train::kOutput));
     llvm::BitVector unused(predict.getNumArguments());
     for (BlockArgument argument : predict.getArguments())
@@ -164,7 +193,9 @@ struct BuildStep : training::impl::TrainingBuildStepBase<BuildStep> {
       step.addResult(value, name, role);
     };
     for (auto [i, trainable] : llvm::enumerate(trainables))
-      add(grad.getResult(2 + i), trainable.name, train::kGradient, trainable.loc);
+      add(grad.getResult(forward.getNumResults() + i), trainable.name, train::kGradient, trainable.loc);
+    for (unsigned i = 2; i < forward.getNumResults(); ++i) // each micro-batch changes them, as PyTorch's forward does
+      step.addResult(grad.getResult(i), train::resultString(forward, i, train::kName), train::kBuffer);
     add(grad.getResult(0), "loss_sum", train::kAccumulator, step.loc);
     add(grad.getResult(1), "weight", train::kAccumulator, step.loc);
     step.finish();

@@ -139,10 +139,15 @@ struct NormalizeLoss : training::impl::TrainingNormalizeLossBase<NormalizeLoss> 
     std::optional<Quotient> quotient = quotientOf(b, forward, *trace, ret.getOperand(0));
     if (!quotient)
       return signalPassFailure();
-    forward.setType(FunctionType::get(&getContext(), forward.getArgumentTypes(), {quotient->sum.getType(), quotient->weight.getType()}));
-    ret->setOperands({quotient->sum, quotient->weight});
+    SmallVector<Value> results = {quotient->sum, quotient->weight};
     SmallVector<DictionaryAttr> attributes = {train::nameAndRole(&getContext(), "loss_sum", train::kOutput),
                                               train::nameAndRole(&getContext(), "weight", train::kOutput)};
+    for (unsigned i = 1; i < forward.getNumResults(); ++i) { // new values of buffers
+      results.push_back(ret.getOperand(i));
+      attributes.push_back(forward.getResultAttrDict(i));
+    }
+    ret->setOperands(results);
+    forward.setType(FunctionType::get(&getContext(), forward.getArgumentTypes(), ret.getOperandTypes()));
     forward.setAllResultAttrs(attributes);
   }
 

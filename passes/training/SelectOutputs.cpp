@@ -13,19 +13,25 @@ using namespace llmc;
 
 namespace {
 
-/// Keeps one result of `function`; fails, listing the results there are, if none has this name.
+/// Keeps one result of `function`, and in @forward the new values of buffers behind it; fails, listing the results there are, if
+/// none has this name.
 LogicalResult keepResult(func::FuncOp function, StringRef name, StringRef key) {
   int64_t index = train::findResult(function, name);
   if (index < 0) {
     InFlightDiagnostic error = function.emitError() << "the graph has no output '" << name << "' (recipe key '" << key << "')";
     std::string names;
     for (unsigned i = 0; i < function.getNumResults(); ++i)
-      names += (i ? ", " : "") + train::resultString(function, i, train::kName).str();
+      if (train::resultString(function, i, train::kRole) != train::kBuffer)
+        names += (i ? ", " : "") + train::resultString(function, i, train::kName).str();
     error.attachNote() << "its outputs are: " << names;
     return error;
   }
   llvm::BitVector dropped(function.getNumResults(), true);
   dropped.reset(index);
+  if (function.getName() == train::kForward)
+    for (unsigned i = 0; i < function.getNumResults(); ++i)
+      if (train::resultString(function, i, train::kRole) == train::kBuffer)
+        dropped.reset(i);
   cast<func::ReturnOp>(function.getBody().front().getTerminator())->eraseOperands(dropped);
   return function.eraseResults(dropped);
 }

@@ -195,7 +195,7 @@ struct KeepBatch : importing::impl::ImportKeepBatchBase<KeepBatch> {
       }
       auto shardable = dyn_cast<Shardable>(op);
       // Slices and reshapes keep what they have; canonicalization composes them.
-      if (!shardable || isa<tensor::ExpandShapeOp, tensor::ExtractSliceOp, tensor::InsertSliceOp, nn::RopeOp, nn::AttentionOp>(op))
+      if (!shardable || isa<tensor::ExpandShapeOp, tensor::ExtractSliceOp, tensor::InsertSliceOp, nn::RopeOp, nn::AttentionOp, nn::BatchNormOp>(op))
         continue;
       FactorRule rule = shardable.getFactorRule();
       if (std::optional<Split> split = findSplit(&op, rule, merging))

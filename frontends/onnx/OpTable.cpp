@@ -10,6 +10,7 @@ const OpTable &OpTable::get() {
     registerElementwise(t);
     registerShape(t);
     registerIndexing(t);
+    registerScatter(t);
     registerContract(t);
     registerWindow(t);
     registerReduce(t);

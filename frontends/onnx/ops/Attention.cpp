@@ -38,6 +38,8 @@ static LogicalResult attention(NodeImporter &n) {
     return n.fail("real query, key and value expected");
   if (n.has(4) || n.has(5) || n.wants(1) || n.wants(2))
     return n.fail("a key/value cache");
+  if (n.has(6))
+    return n.fail("nonpad_kv_seqlen");
   if (n.wants(3))
     return n.fail("the scores as an output");
   if (n.attrFloat("softcap", 0) != 0)

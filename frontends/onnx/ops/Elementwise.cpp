@@ -268,14 +268,16 @@ static LogicalResult clip(NodeImporter &n) {
   if (!n.in(0))
     return n.fail("input 0 is missing");
   Value x = n.in(0);
-  ArrayRef<int64_t> shape = nn::typeOf(x).getShape();
+  auto bound = [&](Value b) {
+    if (nn::typeOf(b).getNumElements() != 1)
+      (void)n.fail("a bound must be one number");
+    return n.failed() ? x : n.broadcastTo(n.cast(n.reshape(b, {}), nn::typeOf(x).getElementType()), nn::typeOf(x).getShape());
+  };
   if (n.in(1))
-    x = isFloat(x) ? n.emit<arith::MaximumFOp>(x, n.broadcastTo(n.in(1), shape))
-                   : n.emit<arith::MaxSIOp>(x, n.broadcastTo(n.in(1), shape));
+    x = isFloat(x) ? n.emit<arith::MaximumFOp>(x, bound(n.in(1))) : n.emit<arith::MaxSIOp>(x, bound(n.in(1)));
   if (n.in(2))
-    x = isFloat(x) ? n.emit<arith::MinimumFOp>(x, n.broadcastTo(n.in(2), shape))
-                   : n.emit<arith::MinSIOp>(x, n.broadcastTo(n.in(2), shape));
-  return n.done(x);
+    x = isFloat(x) ? n.emit<arith::MinimumFOp>(x, bound(n.in(2))) : n.emit<arith::MinSIOp>(x, bound(n.in(2)));
+  return n.failed() ? failure() : n.done(x);
 }
 
 // HardSigmoid: clip(alpha x + beta, 0, 1); HardSwish: x times that with alpha 1/6, beta 1/2.
@@ -336,21 +338,21 @@ static LogicalResult identity(NodeImporter &n) {
 void llmc::onnx::registerElementwise(OpTable &t) {
   using F = arith::CmpFPredicate;
   using I = arith::CmpIPredicate;
-  t.add("Add", 14, binary<arith::AddFOp, arith::AddIOp>);
-  t.add("Sub", 14, binary<arith::SubFOp, arith::SubIOp>);
-  t.add("Mul", 14, binary<arith::MulFOp, arith::MulIOp>);
-  t.add("Div", 14, divide);
-  t.add("Mod", 13, modulo);
-  t.add("Pow", 15, power);
-  t.add("Sum", 13, binary<arith::AddFOp, arith::AddIOp>);
-  t.add("Max", 13, binary<arith::MaximumFOp, arith::MaxSIOp>);
-  t.add("Min", 13, binary<arith::MinimumFOp, arith::MinSIOp>);
-  t.add("Mean", 13, mean);
-  t.add("Equal", 13, compare<F::OEQ, I::eq>);
-  t.add("Greater", 13, compare<F::OGT, I::sgt>);
-  t.add("GreaterOrEqual", 16, compare<F::OGE, I::sge>);
-  t.add("Less", 13, compare<F::OLT, I::slt>);
-  t.add("LessOrEqual", 16, compare<F::OLE, I::sle>);
+  t.add("Add", 7, binary<arith::AddFOp, arith::AddIOp>);
+  t.add("Sub", 7, binary<arith::SubFOp, arith::SubIOp>);
+  t.add("Mul", 7, binary<arith::MulFOp, arith::MulIOp>);
+  t.add("Div", 7, divide);
+  t.add("Mod", 10, modulo);
+  t.add("Pow", 7, power);
+  t.add("Sum", 6, binary<arith::AddFOp, arith::AddIOp>);
+  t.add("Max", 6, binary<arith::MaximumFOp, arith::MaxSIOp>);
+  t.add("Min", 6, binary<arith::MinimumFOp, arith::MinSIOp>);
+  t.add("Mean", 6, mean);
+  t.add("Equal", 7, compare<F::OEQ, I::eq>);
+  t.add("Greater", 7, compare<F::OGT, I::sgt>);
+  t.add("GreaterOrEqual", 12, compare<F::OGE, I::sge>);
+  t.add("Less", 7, compare<F::OLT, I::slt>);
+  t.add("LessOrEqual", 12, compare<F::OLE, I::sle>);
   t.add("And", 7, logical<arith::AndIOp>);
   t.add("Or", 7, logical<arith::OrIOp>);
   t.add("Xor", 7, logical<arith::XOrIOp>);
@@ -359,25 +361,25 @@ void llmc::onnx::registerElementwise(OpTable &t) {
   t.add("BitwiseXor", 18, logical<arith::XOrIOp>);
   t.add("Not", 1, invert);
   t.add("BitwiseNot", 18, invert);
-  t.add("Where", 16, where);
-  t.add("Neg", 13, negate);
-  t.add("Abs", 13, absolute);
-  t.add("Sign", 13, sign);
-  t.add("Exp", 13, unary<math::ExpOp>);
-  t.add("Log", 13, unary<math::LogOp>);
-  t.add("Sqrt", 13, unary<math::SqrtOp>);
-  t.add("Tanh", 13, unary<math::TanhOp>);
-  t.add("Erf", 13, unary<math::ErfOp>);
+  t.add("Where", 9, where);
+  t.add("Neg", 6, negate);
+  t.add("Abs", 6, absolute);
+  t.add("Sign", 9, sign);
+  t.add("Exp", 6, unary<math::ExpOp>);
+  t.add("Log", 6, unary<math::LogOp>);
+  t.add("Sqrt", 6, unary<math::SqrtOp>);
+  t.add("Tanh", 6, unary<math::TanhOp>);
+  t.add("Erf", 9, unary<math::ErfOp>);
   t.add("Sin", 7, unary<math::SinOp>);
   t.add("Cos", 7, unary<math::CosOp>);
-  t.add("Floor", 13, unary<math::FloorOp>);
-  t.add("Ceil", 13, unary<math::CeilOp>);
+  t.add("Floor", 6, unary<math::FloorOp>);
+  t.add("Ceil", 6, unary<math::CeilOp>);
   t.add("Round", 11, unary<math::RoundEvenOp>);
-  t.add("Reciprocal", 13, reciprocal);
-  t.add("Sigmoid", 13, activation<nn::SigmoidOp>);
-  t.add("Relu", 14, relu);
-  t.add("LeakyRelu", 16, leakyRelu);
-  t.add("PRelu", 16, prelu);
+  t.add("Reciprocal", 6, reciprocal);
+  t.add("Sigmoid", 6, activation<nn::SigmoidOp>);
+  t.add("Relu", 6, relu);
+  t.add("LeakyRelu", 6, leakyRelu);
+  t.add("PRelu", 7, prelu);
   t.add("Elu", 6, elu);
   t.add("Selu", 6, selu);
   t.add("Celu", 12, celu);
@@ -391,10 +393,10 @@ void llmc::onnx::registerElementwise(OpTable &t) {
   t.add("HardSwish", 14, hardSwish);
   t.add("Mish", 18, mish);
   t.add("Gelu", 20, gelu);
-  t.add("IsNaN", 13, isNan);
+  t.add("IsNaN", 9, isNan);
   t.add("IsInf", 10, isInf);
-  t.add("Clip", 13, clip);
-  t.add("Cast", 13, castTo);
+  t.add("Clip", 6, clip);
+  t.add("Cast", 6, castTo);
   t.add("CastLike", 15, castLike);
   t.add("Identity", 1, identity);
 }

@@ -122,6 +122,8 @@ static LogicalResult batchNorm(NodeImporter &n) {
       return n.fail("five inputs expected");
   if (n.attr("training_mode", 0))
     return n.fail("training_mode=1: running statistics that a step changes");
+  if (!n.attr("spatial", 1))
+    return n.fail("spatial=0: statistics of each element");
   if (n.rank(0) < 2)
     return n.fail("an image expected");
   ArrayRef<int64_t> shape = n.shape(0);
@@ -184,7 +186,7 @@ void llmc::onnx::registerNorm(OpTable &t) {
   t.add("GroupNormalization", 18, groupNormPerGroup);
   t.add("GroupNormalization", 21, groupNormPerChannel);
   t.add("InstanceNormalization", 6, instanceNorm);
-  t.add("BatchNormalization", 15, batchNorm);
+  t.add("BatchNormalization", 7, batchNorm);
   t.add("LpNormalization", 1, lpNorm);
-  t.add("Dropout", 13, dropout);
+  t.add("Dropout", 7, dropout);
 }

@@ -338,17 +338,17 @@ static LogicalResult toSpace(NodeImporter &n) { return depthToSpace(n, false); }
 static LogicalResult toDepth(NodeImporter &n) { return depthToSpace(n, true); }
 
 void llmc::onnx::registerShape(OpTable &t) {
-  t.add("Reshape", 14, reshape);
-  t.add("Flatten", 13, flatten);
-  t.add("Transpose", 13, transpose);
-  t.add("Squeeze", 13, squeeze);
-  t.add("Unsqueeze", 13, unsqueeze);
-  t.add("Expand", 13, expand);
-  t.add("Tile", 13, tile);
-  t.add("Concat", 13, concat);
-  t.add("Split", 18, split);
-  t.add("Slice", 13, slice);
-  t.add("Pad", 18, pad);
-  t.add("DepthToSpace", 13, toSpace);
-  t.add("SpaceToDepth", 13, toDepth);
+  t.add("Reshape", 5, reshape);
+  t.add("Flatten", 1, flatten);
+  t.add("Transpose", 1, transpose);
+  t.add("Squeeze", 1, squeeze);
+  t.add("Unsqueeze", 1, unsqueeze);
+  t.add("Expand", 8, expand);
+  t.add("Tile", 6, tile);
+  t.add("Concat", 4, concat);
+  t.add("Split", 2, split);
+  t.add("Slice", 1, slice);
+  t.add("Pad", 2, pad);
+  t.add("DepthToSpace", 1, toSpace);
+  t.add("SpaceToDepth", 1, toDepth);
 }

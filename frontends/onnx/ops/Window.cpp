@@ -215,9 +215,9 @@ static LogicalResult globalAverage(NodeImporter &n) { return globalPool(n, nn::R
 static LogicalResult globalMax(NodeImporter &n) { return globalPool(n, nn::ReduceKind::Max); }
 
 void llmc::onnx::registerWindow(OpTable &t) {
-  t.add("Conv", 11, conv);
-  t.add("MaxPool", 12, maxPool);
-  t.add("AveragePool", 11, averagePool);
+  t.add("Conv", 1, conv);
+  t.add("MaxPool", 1, maxPool);
+  t.add("AveragePool", 7, averagePool);
   t.add("GlobalAveragePool", 1, globalAverage);
   t.add("GlobalMaxPool", 1, globalMax);
 }

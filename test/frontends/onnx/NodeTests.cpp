@@ -121,10 +121,10 @@ private:
         continue;
       onnx::Node node;
       node.op = model.graph().node_size() ? model.graph().node(0).op_type() : "";
-      node.version = std::min<int64_t>(import.version(), 23);
+      node.version = std::min<int64_t>(import.version(), 27);
       if (!onnx::OpTable::get().find(node))
         return "operator";
-      import.set_version(std::clamp<int64_t>(import.version(), 18, 23));
+      import.set_version(std::clamp<int64_t>(import.version(), 7, 27));
     }
     return "";
   }

@@ -184,6 +184,16 @@ void llmc::onnx::readSignature(const ::onnx::GraphProto &graph, Model &model) {
   for (const auto &tensor : graph.initializer())
     readKind(tensor.name(), tensor.metadata_props());
   for (const auto &entry : graph.metadata_props()) {
+    if (entry.key() == "llmc.tied") { // lines `lm_head.weight embed.weight`: the name in this file, then the others
+      llvm::SmallVector<StringRef> groups, names;
+      StringRef(entry.value()).split(groups, '\n');
+      for (StringRef group : groups) {
+        names.clear();
+        group.split(names, ' ');
+        for (StringRef name : llvm::ArrayRef(names).drop_front())
+          model.tied[name] = names.front().str();
+      }
+    }
     if (entry.key() != "pkg.torch.export.ExportedProgram.graph_signature")
       continue;
     // Lines `p_fc_weight: PARAMETER target='fc.weight'`.

@@ -83,6 +83,10 @@ static void judgeByUse(const Model &model, Roles &roles) {
       roles.unclear.push_back(tensor.name);
     if (isReal(tensor))
       roles.reasons[tensor.name] = verdict.reason;
+    // Two norms that start with ones are one initializer in files of exporters that look for equal ones; trained as one, they
+    // would stay equal.
+    if (size_t count = judge.countEqual(tensor); count > 1 && roles.of(tensor.name) != Kind::None)
+      roles.merged.emplace_back(tensor.name, count);
   }
 }
 
@@ -110,7 +114,9 @@ Roles llmc::onnx::findRoles(const Model &model) {
   for (const SignatureEntry &entry : model.signature) {
     if (entry.kind != Kind::Parameter || model.initializer(entry.target))
       continue;
-    std::string partner = ties.partner(entry);
+    std::string partner = model.tied.lookup(entry.target);
+    if (!model.initializer(partner))
+      partner = ties.partner(entry);
     if (partner.empty())
       roles.lost.push_back(entry.target);
     else
@@ -128,8 +134,11 @@ void llmc::onnx::chooseTrainable(const Model &model, const train::Recipe &recipe
     llvm::erase(roles.unclear, name);
   };
   for (const std::string &glob : recipe.trainable)
-    if (const Tensor *tensor = model.initializer(glob); tensor && isReal(*tensor) && roles.of(glob) != Kind::Parameter)
-      choose(glob);
+    if (const Tensor *tensor = model.initializer(glob); tensor && isReal(*tensor)) {
+      llvm::erase_if(roles.merged, [&](const auto &entry) { return entry.first == glob; });
+      if (roles.of(glob) != Kind::Parameter)
+        choose(glob);
+    }
   bool says = false; // which of them are trained
   for (const std::string &glob : recipe.trainable) {
     if (StringRef(glob).find_first_not_of('*') == StringRef::npos)
@@ -143,9 +152,23 @@ void llmc::onnx::chooseTrainable(const Model &model, const train::Recipe &recipe
     roles.unclear.clear();
 }
 
+static Problem describeMerged(const Roles &roles) {
+  std::string message = std::to_string(roles.merged.size()) + " initializers hold equal numbers and are read by several nodes: the exporter "
+                                                              "may have merged parameters that were equal, which would stay so";
+  for (auto &[name, count] : roles.merged)
+    message += "\n  " + name + "  " + std::to_string(count) + " nodes";
+  return {message, "",
+          "export with frontends/pytorch/export.py, or with torch.onnx.export(..., training=torch.onnx.TrainingMode.TRAINING, "
+          "do_constant_folding=False); or name each under `trainable` to train it as one",
+          Problem::kUnsupported};
+}
+
 Problems llmc::onnx::reportUnclear(const Roles &roles) {
+  Problems problems;
+  if (!roles.merged.empty())
+    problems.push_back(describeMerged(roles));
   if (roles.unclear.empty())
-    return {};
+    return problems;
   std::string message = "this file does not say what its parameters are, and of " + std::to_string(roles.unclear.size()) +
                         " initializers their use does not tell whether they are trained";
   constexpr size_t kShown = 20;
@@ -154,10 +177,11 @@ Problems llmc::onnx::reportUnclear(const Roles &roles) {
       message += "\n  " + name + "  " + roles.reasons.at(name);
   if (roles.unclear.size() > kShown)
     message += "\n  and " + std::to_string(roles.unclear.size() - kShown) + " more";
-  return {{message, "",
-           "list what is trained, with those of them that are: `trainable: [\"" + roles.unclear.front() +
-               "\", \"NAME*\"]`; `llmc check` shows all names",
-           Problem::kUnsupported}};
+  problems.push_back({message, "",
+                      "list what is trained, with those of them that are: `trainable: [\"" + roles.unclear.front() +
+                          "\", \"NAME*\"]`; `llmc check` shows all names",
+                      Problem::kUnsupported});
+  return problems;
 }
 
 Problems llmc::onnx::reportLost(const Roles &roles, const train::Recipe &recipe) {

@@ -143,6 +143,13 @@ Verdict UseJudge::judge(const Tensor &tensor) const {
   return found;
 }
 
+size_t UseJudge::countEqual(const Tensor &tensor) const {
+  auto it = uses.find(tensor.name);
+  if (it == uses.end() || tensor.elements < 2 || !Elements(tensor).areEqual())
+    return 0;
+  return it->second.size();
+}
+
 Verdict UseJudge::follow(StringRef value, const Tensor &tensor, unsigned depth) const {
   Verdict best{Verdict::Constant, "no operator reads it"};
   auto it = uses.find(value);

@@ -25,6 +25,8 @@ class UseJudge {
 public:
   explicit UseJudge(const Model &model);
   Verdict judge(const Tensor &tensor) const;
+  /// How many nodes read a parameter or buffer all of whose elements are equal: more than one if an exporter merged equal ones.
+  size_t countEqual(const Tensor &tensor) const;
 
 private:
   struct Use {

@@ -77,13 +77,16 @@ static LogicalResult modulo(NodeImporter &n) {
 }
 
 static LogicalResult power(NodeImporter &n) {
-  if (!n.in(0) || !n.in(1) || !isFloat(n.in(0)))
-    return n.fail("a real base expected");
-  Value exponent = n.cast(n.in(1), nn::typeOf(n.in(0)).getElementType());
-  auto shape = n.commonShape({n.in(0), exponent});
+  if (!n.in(0) || !n.in(1))
+    return n.fail("two inputs expected");
+  Type type = nn::typeOf(n.in(0)).getElementType(), real = isFloat(n.in(0)) ? type : n.state.builder.getF64Type();
+  if (!isFloat(n.in(0)) && !(n.isKnown(0) && n.isKnown(1))) // f64 holds no integers above 2^53
+    return n.fail("a power of integers that depends on data");
+  Value base = n.cast(n.in(0), real), exponent = n.cast(n.in(1), real);
+  auto shape = n.commonShape({base, exponent});
   if (failed(shape))
     return failure();
-  return n.done(n.emit<math::PowFOp>(n.broadcastTo(n.in(0), *shape), n.broadcastTo(exponent, *shape)));
+  return n.done(n.cast(n.emit<math::PowFOp>(n.broadcastTo(base, *shape), n.broadcastTo(exponent, *shape)), type));
 }
 
 template <arith::CmpFPredicate F, arith::CmpIPredicate I> static LogicalResult compare(NodeImporter &n) {
@@ -264,6 +267,56 @@ static LogicalResult tangent(NodeImporter &n) {
   return n.done(n.emit<arith::DivFOp>(n.emit<math::SinOp>(n.in(0)), n.emit<math::CosOp>(n.in(0))));
 }
 
+// asinh(x) = sign(x) log1p(|x| + x^2 / (1 + sqrt(1 + x^2)))
+static LogicalResult areaSine(NodeImporter &n) {
+  if (!n.in(0) || !isFloat(n.in(0)))
+    return n.fail("a real input expected");
+  Value x = n.in(0), size = n.emit<math::AbsFOp>(x), square = n.emit<arith::MulFOp>(x, x), one = n.splatLike(x, 1);
+  Value root = n.emit<math::SqrtOp>(n.emit<arith::AddFOp>(square, one));
+  Value rest = n.emit<arith::DivFOp>(square, n.emit<arith::AddFOp>(root, one));
+  Value y = n.emit<math::Log1pOp>(n.emit<arith::AddFOp>(size, rest));
+  Value negative = n.emit<arith::CmpFOp>(arith::CmpFPredicate::OLT, x, n.splatLike(x, 0));
+  return n.done(n.emit<arith::SelectOp>(negative, n.emit<arith::NegFOp>(y), y));
+}
+
+// acosh(x) = log(x + sqrt(x^2 - 1))
+static LogicalResult areaCosine(NodeImporter &n) {
+  if (!n.in(0) || !isFloat(n.in(0)))
+    return n.fail("a real input expected");
+  Value x = n.in(0), one = n.splatLike(x, 1);
+  Value root = n.emit<math::SqrtOp>(n.emit<arith::SubFOp>(n.emit<arith::MulFOp>(x, x), one));
+  return n.done(n.emit<math::LogOp>(n.emit<arith::AddFOp>(x, root)));
+}
+
+// atanh(x) = (log1p(x) - log1p(-x)) / 2
+static LogicalResult areaTangent(NodeImporter &n) {
+  if (!n.in(0) || !isFloat(n.in(0)))
+    return n.fail("a real input expected");
+  Value x = n.in(0), up = n.emit<math::Log1pOp>(x), down = n.emit<math::Log1pOp>(n.emit<arith::NegFOp>(x));
+  return n.done(n.emit<arith::MulFOp>(n.emit<arith::SubFOp>(up, down), n.splatLike(x, 0.5)));
+}
+
+// x + bias below -lambd, x - bias above lambd, else 0
+static LogicalResult shrink(NodeImporter &n) {
+  if (!n.in(0) || !isFloat(n.in(0)))
+    return n.fail("a real input expected");
+  double lambd = n.attrFloat("lambd", 0.5), bias = n.attrFloat("bias", 0);
+  Value x = n.in(0);
+  Value below = n.emit<arith::CmpFOp>(arith::CmpFPredicate::OLT, x, n.splatLike(x, -lambd));
+  Value above = n.emit<arith::CmpFOp>(arith::CmpFPredicate::OGT, x, n.splatLike(x, lambd));
+  Value rest = n.emit<arith::SelectOp>(above, n.emit<arith::SubFOp>(x, n.splatLike(x, bias)), n.splatLike(x, 0));
+  return n.done(n.emit<arith::SelectOp>(below, n.emit<arith::AddFOp>(x, n.splatLike(x, bias)), rest));
+}
+
+// x sigmoid(alpha x)
+static LogicalResult swish(NodeImporter &n) {
+  if (!n.in(0) || !isFloat(n.in(0)))
+    return n.fail("a real input expected");
+  double alpha = n.attrFloat("alpha", 1);
+  Value x = n.in(0), scaled = alpha == 1 ? x : n.emit<arith::MulFOp>(x, n.splatLike(x, alpha));
+  return n.done(n.emit<arith::MulFOp>(x, n.emit<nn::SigmoidOp>(scaled.getType(), scaled)));
+}
+
 static LogicalResult clip(NodeImporter &n) {
   if (!n.in(0))
     return n.fail("input 0 is missing");
@@ -388,6 +441,11 @@ void llmc::onnx::registerElementwise(OpTable &t) {
   t.add("Sinh", 9, hyperbolic<-1>);
   t.add("Cosh", 9, hyperbolic<1>);
   t.add("Tan", 7, tangent);
+  t.add("Asinh", 9, areaSine);
+  t.add("Acosh", 9, areaCosine);
+  t.add("Atanh", 9, areaTangent);
+  t.add("Shrink", 9, shrink);
+  t.add("Swish", 24, swish);
   t.add("Softplus", 1, softplus);
   t.add("HardSigmoid", 6, hardSigmoid);
   t.add("HardSwish", 14, hardSwish);

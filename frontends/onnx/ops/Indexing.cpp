@@ -53,6 +53,39 @@ static LogicalResult gatherElements(NodeImporter &n) {
   return n.done(n.emit<nn::GatherAlongOp>(type, data, indices, *axis));
 }
 
+/// True if the known `values` are the positions along their first dimension.
+static bool areRows(NodeImporter &n, Value values) {
+  const HostTensor *known = n.state.pool.elements(values);
+  if (!known || known->isReal || known->rank() == 0 || known->size() == 0)
+    return false;
+  int64_t inner = known->strides()[0];
+  for (int64_t i = 0; i < known->size(); ++i)
+    if (known->integers[i] != i / inner)
+      return false;
+  return true;
+}
+
+/// data[row, index[row, ...]] for each row of a batch: tuples [b, ..., depth] look up in their own row, so that rows stay apart.
+static LogicalResult gatherInRows(NodeImporter &n, Value tuples, int64_t depth) {
+  Value data = n.in(0);
+  ArrayRef<int64_t> extents = n.shape(0).slice(1, depth), rest = n.shape(0).drop_front(1 + depth);
+  int64_t rows = n.shape(0)[0], places = 1, columns = 1;
+  for (int64_t extent : extents)
+    places *= extent;
+  for (int64_t extent : rest)
+    columns *= extent;
+  Value flat = flatIndex(n, tuples, extents);
+  if (failed(checkRange(n, flat, places)))
+    return failure();
+  SmallVector<int64_t> shape(nn::typeOf(flat).getShape());
+  int64_t picked = nn::typeOf(flat).getNumElements() / rows;
+  shape.append(rest.begin(), rest.end());
+  Value table = n.reshape(data, {rows, places, columns});
+  Value indices = n.broadcast(n.reshape(flat, {rows, picked}), {rows, picked, columns}, {0, 1});
+  auto type = RankedTensorType::get({rows, picked, columns}, nn::typeOf(data).getElementType());
+  return n.done(n.reshape(n.emit<nn::GatherAlongOp>(type, table, indices, 1), shape));
+}
+
 static LogicalResult gatherNd(NodeImporter &n) {
   Value data = n.in(0), indices = n.in(1);
   if (!data || !isInteger(indices) || n.rank(1) == 0)
@@ -60,6 +93,18 @@ static LogicalResult gatherNd(NodeImporter &n) {
   int64_t batch = n.attr("batch_dims", 0), depth = n.shape(1).back();
   if (batch < 0 || batch >= std::min(n.rank(0), n.rank(1)) || depth < 1 || batch + depth > n.rank(0))
     return n.fail("the indices do not fit the data");
+  if (nn::typeOf(data).getNumElements() == 0 || nn::typeOf(indices).getNumElements() == 0)
+    return n.fail("an empty tensor");
+  if (batch == 1 && n.shape(0)[0] == n.shape(1)[0] && !(n.isKnown(0) && n.isKnown(1)))
+    return gatherInRows(n, indices, depth);
+  // x[arange(b), index] of PyTorch: the first part of each tuple is its row.
+  if (auto joined = indices.getDefiningOp<tensor::ConcatOp>();
+      joined && batch == 0 && depth >= 2 && n.rank(1) >= 2 && n.shape(0)[0] == n.shape(1)[0] &&
+      static_cast<int64_t>(joined.getDim()) == n.rank(1) - 1) {
+    Value row = joined.getInputs().front();
+    if (nn::typeOf(row).getShape().back() == 1 && areRows(n, row))
+      return gatherInRows(n, n.slice(indices, n.rank(1) - 1, 1, depth - 1), depth - 1);
+  }
   if (batch > 0) { // add the batch position to each tuple
     SmallVector<int64_t> shape(n.shape(1));
     shape.back() = 1;
@@ -167,12 +212,73 @@ static LogicalResult argExtreme(NodeImporter &n, bool largest) {
 static LogicalResult argMax(NodeImporter &n) { return argExtreme(n, true); }
 static LogicalResult argMin(NodeImporter &n) { return argExtreme(n, false); }
 
+/// 1 at the first largest entry along an axis, else 0.
+static LogicalResult hardmax(NodeImporter &n) {
+  if (!n.in(0) || !isa<FloatType>(nn::typeOf(n.in(0)).getElementType()) || n.rank(0) == 0)
+    return n.fail("a real input expected");
+  auto axis = n.axis(n.attr("axis", -1), n.rank(0));
+  if (failed(axis))
+    return failure();
+  if (n.shape(0)[*axis] < 1 || n.shape(0)[*axis] > kMaxPositions)
+    return n.fail("a dimension of size " + Twine(n.shape(0)[*axis]));
+  Value at = n.broadcastTo(extremeByTopK(n, *axis, /*largest=*/true), n.shape(0));
+  Value hit = n.emit<arith::CmpIOp>(arith::CmpIPredicate::eq, at, positionsAlong(n, n.shape(0), *axis));
+  return n.done(n.cast(hit, nn::typeOf(n.in(0)).getElementType()));
+}
+
+/// Rows along an axis, or elements, where a known condition is true.
+static LogicalResult compress(NodeImporter &n) {
+  const HostTensor *condition = n.constant(1);
+  if (!n.in(0) || !condition || n.rank(0) == 0)
+    return n.fail("a tensor and a constant condition expected");
+  Value data = n.in(0);
+  int64_t axis = 0;
+  if (n.hasAttr("axis")) {
+    auto given = n.axis(n.attr("axis", 0), n.rank(0));
+    if (failed(given))
+      return failure();
+    axis = *given;
+  } else {
+    data = n.reshape(data, {nn::typeOf(data).getNumElements()});
+  }
+  SmallVector<int64_t> rows, shape(nn::typeOf(data).getShape());
+  for (int64_t i = 0; i < condition->size(); ++i)
+    if (condition->real(i) != 0)
+      rows.push_back(i);
+  if (rows.empty() || rows.back() >= shape[axis])
+    return n.fail("the condition keeps nothing, or more than there is");
+  return n.done(gatherRows(n, data, rows, axis));
+}
+
+/// The first entries of each sequence in reverse order, the others as they are; the lengths are known.
+static LogicalResult reverseSequence(NodeImporter &n) {
+  auto lengths = n.ints(1);
+  int64_t batch = n.attr("batch_axis", 1), time = n.attr("time_axis", 0);
+  if (!n.in(0) || failed(lengths) || n.rank(0) < 2 || batch + time != 1 || batch * time != 0 ||
+      static_cast<int64_t>(lengths->size()) != n.shape(0)[batch] || n.shape(0)[0] > kMaxPositions / std::max<int64_t>(1, n.shape(0)[1]))
+    return n.fail("a tensor and one constant length per sequence expected");
+  int64_t rows = n.shape(0)[0], columns = n.shape(0)[1];
+  HostTensor from;
+  from.isReal = false;
+  from.shape = {rows, columns};
+  for (int64_t i = 0; i < rows; ++i)
+    for (int64_t j = 0; j < columns; ++j) {
+      int64_t at = time == 0 ? i : j, length = (*lengths)[time == 0 ? j : i];
+      if (length < 0 || length > n.shape(0)[time])
+        return n.fail("a length is out of range");
+      from.integers.push_back(at < length ? length - 1 - at : at);
+    }
+  Value indices = n.state.pool.make(n.loc, RankedTensorType::get({rows, columns}, n.state.builder.getI64Type()), std::move(from));
+  indices = n.broadcast(indices, n.shape(0), {0, 1});
+  return n.done(n.emit<nn::GatherAlongOp>(nn::typeOf(n.in(0)), n.in(0), indices, time));
+}
+
 static LogicalResult oneHot(NodeImporter &n) {
-  auto depth = n.ints(1);
-  const HostTensor *values = n.constant(2);
-  if (!isInteger(n.in(0)) || failed(depth) || depth->size() != 1 || !values || values->size() != 2 || depth->front() < 1 ||
-      depth->front() > (1 << 24))
+  const HostTensor *size = n.constant(1), *values = n.constant(2);
+  if (!isInteger(n.in(0)) || !size || size->size() != 1 || !values || values->size() != 2 || !(size->real(0) >= 1) ||
+      !(size->real(0) <= static_cast<double>(kMaxPositions)))
     return n.fail("integer indices, a constant depth and two constant values expected");
+  SmallVector<int64_t, 1> depths = {static_cast<int64_t>(size->real(0))}, *depth = &depths;
   auto axis = n.axis(n.attr("axis", -1), n.rank(0) + 1);
   if (failed(axis))
     return failure();
@@ -199,5 +305,8 @@ void llmc::onnx::registerIndexing(OpTable &t) {
   t.add("TopK", 1, topK);
   t.add("ArgMax", 1, argMax);
   t.add("ArgMin", 1, argMin);
+  t.add("Hardmax", 13, hardmax);
+  t.add("Compress", 9, compress);
+  t.add("ReverseSequence", 10, reverseSequence);
   t.add("OneHot", 9, oneHot);
 }

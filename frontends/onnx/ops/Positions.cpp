@@ -65,3 +65,12 @@ Value llmc::onnx::positionsAlong(NodeImporter &n, ArrayRef<int64_t> shape, int64
     positions.push_back(i);
   return n.broadcast(n.state.pool.makeInts(n.loc, positions), shape, {axis});
 }
+
+Value llmc::onnx::gatherRows(NodeImporter &n, Value value, ArrayRef<int64_t> rows, int64_t d) {
+  RankedTensorType type = nn::typeOf(value);
+  Value table = n.transpose(value, frontPermutation(type.getRank(), d, /*back=*/false));
+  SmallVector<int64_t> shape(nn::typeOf(table).getShape());
+  shape[0] = static_cast<int64_t>(rows.size());
+  Value picked = n.emit<nn::GatherOp>(RankedTensorType::get(shape, type.getElementType()), table, n.state.pool.makeInts(n.loc, rows));
+  return n.transpose(picked, frontPermutation(type.getRank(), d, /*back=*/true));
+}

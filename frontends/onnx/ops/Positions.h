@@ -29,6 +29,9 @@ mlir::Value wrapped(NodeImporter &n, mlir::Value indices, int64_t extent);
 /// An i64 tensor of `shape` whose elements are their positions along dimension `axis`, which has at most kMaxPositions.
 mlir::Value positionsAlong(NodeImporter &n, llvm::ArrayRef<int64_t> shape, int64_t axis);
 
+/// The rows `rows` of dimension `d`, in this order; none is negative.
+mlir::Value gatherRows(NodeImporter &n, mlir::Value value, llvm::ArrayRef<int64_t> rows, int64_t d);
+
 } // namespace llmc::onnx
 
 #endif // LLMC_FRONTENDS_ONNX_OPS_POSITIONS_H

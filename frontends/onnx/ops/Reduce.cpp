@@ -1,6 +1,7 @@
 //===- Reduce.cpp - reductions, softmax and cumulative sums ------===//
 #include "frontends/onnx/NodeImporter.h"
 #include "frontends/onnx/OpTable.h"
+#include <limits>
 
 using namespace mlir;
 using namespace llmc;
@@ -19,8 +20,6 @@ struct Reduction {
 static FailureOr<Reduction> reductionOf(NodeImporter &n) {
   if (!n.in(0))
     return n.fail("input 0 is missing");
-  if (nn::typeOf(n.in(0)).getNumElements() == 0)
-    return n.fail("an empty input");
   auto axes = n.ints(1);
   if (failed(axes))
     return failure();
@@ -46,10 +45,40 @@ static FailureOr<Reduction> reductionOf(NodeImporter &n) {
     if (!reduced || n.attr("keepdims", 1))
       r.shape.push_back(reduced ? 1 : extent);
   }
+  if (nn::typeOf(n.in(0)).getNumElements() == 0 && llvm::is_contained(r.shape, 0))
+    return n.fail("an empty result");
   return r;
 }
 
+/// Of nothing: a sum is 0, a product 1, a maximum as low as can be.
+static double reducedNothing(nn::ReduceKind kind, Type type) {
+  double infinity = std::numeric_limits<double>::infinity();
+  switch (kind) {
+  case nn::ReduceKind::Sum:
+    return 0;
+  case nn::ReduceKind::Prod:
+    return 1;
+  case nn::ReduceKind::Mean:
+    return std::numeric_limits<double>::quiet_NaN();
+  case nn::ReduceKind::Max:
+    return type.isInteger(1) ? 0 : -infinity;
+  case nn::ReduceKind::Min:
+    return type.isInteger(1) ? 1 : infinity;
+  }
+  return 0;
+}
+
 static Value reduceTo(NodeImporter &n, Value value, nn::ReduceKind kind, const Reduction &r) {
+  RankedTensorType type = nn::typeOf(value);
+  if (type.getNumElements() == 0) {
+    if (!isa<FloatType>(type.getElementType()) && kind != nn::ReduceKind::Sum && kind != nn::ReduceKind::Prod && !type.getElementType().isInteger(1))
+      (void)n.fail("an extreme of no integers");
+    SmallVector<int64_t> shape;
+    for (auto [d, extent] : llvm::enumerate(type.getShape()))
+      if (!llvm::is_contained(r.dims, static_cast<int64_t>(d)))
+        shape.push_back(extent);
+    return n.splat(RankedTensorType::get(shape, type.getElementType()), n.failed() ? 0 : reducedNothing(kind, type.getElementType()));
+  }
   return r.dims.empty() ? value : n.emit<nn::ReduceOp>(value, kind, ArrayRef<int64_t>(r.dims));
 }
 
@@ -95,6 +124,8 @@ static LogicalResult logSumExp(NodeImporter &n) {
   if (r->nothing)
     return n.done(n.in(0));
   Value x = n.in(0), top = reduceTo(n, x, nn::ReduceKind::Max, *r);
+  if (nn::typeOf(x).getNumElements() == 0)
+    return n.done(n.reshape(top, r->shape)); // the logarithm of 0
   Value shifted = n.emit<arith::SubFOp>(x, n.broadcastTo(n.reshape(top, r->keptShape), n.shape(0)));
   Value sum = reduceTo(n, n.emit<math::ExpOp>(shifted), nn::ReduceKind::Sum, *r);
   return n.done(n.reshape(n.emit<arith::AddFOp>(n.emit<math::LogOp>(sum), top), r->shape));
@@ -198,6 +229,32 @@ static LogicalResult cumSum(NodeImporter &n) {
   return n.done(n.swapLast(n.emit<nn::ContractOp>(letters + "x,xy->" + letters + "y", x, ones), *axis));
 }
 
+/// Running products: after step k each element holds the product of the 2^k before and with it.
+static LogicalResult cumProd(NodeImporter &n) {
+  auto given = n.ints(1);
+  if (!n.in(0) || failed(given) || given->size() != 1)
+    return n.fail("one constant axis expected");
+  auto axis = n.axis(given->front(), n.rank(0));
+  if (failed(axis))
+    return failure();
+  bool reverse = n.attr("reverse", 0), isReal = isa<FloatType>(nn::typeOf(n.in(0)).getElementType());
+  int64_t extent = n.shape(0)[*axis];
+  MLIRContext *context = n.state.builder.getContext();
+  auto shifted = [&](Value value, int64_t by) {
+    Value part = n.slice(value, *axis, reverse ? by : 0, extent - by), ones = n.splatLike(value, 1);
+    SmallVector<int64_t> sizes(nn::typeOf(part).getShape()), offsets(sizes.size(), 0);
+    if (extent == by)
+      return ones;
+    offsets[*axis] = reverse ? 0 : by;
+    return n.emit<tensor::InsertSliceOp>(part, ones, getAsIndexOpFoldResult(context, offsets), getAsIndexOpFoldResult(context, sizes),
+                                         SmallVector<OpFoldResult>(sizes.size(), n.state.builder.getIndexAttr(1)));
+  };
+  Value product = n.attr("exclusive", 0) ? shifted(n.in(0), 1) : n.in(0);
+  for (int64_t by = 1; by < extent; by *= 2)
+    product = isReal ? n.emit<arith::MulFOp>(product, shifted(product, by)) : n.emit<arith::MulIOp>(product, shifted(product, by));
+  return n.done(product);
+}
+
 void llmc::onnx::registerReduce(OpTable &t) {
   t.add("ReduceSum", 1, reduce<nn::ReduceKind::Sum>);
   t.add("ReduceMean", 1, reduce<nn::ReduceKind::Mean>);
@@ -213,5 +270,6 @@ void llmc::onnx::registerReduce(OpTable &t) {
   t.add("LogSoftmax", 1, softmaxOfRows<nn::LogSoftmaxOp>);
   t.add("Softmax", 13, softmax<nn::SoftmaxOp>);
   t.add("LogSoftmax", 13, softmax<nn::LogSoftmaxOp>);
+  t.add("CumProd", 26, cumProd);
   t.add("CumSum", 11, cumSum);
 }

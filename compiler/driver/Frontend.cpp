@@ -39,13 +39,17 @@ static void checkTrainable(ModuleOp module, const recipe::ParsedRecipe &parsed, 
     StringRef name = train::argumentString(forward, i, train::kName);
     if (train::argumentString(forward, i, train::kRole) != train::kParam)
       continue;
-    if (llvm::any_of(parsed.recipe.trainable, [&](const std::string &glob) { return train::matchesGlob(glob, name); }))
+    // What the recipe does not say, the module does.
+    auto matches = [&](const std::string &glob) { return train::matchesGlob(glob, name); };
+    if (parsed.recipe.trainable.empty() ? !forward.getArgAttr(i, train::kFrozen) : llvm::any_of(parsed.recipe.trainable, matches))
       return;
     if (names.size() < 200)
       names += (names.empty() ? "" : ", ") + name.str();
   }
   if (!names.empty())
-    problems.push_back({"`trainable` names no parameter of the model", parsed.where("trainable"), "its parameters are " + names});
+    problems.push_back({parsed.recipe.trainable.empty() ? "the module trains none of its parameters (requires_grad=False)"
+                                                      : "`trainable` names no parameter of the model",
+                        parsed.where("trainable"), "its parameters are " + names});
 }
 
 LoadedModel loadModel(StringRef modelPath, StringRef recipePath, MLIRContext *context) {

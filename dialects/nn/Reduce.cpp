@@ -95,10 +95,37 @@ FactorRule ReduceOp::getFactorRule() {
 
 int64_t ReduceOp::getFlops() { return elements(getInput()); }
 
+/// Integers stay integers: a double holds none above 2^53.
+static void reduceIntegers(const HostTensor &in, ArrayRef<int64_t> kept, ReduceKind kind, HostTensor &result) {
+  auto strides = in.strides();
+  std::vector<bool> seen(result.size(), false);
+  for (int64_t i = 0; i < in.size(); ++i) {
+    int64_t at = 0, value = in.integers[i];
+    for (int64_t d : kept)
+      at = at * in.shape[d] + i / strides[d] % in.shape[d];
+    int64_t &total = result.integers[at];
+    uint64_t a = static_cast<uint64_t>(total), b = static_cast<uint64_t>(value); // wraps as machines do
+    if (!seen[at])
+      total = value;
+    else if (kind == ReduceKind::Max || kind == ReduceKind::Min)
+      total = kind == ReduceKind::Max ? std::max(total, value) : std::min(total, value);
+    else
+      total = static_cast<int64_t>(kind == ReduceKind::Prod ? a * b : a + b);
+    seen[at] = true;
+  }
+  if (kind == ReduceKind::Mean && result.size() != 0)
+    for (int64_t &total : result.integers)
+      total /= std::max<int64_t>(1, in.size() / result.size());
+}
+
 LogicalResult ReduceOp::evaluate(Operands in, Results out) {
   SmallVector<int64_t> kept = keptDims(in[0]->rank(), getDims());
   auto strides = in[0]->strides();
   HostTensor &result = out[0];
+  if (!in[0]->isReal) {
+    reduceIntegers(*in[0], kept, getKind(), result);
+    return success();
+  }
   std::vector<double> sums(result.size());
   std::vector<bool> seen(result.size(), false);
   int64_t count = in[0]->size();
@@ -121,12 +148,8 @@ LogicalResult ReduceOp::evaluate(Operands in, Results out) {
     }
   }
   double scale = getKind() == ReduceKind::Mean && result.size() != 0 ? static_cast<double>(result.size()) / count : 1.0;
-  for (int64_t i = 0; i < result.size(); ++i) {
-    if (result.isReal)
-      result.reals[i] = getKind() == ReduceKind::Mean ? sums[i] * scale : sums[i];
-    else
-      result.integers[i] = static_cast<int64_t>(sums[i]);
-  }
+  for (int64_t i = 0; i < result.size(); ++i)
+    result.reals[i] = getKind() == ReduceKind::Mean ? sums[i] * scale : sums[i];
   return success();
 }
 

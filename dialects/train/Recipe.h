@@ -123,7 +123,7 @@ struct Recipe {
   std::string recompute = "auto", offload = "none";
   std::string weights;                                   // path relative to the recipe, empty: none
   std::vector<Initializer> init;
-  std::vector<std::string> trainable = {"*"};            // globs over parameter names
+  std::vector<std::string> trainable;                    // globs over parameter names; none: what the model's module trains
   bool shuffle = true;
   std::string predict;                                   // graph output, empty: no @predict
   uint64_t seed = 1234;

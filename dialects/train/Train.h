@@ -24,6 +24,7 @@ inline constexpr llvm::StringLiteral kRole = "train.role";       // StringAttr, 
 inline constexpr llvm::StringLiteral kSource = "train.source";   // {path, offset, bytes}: initial value in a file
 inline constexpr llvm::StringLiteral kValue = "train.value";     // ElementsAttr: value of a constant
 inline constexpr llvm::StringLiteral kAliases = "train.aliases"; // ArrayAttr of other names of a tied parameter
+inline constexpr llvm::StringLiteral kFrozen = "train.frozen";   // UnitAttr on a param that the model's module does not train
 inline constexpr llvm::StringLiteral kShape =
     "train.shape"; // DenseI64ArrayAttr on a param, its gradient or moments: the logical shape, if another
 inline constexpr llvm::StringLiteral kView =

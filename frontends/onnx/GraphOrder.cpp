@@ -1,6 +1,8 @@
 //===- GraphOrder.cpp - function inlining and topological order ------===//
 #include "frontends/onnx/ReaderParts.h"
 #include "llvm/ADT/DenseMap.h"
+#include "llvm/ADT/StringSet.h"
+#include <functional>
 #include <set>
 
 using llvm::StringRef;
@@ -9,6 +11,82 @@ using namespace llmc::onnx;
 
 static constexpr size_t kMaxNodes = 1000000;
 static constexpr size_t kMaxDepth = 64;
+
+/// Gives every name in the graphs of `node`, and in theirs, a new one. Copies the graphs: attributes share them.
+static void renameGraphs(Node &node, const std::function<void(std::string &)> &rename) {
+  for (std::string &name : node.captures)
+    rename(name);
+  for (NodeAttribute &attribute : node.attributes) {
+    if (!attribute.graph)
+      continue;
+    attribute.graph = std::make_shared<Subgraph>(*attribute.graph);
+    for (Tensor &tensor : attribute.graph->initializers)
+      rename(tensor.name);
+    for (Node &inner : attribute.graph->nodes) {
+      for (std::string &name : inner.inputs)
+        rename(name);
+      for (std::string &name : inner.outputs)
+        rename(name);
+      renameGraphs(inner, rename);
+    }
+    for (std::string &name : attribute.graph->inputs)
+      rename(name);
+    for (std::string &name : attribute.graph->outputs)
+      rename(name);
+  }
+}
+
+/// Renames what the graphs of `node` define and read. `outer` maps names around the node to new ones; returns those that are
+/// read of them, by their new names.
+static std::set<std::string> nameInside(Node &node, const llvm::StringMap<std::string> &outer) {
+  std::set<std::string> captured;
+  for (NodeAttribute &attribute : node.attributes) {
+    if (!attribute.graph)
+      continue;
+    Subgraph &graph = *attribute.graph;
+    // The first output is unique, the node's name need not be.
+    std::string prefix = (node.outputs.empty() ? node.name : node.outputs.front()) + "/" + attribute.name + "/";
+    llvm::StringMap<std::string> names = outer;
+    llvm::StringSet<> own;
+    auto define = [&](std::string &name) {
+      if (name.empty())
+        return;
+      own.insert(prefix + name);
+      names[name] = prefix + name;
+      name = prefix + name;
+    };
+    auto use = [&](std::string &name) {
+      if (name.empty())
+        return;
+      if (auto it = names.find(name); it != names.end())
+        name = it->second;
+      if (!own.contains(name))
+        captured.insert(name);
+    };
+    for (std::string &name : graph.inputs)
+      define(name);
+    for (Tensor &tensor : graph.initializers)
+      define(tensor.name);
+    for (Node &inner : graph.nodes) {
+      inner.name = prefix + inner.name;
+      for (std::string &name : inner.outputs)
+        define(name);
+    }
+    for (Node &inner : graph.nodes) {
+      for (std::string &name : inner.inputs)
+        use(name);
+      for (const std::string &name : nameInside(inner, names))
+        if (!own.contains(name))
+          captured.insert(name);
+    }
+    for (std::string &name : graph.outputs)
+      use(name);
+  }
+  node.captures.assign(captured.begin(), captured.end());
+  return captured;
+}
+
+void llmc::onnx::nameGraphs(Node &node) { nameInside(node, {}); }
 
 namespace {
 class Inliner {
@@ -23,6 +101,12 @@ public:
         full = true;
         return;
       }
+      for (NodeAttribute &attribute : node.attributes)
+        if (attribute.graph) {
+          std::vector<Node> inner;
+          run(std::move(attribute.graph->nodes), inner);
+          attribute.graph->nodes = std::move(inner);
+        }
       auto it = functions.find(node.domain + "::" + node.op);
       if (it == functions.end())
         out.push_back(std::move(node));
@@ -76,7 +160,7 @@ private:
   Node instantiate(const Node &inner, const Node &call, const Function &function, llvm::StringMap<std::string> &names) {
     Node node = inner;
     node.name = call.name + "/" + inner.name;
-    auto rename = [&](std::string &name) {
+    std::function<void(std::string &)> rename = [&](std::string &name) {
       if (name.empty())
         return;
       auto [it, fresh] = names.try_emplace(name);
@@ -88,6 +172,7 @@ private:
       rename(name);
     for (std::string &name : node.outputs)
       rename(name);
+    renameGraphs(node, rename);
     for (NodeDevices &devices : node.devices)
       for (ShardingSpec &spec : devices.specs)
         rename(spec.tensor);
@@ -147,8 +232,10 @@ void llmc::onnx::sortNodes(Model &model, Problems &problems) {
 
   std::vector<size_t> waiting(model.nodes.size());
   std::vector<std::vector<size_t>> users(model.nodes.size());
-  for (size_t i = 0; i < model.nodes.size(); ++i)
-    for (const std::string &name : model.nodes[i].inputs) {
+  for (size_t i = 0; i < model.nodes.size(); ++i) {
+    std::vector<std::string> read = model.nodes[i].inputs;
+    read.insert(read.end(), model.nodes[i].captures.begin(), model.nodes[i].captures.end());
+    for (const std::string &name : read) {
       if (name.empty())
         continue;
       auto it = producer.find(name);
@@ -160,6 +247,7 @@ void llmc::onnx::sortNodes(Model &model, Problems &problems) {
         ++waiting[i];
       }
     }
+  }
   std::set<size_t> ready; // by place in the file, so that a sorted graph keeps its order
   for (size_t i = 0; i < waiting.size(); ++i)
     if (waiting[i] == 0)
@@ -184,4 +272,29 @@ void llmc::onnx::sortNodes(Model &model, Problems &problems) {
   for (const ValueInfo &output : model.outputs)
     if (!producer.count(output.name))
       problems.push_back({"the output `" + output.name + "` is defined nowhere", model.file, ""});
+}
+
+void llmc::onnx::dropUnusedOutputs(Model &model) {
+  llvm::StringSet<> used;
+  std::function<void(const Node &)> read = [&](const Node &node) {
+    used.insert(node.inputs.begin(), node.inputs.end());
+    for (const NodeAttribute &attribute : node.attributes)
+      if (attribute.graph) {
+        used.insert(attribute.graph->outputs.begin(), attribute.graph->outputs.end());
+        llvm::for_each(attribute.graph->nodes, read);
+      }
+  };
+  for (const ValueInfo &output : model.outputs)
+    used.insert(output.name);
+  llvm::for_each(model.nodes, read);
+  std::function<void(Node &)> drop = [&](Node &node) {
+    if (llvm::any_of(node.outputs, [&](const std::string &name) { return used.contains(name); }))
+      for (std::string &name : node.outputs)
+        if (!used.contains(name))
+          name.clear();
+    for (NodeAttribute &attribute : node.attributes)
+      if (attribute.graph)
+        llvm::for_each(attribute.graph->nodes, drop);
+  };
+  llvm::for_each(model.nodes, drop);
 }

@@ -36,11 +36,16 @@ class Importer {
 public:
   Importer(const Model &model, const ImportOptions &options, MLIRContext *context)
       : model(model), recipe(options.recipe), forTraining(options.forTraining), builder(context), pool(builder),
-        state{builder, pool, {}, options.recipe.seed, 0} {}
+        state{builder, pool, {}, options.recipe.seed, 0, {}} {
+    state.importGraph = [this](const Subgraph &graph) { return importGraph(graph); };
+  }
 
   ImportResult run() {
     result.roles = findRoles(model);
+    chooseTrainable(model, recipe, result.roles);
     append(reportLost(result.roles, recipe));
+    if (forTraining)
+      append(reportUnclear(result.roles));
     checkTypes();
     findLive();
     findUnsupported();
@@ -103,8 +108,10 @@ private:
     for (size_t i = model.nodes.size(); i-- > 0;) {
       const Node &node = model.nodes[i];
       live[i] = llvm::any_of(node.outputs, [&](const std::string &name) { return needed.contains(name); });
-      if (live[i])
+      if (live[i]) {
         needed.insert(node.inputs.begin(), node.inputs.end());
+        needed.insert(node.captures.begin(), node.captures.end());
+      }
     }
   }
 
@@ -144,6 +151,8 @@ private:
     auto it = state.slots.find(name);
     return it != state.slots.end() && (it->second.value || it->second.isSequence);
   }
+  bool importNode(const Node &node);
+  bool importGraph(const Subgraph &graph);
   void importNodes();
   void readModelShardings();
   void addLoss();
@@ -246,6 +255,8 @@ Location Importer::locationOf(const Node &node) {
 
 void Importer::addParameter(const Tensor &tensor, RankedTensorType type) {
   SmallVector<NamedAttribute> attrs = {name("train.name", tensor.name), name("train.role", "param")};
+  if (result.roles.frozen.contains(tensor.name))
+    attrs.push_back(builder.getNamedAttr("train.frozen", builder.getUnitAttr()));
   if (tensor.source)
     attrs.push_back(builder.getNamedAttr(
         "train.source",
@@ -274,7 +285,10 @@ void Importer::makeArguments() {
   for (const ValueInfo &input : model.inputs)
     addInput(input.name, RankedTensorType::get(inputShapes[input.name], elementType(input.type, builder.getContext())));
   // Labels that the recipe adds: their shape is only known once the logits are, so the argument comes later (addLoss).
-  SmallVector<const Tensor *> tensors;
+  for (const Tensor &tensor : model.constants)
+    if (Type element = elementType(tensor.type, builder.getContext()))
+      state.slots[tensor.name].value = pool.fromInitializer(NameLoc::get(builder.getStringAttr(tensor.name)), tensor,
+                                                            RankedTensorType::get(tensor.dims, element), /*isBuffer=*/false);
   for (const Tensor &tensor : model.initializers) {
     Type element = elementType(tensor.type, builder.getContext());
     bool isParameter = result.roles.of(tensor.name) == Kind::Parameter;
@@ -294,31 +308,45 @@ void Importer::makeArguments() {
   }
 }
 
-void Importer::importNodes() {
-  for (auto [i, node] : llvm::enumerate(model.nodes)) {
-    if (!live[i])
-      continue;
-    Handler handler = OpTable::get().find(node);
-    bool poisoned = !handler;
-    for (const std::string &input : node.inputs) {
-      bool known = input.empty() || isKnown(input);
-      if (!known && model.initializer(input) && handler)
-        refuse(node, "a constant of type " + nameOf(model.initializer(input)->type));
-      poisoned |= !known;
-    }
-    if (poisoned)
-      continue;
-    NodeImporter importer(node, locationOf(node), state);
-    if (succeeded(handler(importer)))
-      for (auto [k, output] : llvm::enumerate(node.outputs))
-        if (!output.empty() && !isKnown(output))
-          (void)importer.fail("output " + Twine(k));
-    if (importer.failed()) {
-      refuse(node, importer.reason());
-      for (const std::string &output : node.outputs)
-        state.slots.erase(output);
-    }
+/// True if the node was imported. One of unknown inputs is passed over: what makes them was refused.
+bool Importer::importNode(const Node &node) {
+  Handler handler = OpTable::get().find(node);
+  bool poisoned = !handler;
+  for (const std::string &input : node.inputs) {
+    bool known = input.empty() || isKnown(input);
+    if (!known && model.initializer(input) && handler)
+      refuse(node, "a constant of type " + nameOf(model.initializer(input)->type));
+    poisoned |= !known;
   }
+  if (poisoned)
+    return false;
+  NodeImporter importer(node, locationOf(node), state);
+  if (succeeded(handler(importer)))
+    for (auto [k, output] : llvm::enumerate(node.outputs))
+      if (!output.empty() && !isKnown(output))
+        (void)importer.fail("output " + Twine(k));
+  if (!importer.failed())
+    return true;
+  refuse(node, importer.reason());
+  for (const std::string &output : node.outputs)
+    state.slots.erase(output);
+  return false;
+}
+
+bool Importer::importGraph(const Subgraph &graph) {
+  bool all = true;
+  for (const Node &node : graph.nodes) {
+    if (!OpTable::get().find(node))
+      refuse(node, node.domain.empty() ? "" : "not an operator of the ONNX standard");
+    all &= importNode(node);
+  }
+  return all;
+}
+
+void Importer::importNodes() {
+  for (auto [i, node] : llvm::enumerate(model.nodes))
+    if (live[i])
+      importNode(node);
   reportUnsupported();
   for (const ValueInfo &output : model.outputs) {
     outputs.emplace_back(output.name, state.slots.lookup(output.name).value);

@@ -34,7 +34,8 @@ void registerImportDialects(mlir::DialectRegistry &registry);
 /// Imports `model` into one public function `@forward`:
 ///   - arguments: inputs of the graph (then the labels that `recipe.loss` adds), parameters, buffers, constants over 1 KiB.
 ///     Argument attributes: `train.name`; `train.role` = "input", "param", "buffer" or "constant"; `train.source` =
-///     {path, offset, bytes} where the file holds the value; `train.aliases` for tied names; `train.value` for constants;
+///     {path, offset, bytes} where the file holds the value; `train.aliases` for tied names; `train.value` for constants; `train.frozen` for
+///     parameters that the module does not train;
 ///   - results: the outputs of the graph (then the loss that the recipe adds) with `train.name`;
 ///   - static shapes: symbolic dimensions are bound by `recipe.shapes`, a symbolic first dimension of an input by
 ///     `recipe.batch`.

@@ -11,6 +11,7 @@
 #include "llvm/ADT/SmallVector.h"
 #include "llvm/ADT/StringMap.h"
 #include "llvm/ADT/StringRef.h"
+#include "llvm/ADT/StringSet.h"
 #include "llvm/Support/MemoryBuffer.h"
 #include <cstdint>
 #include <map>
@@ -53,6 +54,8 @@ struct Tensor {
   int64_t bytes() const { return elements * bytesOf(type); }
 };
 
+struct Subgraph;
+
 struct NodeAttribute {
   enum Kind { Float, Int, String, Tensor_, Floats, Ints, Strings, Graph, Other } kind = Other;
   std::string name;
@@ -64,6 +67,7 @@ struct NodeAttribute {
   std::vector<int64_t> ints;
   std::vector<std::string> strings;
   std::shared_ptr<Tensor> tensor;
+  std::shared_ptr<Subgraph> graph; // a branch; its own values have names that nothing else in the model has
 };
 
 /// How a tensor is cut over devices, as the format says it (IR version 11); what the file says is checked by
@@ -104,6 +108,7 @@ struct Node {
   std::vector<std::string> inputs, outputs; // "" for an optional one left out
   std::vector<NodeAttribute> attributes;
   std::vector<NodeDevices> devices;
+  std::vector<std::string> captures; // what its graphs read of the values around them
   // From the exporter's metadata:
   std::string file;   // last Python line of the user's model
   int64_t line = 0;
@@ -115,6 +120,13 @@ struct Node {
   std::string where() const;
   /// "Gemm", or "domain.Op" outside the standard.
   std::string opName() const { return domain.empty() ? op : domain + "." + op; }
+};
+
+/// A graph inside a node, such as a branch of If.
+struct Subgraph {
+  std::vector<Node> nodes;
+  std::vector<Tensor> initializers;
+  std::vector<std::string> inputs, outputs; // a branch of If has no inputs
 };
 
 /// A dimension of an input or output: a size, or the name of a symbol ("?" if it has none).
@@ -148,10 +160,13 @@ struct Model {
   std::vector<ValueInfo> inputs, outputs;
   std::vector<Node> nodes; // definitions before uses
   std::vector<Tensor> initializers;
+  std::vector<Tensor> constants; // of branches, and attributes of older operator sets that are inputs now; never trained
   llvm::StringMap<size_t> initializerIndex;
   llvm::StringMap<Kind> kinds; // from the exporter's metadata on values
+  llvm::StringSet<> frozen;    // parameters that the exporter marked as not trained by the module
   bool hasKinds = false;       // the exporter wrote which initializers are parameters
   std::vector<SignatureEntry> signature;
+  llvm::StringMap<std::string> tied; // other names of a parameter -> the name it has here, as the exporter says
   std::vector<DeviceConfiguration> configurations;
   std::vector<std::unique_ptr<llvm::MemoryBuffer>> files; // mapped; the tensors point into them
 

@@ -79,6 +79,11 @@ std::optional<SmallVector<int64_t>> NodeImporter::attrInts(StringRef name) const
   return SmallVector<int64_t>(a->ints.begin(), a->ints.end());
 }
 
+const Subgraph *NodeImporter::attrGraph(StringRef name) const {
+  const NodeAttribute *a = node.attribute(name);
+  return a ? a->graph.get() : nullptr;
+}
+
 FailureOr<int64_t> NodeImporter::axis(int64_t axis, int64_t rank) {
   if (axis < -rank || axis >= rank)
     return fail("axis " + llvm::Twine(axis) + " is outside a tensor of rank " + llvm::Twine(rank));

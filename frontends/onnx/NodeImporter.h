@@ -8,6 +8,7 @@
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include <functional>
 
 namespace llmc::onnx {
 
@@ -25,6 +26,8 @@ struct ImportState {
   llvm::StringMap<Slot> slots;
   uint64_t seed = 0;       // of dropout
   int64_t nextDropout = 0; // stable id of the next dropout
+  /// Imports the nodes of a graph inside a node, as if they stood in its place; false if one of them could not be.
+  std::function<bool(const Subgraph &)> importGraph;
 };
 
 class NodeImporter {
@@ -48,6 +51,7 @@ public:
   double attrFloat(llvm::StringRef name, double fallback) const;
   std::string attrText(llvm::StringRef name, llvm::StringRef fallback) const;
   std::optional<llvm::SmallVector<int64_t>> attrInts(llvm::StringRef name) const;
+  const Subgraph *attrGraph(llvm::StringRef name) const;
   bool hasAttr(llvm::StringRef name) const { return node.attribute(name) != nullptr; }
 
   /// `axis` counted from 0; fails if it is outside [-rank, rank).

@@ -74,6 +74,19 @@ static void parseStackTrace(StringRef trace, Node &node) {
   }
 }
 
+static Subgraph readGraph(const ::onnx::GraphProto &proto, TensorReader &tensors) {
+  Subgraph graph;
+  for (const auto &tensor : proto.initializer())
+    graph.initializers.push_back(tensors.read(tensor, tensor.name()));
+  for (const auto &node : proto.node())
+    graph.nodes.push_back(readNode(node, tensors));
+  for (const auto &input : proto.input())
+    graph.inputs.push_back(input.name());
+  for (const auto &output : proto.output())
+    graph.outputs.push_back(output.name());
+  return graph;
+}
+
 NodeAttribute llmc::onnx::readAttribute(const ::onnx::AttributeProto &proto, TensorReader &tensors, StringRef where) {
   NodeAttribute attribute;
   attribute.name = proto.name();
@@ -109,6 +122,9 @@ NodeAttribute llmc::onnx::readAttribute(const ::onnx::AttributeProto &proto, Ten
     attribute.strings.assign(proto.strings().begin(), proto.strings().end());
     break;
   case ::onnx::AttributeProto::GRAPH:
+    attribute.kind = NodeAttribute::Graph;
+    attribute.graph = std::make_shared<Subgraph>(readGraph(proto.g(), tensors));
+    break;
   case ::onnx::AttributeProto::GRAPHS:
     attribute.kind = NodeAttribute::Graph;
     break;
@@ -151,12 +167,15 @@ static Kind kindOf(StringRef word) {
 
 void llmc::onnx::readSignature(const ::onnx::GraphProto &graph, Model &model) {
   auto readKind = [&](const std::string &name, const auto &properties) {
-    for (const auto &entry : properties)
+    for (const auto &entry : properties) {
+      if (entry.key() == "llmc.trainable" && entry.value() == "false")
+        model.frozen.insert(name);
       if (entry.key() == "pkg.torch.export.graph_signature.InputSpec.kind")
         if (Kind kind = kindOf(entry.value()); kind != Kind::None) {
           model.kinds[name] = kind;
           model.hasKinds = true;
         }
+    }
   };
   for (const auto &value : graph.value_info())
     readKind(value.name(), value.metadata_props());
@@ -165,6 +184,16 @@ void llmc::onnx::readSignature(const ::onnx::GraphProto &graph, Model &model) {
   for (const auto &tensor : graph.initializer())
     readKind(tensor.name(), tensor.metadata_props());
   for (const auto &entry : graph.metadata_props()) {
+    if (entry.key() == "llmc.tied") { // lines `lm_head.weight embed.weight`: the name in this file, then the others
+      llvm::SmallVector<StringRef> groups, names;
+      StringRef(entry.value()).split(groups, '\n');
+      for (StringRef group : groups) {
+        names.clear();
+        group.split(names, ' ');
+        for (StringRef name : llvm::ArrayRef(names).drop_front())
+          model.tied[name] = names.front().str();
+      }
+    }
     if (entry.key() != "pkg.torch.export.ExportedProgram.graph_signature")
       continue;
     // Lines `p_fc_weight: PARAMETER target='fc.weight'`.

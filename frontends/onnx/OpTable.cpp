@@ -10,6 +10,7 @@ const OpTable &OpTable::get() {
     registerElementwise(t);
     registerShape(t);
     registerIndexing(t);
+    registerScatter(t);
     registerContract(t);
     registerWindow(t);
     registerReduce(t);
@@ -28,6 +29,7 @@ Handler OpTable::find(const Node &node) const {
   auto it = handlers.find(node.op);
   if (it == handlers.end())
     return nullptr;
+  // Files hold operators that are younger than the set they name; these have one meaning, that of their first version.
   auto newer = it->second.upper_bound(node.version);
-  return newer == it->second.begin() ? nullptr : std::prev(newer)->second;
+  return newer == it->second.begin() ? newer->second : std::prev(newer)->second;
 }

@@ -37,6 +37,7 @@ private:
 void registerElementwise(OpTable &table);
 void registerShape(OpTable &table);
 void registerIndexing(OpTable &table);
+void registerScatter(OpTable &table);
 void registerContract(OpTable &table);
 void registerWindow(OpTable &table);
 void registerReduce(OpTable &table);

@@ -17,7 +17,7 @@ using llvm::StringRef;
 using namespace llmc;
 using namespace llmc::onnx;
 
-static constexpr int64_t kMinOpset = 18, kMaxOpset = 23;
+static constexpr int64_t kMinOpset = 7, kMaxOpset = 27;
 
 static ValueInfo readValue(const ::onnx::ValueInfoProto &proto) {
   ValueInfo value;
@@ -47,11 +47,22 @@ static std::map<std::string, int64_t> readOpsets(const Imports &imports, const s
   if (it == opsets.end())
     return opsets;
   if (it->second < kMinOpset || it->second > kMaxOpset)
-    problems.push_back({"operator set " + std::to_string(it->second) + " is not supported (18 to 23 are)", where,
+    problems.push_back({"operator set " + std::to_string(it->second) + " is not supported (" + std::to_string(kMinOpset) + " to " +
+                            std::to_string(kMaxOpset) + " are)",
+                        where,
                         "export with torch.onnx.export(..., dynamo=True, opset_version=18), or convert with "
                         "onnx.version_converter",
                         Problem::kUnsupported});
   return opsets;
+}
+
+/// Nodes of a graph inside a node are of the same sets as the node.
+static void setVersion(Node &node, std::map<std::string, int64_t> &opsets) {
+  node.version = opsets[node.domain];
+  for (NodeAttribute &attribute : node.attributes)
+    if (attribute.graph)
+      for (Node &inner : attribute.graph->nodes)
+        setVersion(inner, opsets);
 }
 
 static FunctionTable readFunctions(const ::onnx::ModelProto &proto, TensorReader &tensors, Problems &problems) {
@@ -65,7 +76,8 @@ static FunctionTable readFunctions(const ::onnx::ModelProto &proto, TensorReader
     auto opsets = readOpsets(proto.opset_import(), proto.name(), problems);
     for (const auto &node : proto.node()) {
       function.nodes.push_back(readNode(node, tensors));
-      function.nodes.back().version = opsets[function.nodes.back().domain];
+      setVersion(function.nodes.back(), opsets);
+      nameGraphs(function.nodes.back());
     }
     std::string key = (proto.domain() == "ai.onnx" ? "" : proto.domain()) + "::" + proto.name();
     if (!proto.overload().empty())
@@ -134,7 +146,8 @@ static void convert(const ::onnx::ModelProto &proto, Model &model, Problems &pro
     model.outputs.push_back(readValue(value));
   for (const auto &node : proto.graph().node()) {
     model.nodes.push_back(readNode(node, tensors));
-    model.nodes.back().version = opsets[model.nodes.back().domain];
+    setVersion(model.nodes.back(), opsets);
+    nameGraphs(model.nodes.back());
   }
   for (const auto &configuration : proto.configuration())
     model.configurations.push_back({configuration.name(), configuration.num_devices(), configuration.device_size()});
@@ -143,6 +156,9 @@ static void convert(const ::onnx::ModelProto &proto, Model &model, Problems &pro
   readSignature(proto.graph(), model);
   if (problems.empty())
     sortNodes(model, problems);
+  for (Node &node : model.nodes)
+    adaptVersion(node, model.constants);
+  dropUnusedOutputs(model);
   if (model.outputs.empty())
     problems.push_back({"the graph has no outputs", model.file, ""});
 }

@@ -12,7 +12,7 @@ struct ReadResult {
   Problems problems;
 };
 
-/// Reads and checks a model of operator set 18 to 23: one definition per name, no cycles, sizes that do not overflow,
+/// Reads and checks a model of operator sets 7 to 27: one definition per name, no cycles, sizes that do not overflow,
 /// external data inside the model's folder and as long as stated. Functions are inlined, nodes sorted. A data file that does
 /// not exist is no problem here (`Tensor::missing`); a too short one is.
 ReadResult readModel(llvm::StringRef path);

@@ -60,6 +60,16 @@ private:
 Node readNode(const ::onnx::NodeProto &proto, TensorReader &tensors);
 NodeAttribute readAttribute(const ::onnx::AttributeProto &proto, TensorReader &tensors, llvm::StringRef where);
 
+/// Makes all values that `node`'s graphs define unique in the model, and notes what they capture.
+void nameGraphs(Node &node);
+
+/// Rewrites a node of an older operator set into the form that the importer knows: one table of what changed. Attributes
+/// that became inputs are added to `constants`.
+void adaptVersion(Node &node, std::vector<Tensor> &constants);
+
+/// Takes away the names of outputs that nothing reads, so that what is optional and unused is not asked for.
+void dropUnusedOutputs(Model &model);
+
 /// A sharding from and to the file's form.
 ShardingSpec readSpec(const ::onnx::ShardingSpecProto &proto);
 void writeSpec(const ShardingSpec &spec, ::onnx::ShardingSpecProto &proto);

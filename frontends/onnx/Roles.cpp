@@ -1,6 +1,7 @@
 //===- Roles.cpp - which initializers are trained ------===//
 #include "frontends/onnx/Roles.h"
 #include "dialects/train/Recipe.h"
+#include "frontends/onnx/Uses.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringSet.h"
 
@@ -63,77 +64,59 @@ private:
   llvm::StringMap<size_t> place;
   llvm::StringMap<std::vector<std::string>> usedIn;
 };
-
-/// Finds parameters by how they are used.
-class UseFinder {
-public:
-  explicit UseFinder(const Model &model) : model(model) {
-    for (const Node &node : model.nodes)
-      for (auto [i, input] : llvm::enumerate(node.inputs))
-        if (!input.empty())
-          uses[input].push_back({&node, i});
-  }
-
-  Kind kindOf(const Tensor &tensor) const {
-    bool real = tensor.type == DType::Float || tensor.type == DType::Double || tensor.type == DType::Float16 ||
-                tensor.type == DType::BFloat16;
-    return real && !tensor.dims.empty() ? follow(tensor.name, tensor.name, 0) : Kind::None;
-  }
-
-private:
-  struct Use {
-    const Node *node;
-    size_t operand;
-  };
-
-  Kind follow(StringRef value, StringRef name, unsigned depth) const {
-    static const StringRef views[] = {"Transpose", "Reshape",   "Cast",  "CastLike", "Identity",
-                                      "Squeeze",   "Unsqueeze", "Split", "Slice",    "Expand"};
-    auto it = uses.find(value);
-    if (it == uses.end() || depth > 8)
-      return Kind::None;
-    for (const Use &use : it->second) {
-      StringRef op = use.node->op;
-      bool first = use.operand == 0;
-      if (op == "BatchNormalization" && use.operand >= 3)
-        return Kind::Buffer;
-      bool weight = op == "MatMul" || op == "Gemm" || op == "Einsum" || (op == "Gather" && first) ||
-                    (op == "GatherND" && first) ||
-                    (!first && (op == "Conv" || op == "ConvTranspose" || op == "PRelu" || op.ends_with("Normalization")));
-      bool named = (op == "Add" || op == "Mul" || op == "Sub" || op == "Concat" || op == "Expand") && name.contains('.');
-      if (weight || named)
-        return Kind::Parameter;
-      if (first && llvm::is_contained(views, op))
-        for (const std::string &output : use.node->outputs)
-          if (Kind kind = follow(output, name, depth + 1); kind != Kind::None)
-            return kind;
-    }
-    return Kind::None;
-  }
-
-  const Model &model;
-  llvm::StringMap<std::vector<Use>> uses;
-};
 } // namespace
+
+static bool isReal(const Tensor &tensor) {
+  return tensor.type == DType::Float || tensor.type == DType::Double || tensor.type == DType::Float16 ||
+         tensor.type == DType::BFloat16;
+}
+
+static void judgeByUse(const Model &model, Roles &roles) {
+  UseJudge judge(model);
+  for (const Tensor &tensor : model.initializers) {
+    Verdict verdict = judge.judge(tensor);
+    if (verdict.kind == Verdict::Parameter)
+      roles.kinds[tensor.name] = Kind::Parameter;
+    else if (verdict.kind == Verdict::Buffer)
+      roles.kinds[tensor.name] = Kind::Buffer;
+    else if (verdict.kind == Verdict::Unclear)
+      roles.unclear.push_back(tensor.name);
+    if (isReal(tensor))
+      roles.reasons[tensor.name] = verdict.reason;
+    // Two norms that start with ones are one initializer in files of exporters that look for equal ones; trained as one, they
+    // would stay equal.
+    if (size_t count = judge.countEqual(tensor); count > 1 && roles.of(tensor.name) != Kind::None)
+      roles.merged.emplace_back(tensor.name, count);
+  }
+}
 
 Roles llmc::onnx::findRoles(const Model &model) {
   Roles roles;
   roles.fromMetadata = model.hasKinds;
   if (!model.hasKinds) {
-    UseFinder finder(model);
-    for (const Tensor &tensor : model.initializers)
-      if (Kind kind = finder.kindOf(tensor); kind != Kind::None)
-        roles.kinds[tensor.name] = kind;
+    judgeByUse(model, roles);
     return roles;
   }
-  for (const auto &entry : model.kinds)
-    if (model.initializer(entry.first()))
-      roles.kinds[entry.first()] = entry.second;
+  for (const Tensor &tensor : model.initializers) {
+    Kind kind = model.kinds.lookup(tensor.name);
+    if (kind != Kind::None)
+      roles.kinds[tensor.name] = kind;
+    if (kind == Kind::Parameter && model.frozen.contains(tensor.name))
+      roles.frozen.insert(tensor.name);
+    if (isReal(tensor))
+      roles.reasons[tensor.name] = kind == Kind::Parameter ? roles.frozen.contains(tensor.name)
+                                                                 ? "a parameter that the module does not train (requires_grad=False)"
+                                                                 : "a parameter of the module"
+                                   : kind == Kind::Buffer ? "a buffer of the module"
+                                                          : "a constant of the graph";
+  }
   TieFinder ties(model);
   for (const SignatureEntry &entry : model.signature) {
     if (entry.kind != Kind::Parameter || model.initializer(entry.target))
       continue;
-    std::string partner = ties.partner(entry);
+    std::string partner = model.tied.lookup(entry.target);
+    if (!model.initializer(partner))
+      partner = ties.partner(entry);
     if (partner.empty())
       roles.lost.push_back(entry.target);
     else
@@ -142,10 +125,69 @@ Roles llmc::onnx::findRoles(const Model &model) {
   return roles;
 }
 
+void llmc::onnx::chooseTrainable(const Model &model, const train::Recipe &recipe, Roles &roles) {
+  if (recipe.trainable.empty())
+    return;
+  auto choose = [&](const std::string &name) {
+    roles.kinds[name] = Kind::Parameter;
+    roles.reasons[name] = "named by `trainable`";
+    llvm::erase(roles.unclear, name);
+  };
+  for (const std::string &glob : recipe.trainable)
+    if (const Tensor *tensor = model.initializer(glob); tensor && isReal(*tensor)) {
+      llvm::erase_if(roles.merged, [&](const auto &entry) { return entry.first == glob; });
+      if (roles.of(glob) != Kind::Parameter)
+        choose(glob);
+    }
+  bool says = false; // which of them are trained
+  for (const std::string &glob : recipe.trainable) {
+    if (StringRef(glob).find_first_not_of('*') == StringRef::npos)
+      continue;
+    says = true;
+    for (const std::string &name : std::vector<std::string>(roles.unclear))
+      if (train::matchesGlob(glob, name))
+        choose(name);
+  }
+  if (says)
+    roles.unclear.clear();
+}
+
+static Problem describeMerged(const Roles &roles) {
+  std::string message = std::to_string(roles.merged.size()) + " initializers hold equal numbers and are read by several nodes: the exporter "
+                                                              "may have merged parameters that were equal, which would stay so";
+  for (auto &[name, count] : roles.merged)
+    message += "\n  " + name + "  " + std::to_string(count) + " nodes";
+  return {message, "",
+          "export with frontends/pytorch/export.py, or with torch.onnx.export(..., training=torch.onnx.TrainingMode.TRAINING, "
+          "do_constant_folding=False); or name each under `trainable` to train it as one",
+          Problem::kUnsupported};
+}
+
+Problems llmc::onnx::reportUnclear(const Roles &roles) {
+  Problems problems;
+  if (!roles.merged.empty())
+    problems.push_back(describeMerged(roles));
+  if (roles.unclear.empty())
+    return problems;
+  std::string message = "this file does not say what its parameters are, and of " + std::to_string(roles.unclear.size()) +
+                        " initializers their use does not tell whether they are trained";
+  constexpr size_t kShown = 20;
+  for (auto [i, name] : llvm::enumerate(roles.unclear))
+    if (i < kShown)
+      message += "\n  " + name + "  " + roles.reasons.at(name);
+  if (roles.unclear.size() > kShown)
+    message += "\n  and " + std::to_string(roles.unclear.size() - kShown) + " more";
+  problems.push_back({message, "",
+                      "list what is trained, with those of them that are: `trainable: [\"" + roles.unclear.front() +
+                          "\", \"NAME*\"]`; `llmc check` shows all names",
+                      Problem::kUnsupported});
+  return problems;
+}
+
 Problems llmc::onnx::reportLost(const Roles &roles, const train::Recipe &recipe) {
   std::vector<std::string> wanted;
   for (const std::string &name : roles.lost)
-    if (llvm::any_of(recipe.trainable, [&](const std::string &glob) { return train::matchesGlob(glob, name); }))
+    if (recipe.trainable.empty() || llvm::any_of(recipe.trainable, [&](const std::string &glob) { return train::matchesGlob(glob, name); }))
       wanted.push_back(name);
   if (wanted.empty())
     return {};

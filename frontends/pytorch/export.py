@@ -36,6 +36,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 KIND = "pkg.torch.export.graph_signature.InputSpec.kind"
+TIED = "llmc.tied"  # of the graph: lines of a parameter's name in the file and its other names
 SIGNATURE = "pkg.torch.export.ExportedProgram.graph_signature"
 TRACE = "pkg.torch.onnx.stack_trace"
 ALIGNMENT = 4096  # of each parameter in the external data file, as PyTorch writes it
@@ -140,6 +141,9 @@ def check_parameters(program: torch.onnx.ONNXProgram, module: torch.nn.Module) -
     names = {}
     for name, parameter in module.named_parameters(remove_duplicate=False):
         names.setdefault(id(parameter), set()).add(name)
+    held = program.model.graph.initializers.keys()
+    metadata[TIED] = "\n".join(" ".join([*sorted(tied & held), *sorted(tied - held)]) for tied in names.values()
+                               if len(tied) > 1 and len(tied & held) == 1)
     present = set().union(*(tied for tied in names.values() if tied & program.model.graph.initializers.keys()))
     absent = {placeholder: name for placeholder, name in exported.graph_signature.inputs_to_parameters.items()
               if name not in present}

@@ -277,7 +277,12 @@ void recipe::readRecipe(const Value &root, Binder &b) {
           for (const Value::Entry &entry : v.entries)
             readInitializer(entry, b);
         }},
-       {"trainable", [&](const Value &v) { b.texts(v, "trainable", r.trainable); }},
+       {"trainable",
+        [&](const Value &v) {
+          b.texts(v, "trainable", r.trainable);
+          if (v.kind == Value::List && v.items.empty())
+            b.problem(v.line, "`trainable` names no parameter", "leave it out to train what the model's module trains");
+        }},
        {"shuffle", [&](const Value &v) { b.boolean(v, "shuffle", r.shuffle); }},
        {"predict", [&](const Value &v) { b.text(v, "predict", r.predict); }},
        {"seed", [&](const Value &v) { readSeed(v, b); }}});

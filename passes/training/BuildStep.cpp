@@ -98,7 +98,9 @@ struct BuildStep : training::impl::TrainingBuildStepBase<BuildStep> {
     for (unsigned i = 0; i < forward.getNumArguments(); ++i) {
       StringRef name = train::argumentString(forward, i, train::kName);
       auto type = cast<RankedTensorType>(forward.getArgumentTypes()[i]);
-      if (train::argumentString(forward, i, train::kRole) != train::kParam || !matchesAny(recipe.trainable, name) ||
+      // What the recipe does not say, the module does.
+      bool chosen = recipe.trainable.empty() ? !forward.getArgAttr(i, train::kFrozen) : matchesAny(recipe.trainable, name);
+      if (train::argumentString(forward, i, train::kRole) != train::kParam || !chosen ||
           !isa<FloatType>(type.getElementType()))
         continue;
       bool decay = recipe.optimizer.weightDecay != 0.0 && !matchesAny(recipe.optimizer.noDecay, name);

@@ -138,7 +138,7 @@ static LogicalResult einsum(NodeImporter &n) {
 }
 
 void llmc::onnx::registerContract(OpTable &t) {
-  t.add("MatMul", 13, matmul);
-  t.add("Gemm", 13, gemm);
+  t.add("MatMul", 1, matmul);
+  t.add("Gemm", 7, gemm);
   t.add("Einsum", 12, einsum);
 }

@@ -77,13 +77,16 @@ static LogicalResult modulo(NodeImporter &n) {
 }
 
 static LogicalResult power(NodeImporter &n) {
-  if (!n.in(0) || !n.in(1) || !isFloat(n.in(0)))
-    return n.fail("a real base expected");
-  Value exponent = n.cast(n.in(1), nn::typeOf(n.in(0)).getElementType());
-  auto shape = n.commonShape({n.in(0), exponent});
+  if (!n.in(0) || !n.in(1))
+    return n.fail("two inputs expected");
+  Type type = nn::typeOf(n.in(0)).getElementType(), real = isFloat(n.in(0)) ? type : n.state.builder.getF64Type();
+  if (!isFloat(n.in(0)) && !(n.isKnown(0) && n.isKnown(1))) // f64 holds no integers above 2^53
+    return n.fail("a power of integers that depends on data");
+  Value base = n.cast(n.in(0), real), exponent = n.cast(n.in(1), real);
+  auto shape = n.commonShape({base, exponent});
   if (failed(shape))
     return failure();
-  return n.done(n.emit<math::PowFOp>(n.broadcastTo(n.in(0), *shape), n.broadcastTo(exponent, *shape)));
+  return n.done(n.cast(n.emit<math::PowFOp>(n.broadcastTo(base, *shape), n.broadcastTo(exponent, *shape)), type));
 }
 
 template <arith::CmpFPredicate F, arith::CmpIPredicate I> static LogicalResult compare(NodeImporter &n) {
@@ -264,18 +267,70 @@ static LogicalResult tangent(NodeImporter &n) {
   return n.done(n.emit<arith::DivFOp>(n.emit<math::SinOp>(n.in(0)), n.emit<math::CosOp>(n.in(0))));
 }
 
+// asinh(x) = sign(x) log1p(|x| + x^2 / (1 + sqrt(1 + x^2)))
+static LogicalResult areaSine(NodeImporter &n) {
+  if (!n.in(0) || !isFloat(n.in(0)))
+    return n.fail("a real input expected");
+  Value x = n.in(0), size = n.emit<math::AbsFOp>(x), square = n.emit<arith::MulFOp>(x, x), one = n.splatLike(x, 1);
+  Value root = n.emit<math::SqrtOp>(n.emit<arith::AddFOp>(square, one));
+  Value rest = n.emit<arith::DivFOp>(square, n.emit<arith::AddFOp>(root, one));
+  Value y = n.emit<math::Log1pOp>(n.emit<arith::AddFOp>(size, rest));
+  Value negative = n.emit<arith::CmpFOp>(arith::CmpFPredicate::OLT, x, n.splatLike(x, 0));
+  return n.done(n.emit<arith::SelectOp>(negative, n.emit<arith::NegFOp>(y), y));
+}
+
+// acosh(x) = log(x + sqrt(x^2 - 1))
+static LogicalResult areaCosine(NodeImporter &n) {
+  if (!n.in(0) || !isFloat(n.in(0)))
+    return n.fail("a real input expected");
+  Value x = n.in(0), one = n.splatLike(x, 1);
+  Value root = n.emit<math::SqrtOp>(n.emit<arith::SubFOp>(n.emit<arith::MulFOp>(x, x), one));
+  return n.done(n.emit<math::LogOp>(n.emit<arith::AddFOp>(x, root)));
+}
+
+// atanh(x) = (log1p(x) - log1p(-x)) / 2
+static LogicalResult areaTangent(NodeImporter &n) {
+  if (!n.in(0) || !isFloat(n.in(0)))
+    return n.fail("a real input expected");
+  Value x = n.in(0), up = n.emit<math::Log1pOp>(x), down = n.emit<math::Log1pOp>(n.emit<arith::NegFOp>(x));
+  return n.done(n.emit<arith::MulFOp>(n.emit<arith::SubFOp>(up, down), n.splatLike(x, 0.5)));
+}
+
+// x + bias below -lambd, x - bias above lambd, else 0
+static LogicalResult shrink(NodeImporter &n) {
+  if (!n.in(0) || !isFloat(n.in(0)))
+    return n.fail("a real input expected");
+  double lambd = n.attrFloat("lambd", 0.5), bias = n.attrFloat("bias", 0);
+  Value x = n.in(0);
+  Value below = n.emit<arith::CmpFOp>(arith::CmpFPredicate::OLT, x, n.splatLike(x, -lambd));
+  Value above = n.emit<arith::CmpFOp>(arith::CmpFPredicate::OGT, x, n.splatLike(x, lambd));
+  Value rest = n.emit<arith::SelectOp>(above, n.emit<arith::SubFOp>(x, n.splatLike(x, bias)), n.splatLike(x, 0));
+  return n.done(n.emit<arith::SelectOp>(below, n.emit<arith::AddFOp>(x, n.splatLike(x, bias)), rest));
+}
+
+// x sigmoid(alpha x)
+static LogicalResult swish(NodeImporter &n) {
+  if (!n.in(0) || !isFloat(n.in(0)))
+    return n.fail("a real input expected");
+  double alpha = n.attrFloat("alpha", 1);
+  Value x = n.in(0), scaled = alpha == 1 ? x : n.emit<arith::MulFOp>(x, n.splatLike(x, alpha));
+  return n.done(n.emit<arith::MulFOp>(x, n.emit<nn::SigmoidOp>(scaled.getType(), scaled)));
+}
+
 static LogicalResult clip(NodeImporter &n) {
   if (!n.in(0))
     return n.fail("input 0 is missing");
   Value x = n.in(0);
-  ArrayRef<int64_t> shape = nn::typeOf(x).getShape();
+  auto bound = [&](Value b) {
+    if (nn::typeOf(b).getNumElements() != 1)
+      (void)n.fail("a bound must be one number");
+    return n.failed() ? x : n.broadcastTo(n.cast(n.reshape(b, {}), nn::typeOf(x).getElementType()), nn::typeOf(x).getShape());
+  };
   if (n.in(1))
-    x = isFloat(x) ? n.emit<arith::MaximumFOp>(x, n.broadcastTo(n.in(1), shape))
-                   : n.emit<arith::MaxSIOp>(x, n.broadcastTo(n.in(1), shape));
+    x = isFloat(x) ? n.emit<arith::MaximumFOp>(x, bound(n.in(1))) : n.emit<arith::MaxSIOp>(x, bound(n.in(1)));
   if (n.in(2))
-    x = isFloat(x) ? n.emit<arith::MinimumFOp>(x, n.broadcastTo(n.in(2), shape))
-                   : n.emit<arith::MinSIOp>(x, n.broadcastTo(n.in(2), shape));
-  return n.done(x);
+    x = isFloat(x) ? n.emit<arith::MinimumFOp>(x, bound(n.in(2))) : n.emit<arith::MinSIOp>(x, bound(n.in(2)));
+  return n.failed() ? failure() : n.done(x);
 }
 
 // HardSigmoid: clip(alpha x + beta, 0, 1); HardSwish: x times that with alpha 1/6, beta 1/2.
@@ -336,21 +391,21 @@ static LogicalResult identity(NodeImporter &n) {
 void llmc::onnx::registerElementwise(OpTable &t) {
   using F = arith::CmpFPredicate;
   using I = arith::CmpIPredicate;
-  t.add("Add", 14, binary<arith::AddFOp, arith::AddIOp>);
-  t.add("Sub", 14, binary<arith::SubFOp, arith::SubIOp>);
-  t.add("Mul", 14, binary<arith::MulFOp, arith::MulIOp>);
-  t.add("Div", 14, divide);
-  t.add("Mod", 13, modulo);
-  t.add("Pow", 15, power);
-  t.add("Sum", 13, binary<arith::AddFOp, arith::AddIOp>);
-  t.add("Max", 13, binary<arith::MaximumFOp, arith::MaxSIOp>);
-  t.add("Min", 13, binary<arith::MinimumFOp, arith::MinSIOp>);
-  t.add("Mean", 13, mean);
-  t.add("Equal", 13, compare<F::OEQ, I::eq>);
-  t.add("Greater", 13, compare<F::OGT, I::sgt>);
-  t.add("GreaterOrEqual", 16, compare<F::OGE, I::sge>);
-  t.add("Less", 13, compare<F::OLT, I::slt>);
-  t.add("LessOrEqual", 16, compare<F::OLE, I::sle>);
+  t.add("Add", 7, binary<arith::AddFOp, arith::AddIOp>);
+  t.add("Sub", 7, binary<arith::SubFOp, arith::SubIOp>);
+  t.add("Mul", 7, binary<arith::MulFOp, arith::MulIOp>);
+  t.add("Div", 7, divide);
+  t.add("Mod", 10, modulo);
+  t.add("Pow", 7, power);
+  t.add("Sum", 6, binary<arith::AddFOp, arith::AddIOp>);
+  t.add("Max", 6, binary<arith::MaximumFOp, arith::MaxSIOp>);
+  t.add("Min", 6, binary<arith::MinimumFOp, arith::MinSIOp>);
+  t.add("Mean", 6, mean);
+  t.add("Equal", 7, compare<F::OEQ, I::eq>);
+  t.add("Greater", 7, compare<F::OGT, I::sgt>);
+  t.add("GreaterOrEqual", 12, compare<F::OGE, I::sge>);
+  t.add("Less", 7, compare<F::OLT, I::slt>);
+  t.add("LessOrEqual", 12, compare<F::OLE, I::sle>);
   t.add("And", 7, logical<arith::AndIOp>);
   t.add("Or", 7, logical<arith::OrIOp>);
   t.add("Xor", 7, logical<arith::XOrIOp>);
@@ -359,25 +414,25 @@ void llmc::onnx::registerElementwise(OpTable &t) {
   t.add("BitwiseXor", 18, logical<arith::XOrIOp>);
   t.add("Not", 1, invert);
   t.add("BitwiseNot", 18, invert);
-  t.add("Where", 16, where);
-  t.add("Neg", 13, negate);
-  t.add("Abs", 13, absolute);
-  t.add("Sign", 13, sign);
-  t.add("Exp", 13, unary<math::ExpOp>);
-  t.add("Log", 13, unary<math::LogOp>);
-  t.add("Sqrt", 13, unary<math::SqrtOp>);
-  t.add("Tanh", 13, unary<math::TanhOp>);
-  t.add("Erf", 13, unary<math::ErfOp>);
+  t.add("Where", 9, where);
+  t.add("Neg", 6, negate);
+  t.add("Abs", 6, absolute);
+  t.add("Sign", 9, sign);
+  t.add("Exp", 6, unary<math::ExpOp>);
+  t.add("Log", 6, unary<math::LogOp>);
+  t.add("Sqrt", 6, unary<math::SqrtOp>);
+  t.add("Tanh", 6, unary<math::TanhOp>);
+  t.add("Erf", 9, unary<math::ErfOp>);
   t.add("Sin", 7, unary<math::SinOp>);
   t.add("Cos", 7, unary<math::CosOp>);
-  t.add("Floor", 13, unary<math::FloorOp>);
-  t.add("Ceil", 13, unary<math::CeilOp>);
+  t.add("Floor", 6, unary<math::FloorOp>);
+  t.add("Ceil", 6, unary<math::CeilOp>);
   t.add("Round", 11, unary<math::RoundEvenOp>);
-  t.add("Reciprocal", 13, reciprocal);
-  t.add("Sigmoid", 13, activation<nn::SigmoidOp>);
-  t.add("Relu", 14, relu);
-  t.add("LeakyRelu", 16, leakyRelu);
-  t.add("PRelu", 16, prelu);
+  t.add("Reciprocal", 6, reciprocal);
+  t.add("Sigmoid", 6, activation<nn::SigmoidOp>);
+  t.add("Relu", 6, relu);
+  t.add("LeakyRelu", 6, leakyRelu);
+  t.add("PRelu", 7, prelu);
   t.add("Elu", 6, elu);
   t.add("Selu", 6, selu);
   t.add("Celu", 12, celu);
@@ -386,15 +441,20 @@ void llmc::onnx::registerElementwise(OpTable &t) {
   t.add("Sinh", 9, hyperbolic<-1>);
   t.add("Cosh", 9, hyperbolic<1>);
   t.add("Tan", 7, tangent);
+  t.add("Asinh", 9, areaSine);
+  t.add("Acosh", 9, areaCosine);
+  t.add("Atanh", 9, areaTangent);
+  t.add("Shrink", 9, shrink);
+  t.add("Swish", 24, swish);
   t.add("Softplus", 1, softplus);
   t.add("HardSigmoid", 6, hardSigmoid);
   t.add("HardSwish", 14, hardSwish);
   t.add("Mish", 18, mish);
   t.add("Gelu", 20, gelu);
-  t.add("IsNaN", 13, isNan);
+  t.add("IsNaN", 9, isNan);
   t.add("IsInf", 10, isInf);
-  t.add("Clip", 13, clip);
-  t.add("Cast", 13, castTo);
+  t.add("Clip", 6, clip);
+  t.add("Cast", 6, castTo);
   t.add("CastLike", 15, castLike);
   t.add("Identity", 1, identity);
 }

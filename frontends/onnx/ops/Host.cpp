@@ -267,17 +267,42 @@ static LogicalResult concatFromSequence(NodeImporter &n) {
   return n.done(n.concat(parts, *axis));
 }
 
+/// If with a condition known at compile time: the branch that it takes stands in the node's place.
+static LogicalResult ifKnown(NodeImporter &n) {
+  if (!n.in(0) || !n.isKnown(0))
+    return n.fail("a condition that depends on data");
+  const HostTensor *condition = n.constant(0);
+  if (!condition || condition->size() != 1)
+    return n.fail("the condition must be one boolean");
+  const Subgraph *branch = n.attrGraph(condition->real(0) != 0 ? "then_branch" : "else_branch");
+  if (!branch || branch->outputs.size() < n.node.outputs.size())
+    return n.fail("the branch does not have the outputs of the node");
+  if (!n.state.importGraph(*branch))
+    return n.fail("the branch that the condition takes could not be imported");
+  for (auto [i, name] : llvm::enumerate(n.node.outputs)) {
+    if (name.empty())
+      continue;
+    auto it = n.state.slots.find(branch->outputs[i]);
+    if (it == n.state.slots.end())
+      return n.fail("output `" + branch->outputs[i] + "` of the branch is defined nowhere");
+    Slot slot = it->second;
+    n.state.slots[name] = std::move(slot);
+  }
+  return success();
+}
+
 void llmc::onnx::registerHost(OpTable &t) {
-  t.add("Constant", 13, constant);
+  t.add("Constant", 1, constant);
   t.add("ConstantOfShape", 9, constantOfShape);
-  t.add("Shape", 15, shapeOf);
-  t.add("Size", 13, sizeOf);
+  t.add("Shape", 1, shapeOf);
+  t.add("Size", 1, sizeOf);
   t.add("Range", 11, range);
   t.add("Trilu", 14, trilu);
   t.add("EyeLike", 9, eyeLike);
-  t.add("NonZero", 13, nonZero);
+  t.add("NonZero", 9, nonZero);
   t.add("SplitToSequence", 11, splitToSequence);
   t.add("SequenceAt", 11, sequenceAt);
+  t.add("If", 1, ifKnown);
   t.add("SequenceConstruct", 11, sequenceConstruct);
   t.add("SequenceLength", 11, sequenceLength);
   t.add("ConcatFromSequence", 11, concatFromSequence);

@@ -1,46 +1,11 @@
-//===- Indexing.cpp - gathers, scatters, top-k ------===//
+//===- Indexing.cpp - gathers, top-k, positions of extremes, one-hot ------===//
 #include "frontends/onnx/NodeImporter.h"
 #include "frontends/onnx/OpTable.h"
+#include "frontends/onnx/ops/Positions.h"
 
 using namespace mlir;
 using namespace llmc;
 using namespace llmc::onnx;
-
-/// The first element if the known `indices` are start, start + 1, ... inside [0, extent).
-static std::optional<int64_t> consecutive(NodeImporter &n, Value indices, int64_t extent) {
-  const HostTensor *values = n.state.pool.elements(indices);
-  if (!values || values->size() == 0)
-    return std::nullopt;
-  int64_t first = values->integers[0];
-  first = first < 0 ? first + extent : first;
-  for (int64_t i = 0; i < values->size(); ++i) {
-    int64_t value = values->integers[i] < 0 ? values->integers[i] + extent : values->integers[i];
-    if (value != first + i)
-      return std::nullopt;
-  }
-  if (first < 0 || first + values->size() > extent)
-    return std::nullopt;
-  return first;
-}
-
-/// Fails if a known index lies outside [-extent, extent).
-static LogicalResult checkRange(NodeImporter &n, Value indices, int64_t extent) {
-  if (const HostTensor *values = n.state.pool.elements(indices))
-    for (int64_t value : values->integers)
-      if (value < -extent || value >= extent)
-        return n.fail("index " + Twine(value) + " is outside a dimension of size " + Twine(extent));
-  return success();
-}
-
-static bool isInteger(Value value) { return value && isa<IntegerType>(nn::typeOf(value).getElementType()); }
-
-/// Moves dimension `d` to the front; with `back`, the front to `d`.
-static SmallVector<int64_t> frontPermutation(int64_t rank, int64_t d, bool back) {
-  SmallVector<int64_t> permutation;
-  for (int64_t i = 0; i < rank; ++i)
-    permutation.push_back(back ? (i < d ? i + 1 : i == d ? 0 : i) : (i == 0 ? d : i <= d ? i - 1 : i));
-  return permutation;
-}
 
 static LogicalResult gather(NodeImporter &n) {
   Value data = n.in(0), indices = n.in(1);
@@ -91,24 +56,37 @@ static LogicalResult gatherElements(NodeImporter &n) {
   return n.done(n.emit<nn::GatherAlongOp>(type, data, indices, *axis));
 }
 
-/// Row-major position of each known index tuple, as one index per tuple.
-static Value flatIndex(NodeImporter &n, Value indices, ArrayRef<int64_t> extents) {
-  RankedTensorType type = nn::typeOf(indices);
-  int64_t last = type.getRank() - 1;
-  SmallVector<int64_t> shape(type.getShape().drop_back());
-  Value flat;
-  for (auto [i, extent] : llvm::enumerate(extents)) {
-    Value part = n.reshape(n.slice(indices, last, static_cast<int64_t>(i), 1), shape);
-    if (extents.size() > 1) { // negative indices count from the end
-      Value below = n.emit<arith::CmpIOp>(arith::CmpIPredicate::slt, part, n.splatLike(part, 0));
-      Value wrapped = n.emit<arith::AddIOp>(part, n.splatLike(part, static_cast<double>(extent)));
-      part = n.emit<arith::SelectOp>(below, wrapped, part);
-    }
-    if (flat)
-      flat = n.emit<arith::MulIOp>(flat, n.splatLike(flat, static_cast<double>(extent)));
-    flat = flat ? n.emit<arith::AddIOp>(flat, part) : part;
-  }
-  return flat;
+/// True if the known `values` are the positions along their first dimension.
+static bool areRows(NodeImporter &n, Value values) {
+  const HostTensor *known = n.state.pool.elements(values);
+  if (!known || known->isReal || known->rank() == 0 || known->size() == 0)
+    return false;
+  int64_t inner = known->strides()[0];
+  for (int64_t i = 0; i < known->size(); ++i)
+    if (known->integers[i] != i / inner)
+      return false;
+  return true;
+}
+
+/// data[row, index[row, ...]] for each row of a batch: tuples [b, ..., depth] look up in their own row, so that rows stay apart.
+static LogicalResult gatherInRows(NodeImporter &n, Value tuples, int64_t depth) {
+  Value data = n.in(0);
+  ArrayRef<int64_t> extents = n.shape(0).slice(1, depth), rest = n.shape(0).drop_front(1 + depth);
+  int64_t rows = n.shape(0)[0], places = 1, columns = 1;
+  for (int64_t extent : extents)
+    places *= extent;
+  for (int64_t extent : rest)
+    columns *= extent;
+  Value flat = flatIndex(n, tuples, extents);
+  if (failed(checkRange(n, flat, places)))
+    return failure();
+  SmallVector<int64_t> shape(nn::typeOf(flat).getShape());
+  int64_t picked = nn::typeOf(flat).getNumElements() / rows;
+  shape.append(rest.begin(), rest.end());
+  Value table = n.reshape(data, {rows, places, columns});
+  Value indices = n.broadcast(n.reshape(flat, {rows, picked}), {rows, picked, columns}, {0, 1});
+  auto type = RankedTensorType::get({rows, picked, columns}, nn::typeOf(data).getElementType());
+  return n.done(n.reshape(n.emit<nn::GatherAlongOp>(type, table, indices, 1), shape));
 }
 
 static LogicalResult gatherNd(NodeImporter &n) {
@@ -118,6 +96,18 @@ static LogicalResult gatherNd(NodeImporter &n) {
   int64_t batch = n.attr("batch_dims", 0), depth = n.shape(1).back();
   if (batch < 0 || batch >= std::min(n.rank(0), n.rank(1)) || depth < 1 || batch + depth > n.rank(0))
     return n.fail("the indices do not fit the data");
+  if (nn::typeOf(data).getNumElements() == 0 || nn::typeOf(indices).getNumElements() == 0)
+    return n.fail("an empty tensor");
+  if (batch == 1 && n.shape(0)[0] == n.shape(1)[0] && !(n.isKnown(0) && n.isKnown(1)))
+    return gatherInRows(n, indices, depth);
+  // x[arange(b), index] of PyTorch: the first part of each tuple is its row.
+  if (auto joined = indices.getDefiningOp<tensor::ConcatOp>();
+      joined && batch == 0 && depth >= 2 && n.rank(1) >= 2 && n.shape(0)[0] == n.shape(1)[0] &&
+      static_cast<int64_t>(joined.getDim()) == n.rank(1) - 1) {
+    Value row = joined.getInputs().front();
+    if (nn::typeOf(row).getShape().back() == 1 && areRows(n, row))
+      return gatherInRows(n, n.slice(indices, n.rank(1) - 1, 1, depth - 1), depth - 1);
+  }
   if (batch > 0) { // add the batch position to each tuple
     SmallVector<int64_t> shape(n.shape(1));
     shape.back() = 1;
@@ -151,84 +141,6 @@ static LogicalResult gatherNd(NodeImporter &n) {
   return n.done(n.emit<nn::GatherOp>(RankedTensorType::get(shape, nn::typeOf(data).getElementType()), table, flat));
 }
 
-/// True if no two entries of `indices` along its last dimension are equal, because they are positions from a top-k.
-static bool areDistinct(Value indices) {
-  while (Operation *op = indices.getDefiningOp()) {
-    if (isa<nn::TopKOp>(op))
-      return true;
-    if (!isa<arith::ExtSIOp, arith::TruncIOp>(op))
-      return false;
-    indices = op->getOperand(0);
-  }
-  return false;
-}
-
-static LogicalResult scatterElements(NodeImporter &n) {
-  Value data = n.in(0), indices = n.in(1), updates = n.in(2);
-  if (!data || !isInteger(indices) || !updates || n.rank(0) != n.rank(1) || n.shape(1) != n.shape(2) ||
-      nn::typeOf(data).getElementType() != nn::typeOf(updates).getElementType())
-    return n.fail("data, integer indices and updates of one rank expected");
-  auto axis = n.axis(n.attr("axis", 0), n.rank(0));
-  if (failed(axis) || failed(checkRange(n, indices, n.shape(0)[*axis])))
-    return failure();
-  if (!isa<FloatType>(nn::typeOf(data).getElementType()))
-    return n.fail("scatter of integers");
-  for (int64_t d = 0; d < n.rank(0); ++d)
-    if (d != *axis && n.shape(1)[d] != n.shape(0)[d])
-      return n.fail("indices that do not cover the data");
-  std::string reduction = n.attrText("reduction", "none");
-  auto scattered = [&](Value from) { return n.emit<nn::ScatterAddAlongOp>(data.getType(), indices, from, *axis); };
-  if (reduction == "add" || (reduction == "none" && n.state.pool.splatValue(data) == 0.0 && areDistinct(indices))) {
-    Value sum = scattered(updates);
-    if (n.state.pool.splatValue(data) != 0.0)
-      sum = n.emit<arith::AddFOp>(data, sum);
-    return n.done(sum);
-  }
-  if (reduction != "none" || !areDistinct(indices))
-    return n.fail("reduction " + reduction + " with indices that may repeat");
-  Value ones = scattered(n.splatLike(updates, 1));
-  Value hit = n.emit<arith::CmpFOp>(arith::CmpFPredicate::OGT, ones, n.splatLike(ones, 0.5));
-  return n.done(n.emit<arith::SelectOp>(hit, scattered(updates), data));
-}
-
-/// ScatterND that overwrites one range of rows, as the exporter writes `x[..., a:b] = y`.
-static LogicalResult scatterNd(NodeImporter &n) {
-  Value data = n.in(0), indices = n.in(1), updates = n.in(2);
-  if (!data || !isInteger(indices) || !updates || n.rank(0) == 0 || n.rank(1) == 0)
-    return n.fail("data, integer indices and updates expected");
-  if (n.attrText("reduction", "none") != "none")
-    return n.fail("reduction " + n.attrText("reduction", ""));
-  int64_t depth = n.shape(1).back();
-  if (depth < 1 || depth > n.rank(0))
-    return n.fail("the indices do not fit the data");
-  ArrayRef<int64_t> extents = n.shape(0).take_front(depth), rest = n.shape(0).drop_front(depth);
-  int64_t rows = 1;
-  for (int64_t extent : extents)
-    rows *= extent;
-  Value flat = flatIndex(n, indices, extents);
-  int64_t count = nn::typeOf(flat).getNumElements();
-  SmallVector<int64_t> expected(n.shape(1).drop_back());
-  expected.append(rest.begin(), rest.end());
-  if (ArrayRef<int64_t>(expected) != n.shape(2))
-    return n.fail("the updates do not fit the indices");
-  auto first = consecutive(n, flat, rows);
-  if (!first)
-    return n.fail("indices that are not one constant range of rows");
-  SmallVector<int64_t> tableShape = {rows}, rowShape = {count};
-  tableShape.append(rest.begin(), rest.end());
-  rowShape.append(rest.begin(), rest.end());
-  Value rowsIn = n.reshape(updates, rowShape);
-  if (*first == 0 && count == rows)
-    return n.done(n.reshape(rowsIn, n.shape(0)));
-  OpBuilder &b = n.state.builder;
-  SmallVector<OpFoldResult> offsets(tableShape.size(), b.getIndexAttr(0)), strides(tableShape.size(), b.getIndexAttr(1)), sizes;
-  offsets[0] = b.getIndexAttr(*first);
-  for (int64_t extent : rowShape)
-    sizes.push_back(b.getIndexAttr(extent));
-  Value result = n.emit<tensor::InsertSliceOp>(rowsIn, n.reshape(data, tableShape), offsets, sizes, strides);
-  return n.done(n.reshape(result, n.shape(0)));
-}
-
 static LogicalResult topK(NodeImporter &n) {
   auto k = n.ints(1);
   if (!n.in(0) || failed(k) || k->size() != 1 || !isa<FloatType>(nn::typeOf(n.in(0)).getElementType()))
@@ -250,21 +162,51 @@ static LogicalResult topK(NodeImporter &n) {
   return success();
 }
 
-/// The position of the largest (or smallest) entry, by a top-1.
-static LogicalResult argExtreme(NodeImporter &n, bool largest) {
-  if (!n.in(0) || !isa<FloatType>(nn::typeOf(n.in(0)).getElementType()) || n.attr("select_last_index", 0))
-    return n.fail("a real input and the first index expected");
-  auto axis = n.axis(n.attr("axis", 0), n.rank(0));
-  if (failed(axis))
-    return failure();
-  Value x = n.swapLast(n.in(0), *axis);
+/// The position of the largest (or smallest) entry of reals: by a top-1.
+static Value extremeByTopK(NodeImporter &n, int64_t axis, bool largest) {
+  Value x = n.swapLast(n.in(0), axis);
   x = largest ? x : n.emit<arith::NegFOp>(x);
-  SmallVector<int64_t> shape(nn::typeOf(x).getShape()), kept(n.shape(0));
+  SmallVector<int64_t> shape(nn::typeOf(x).getShape());
   shape.back() = 1;
   auto results = n.emitAll<nn::TopKOp>(
       TypeRange{RankedTensorType::get(shape, nn::typeOf(x).getElementType()), RankedTensorType::get(shape, n.state.builder.getI64Type())}, x);
-  Value index = n.swapLast(results[1], *axis);
+  return n.swapLast(results[1], axis);
+}
+
+/// The smallest (or, with `last`, largest) position of an entry that equals the extreme.
+static Value extremeByPosition(NodeImporter &n, int64_t axis, bool largest, bool last) {
+  Value x = n.in(0);
+  SmallVector<int64_t> kept(n.shape(0)), others;
+  kept[axis] = 1;
+  for (int64_t d = 0; d < n.rank(0); ++d)
+    if (d != axis)
+      others.push_back(d);
+  Value extreme = n.emit<nn::ReduceOp>(x, largest ? nn::ReduceKind::Max : nn::ReduceKind::Min, ArrayRef<int64_t>(axis));
+  Value wide = n.broadcast(extreme, n.shape(0), others), hit;
+  if (isInteger(x)) {
+    hit = n.emit<arith::CmpIOp>(arith::CmpIPredicate::eq, x, wide);
+  } else { // the extreme of a row with NaN is NaN, and its first (or last) NaN is the answer
+    Value isNan = n.emit<arith::CmpFOp>(arith::CmpFPredicate::UNO, x, x);
+    hit = n.emit<arith::OrIOp>(n.emit<arith::CmpFOp>(arith::CmpFPredicate::OEQ, x, wide), isNan);
+  }
+  Value positions = positionsAlong(n, n.shape(0), axis);
+  Value none = n.splatLike(positions, last ? -1 : static_cast<double>(n.shape(0)[axis]));
+  Value at = n.emit<arith::SelectOp>(hit, positions, none);
+  return n.reshape(n.emit<nn::ReduceOp>(at, last ? nn::ReduceKind::Max : nn::ReduceKind::Min, ArrayRef<int64_t>(axis)), kept);
+}
+
+static LogicalResult argExtreme(NodeImporter &n, bool largest) {
+  if (!n.in(0) || nn::typeOf(n.in(0)).getElementType().isInteger(1))
+    return n.fail("numbers expected");
+  auto axis = n.axis(n.attr("axis", 0), n.rank(0));
+  if (failed(axis))
+    return failure();
+  if (n.shape(0)[*axis] < 1 || n.shape(0)[*axis] > kMaxPositions)
+    return n.fail("a dimension of size " + Twine(n.shape(0)[*axis]));
+  bool last = n.attr("select_last_index", 0);
+  Value index = isInteger(n.in(0)) || last ? extremeByPosition(n, *axis, largest, last) : extremeByTopK(n, *axis, largest);
   if (!n.attr("keepdims", 1)) {
+    SmallVector<int64_t> kept(n.shape(0));
     kept.erase(kept.begin() + *axis);
     index = n.reshape(index, kept);
   }
@@ -273,12 +215,73 @@ static LogicalResult argExtreme(NodeImporter &n, bool largest) {
 static LogicalResult argMax(NodeImporter &n) { return argExtreme(n, true); }
 static LogicalResult argMin(NodeImporter &n) { return argExtreme(n, false); }
 
+/// 1 at the first largest entry along an axis, else 0.
+static LogicalResult hardmax(NodeImporter &n) {
+  if (!n.in(0) || !isa<FloatType>(nn::typeOf(n.in(0)).getElementType()) || n.rank(0) == 0)
+    return n.fail("a real input expected");
+  auto axis = n.axis(n.attr("axis", -1), n.rank(0));
+  if (failed(axis))
+    return failure();
+  if (n.shape(0)[*axis] < 1 || n.shape(0)[*axis] > kMaxPositions)
+    return n.fail("a dimension of size " + Twine(n.shape(0)[*axis]));
+  Value at = n.broadcastTo(extremeByTopK(n, *axis, /*largest=*/true), n.shape(0));
+  Value hit = n.emit<arith::CmpIOp>(arith::CmpIPredicate::eq, at, positionsAlong(n, n.shape(0), *axis));
+  return n.done(n.cast(hit, nn::typeOf(n.in(0)).getElementType()));
+}
+
+/// Rows along an axis, or elements, where a known condition is true.
+static LogicalResult compress(NodeImporter &n) {
+  const HostTensor *condition = n.constant(1);
+  if (!n.in(0) || !condition || n.rank(0) == 0)
+    return n.fail("a tensor and a constant condition expected");
+  Value data = n.in(0);
+  int64_t axis = 0;
+  if (n.hasAttr("axis")) {
+    auto given = n.axis(n.attr("axis", 0), n.rank(0));
+    if (failed(given))
+      return failure();
+    axis = *given;
+  } else {
+    data = n.reshape(data, {nn::typeOf(data).getNumElements()});
+  }
+  SmallVector<int64_t> rows, shape(nn::typeOf(data).getShape());
+  for (int64_t i = 0; i < condition->size(); ++i)
+    if (condition->real(i) != 0)
+      rows.push_back(i);
+  if (rows.empty() || rows.back() >= shape[axis])
+    return n.fail("the condition keeps nothing, or more than there is");
+  return n.done(gatherRows(n, data, rows, axis));
+}
+
+/// The first entries of each sequence in reverse order, the others as they are; the lengths are known.
+static LogicalResult reverseSequence(NodeImporter &n) {
+  auto lengths = n.ints(1);
+  int64_t batch = n.attr("batch_axis", 1), time = n.attr("time_axis", 0);
+  if (!n.in(0) || failed(lengths) || n.rank(0) < 2 || batch + time != 1 || batch * time != 0 ||
+      static_cast<int64_t>(lengths->size()) != n.shape(0)[batch] || n.shape(0)[0] > kMaxPositions / std::max<int64_t>(1, n.shape(0)[1]))
+    return n.fail("a tensor and one constant length per sequence expected");
+  int64_t rows = n.shape(0)[0], columns = n.shape(0)[1];
+  HostTensor from;
+  from.isReal = false;
+  from.shape = {rows, columns};
+  for (int64_t i = 0; i < rows; ++i)
+    for (int64_t j = 0; j < columns; ++j) {
+      int64_t at = time == 0 ? i : j, length = (*lengths)[time == 0 ? j : i];
+      if (length < 0 || length > n.shape(0)[time])
+        return n.fail("a length is out of range");
+      from.integers.push_back(at < length ? length - 1 - at : at);
+    }
+  Value indices = n.state.pool.make(n.loc, RankedTensorType::get({rows, columns}, n.state.builder.getI64Type()), std::move(from));
+  indices = n.broadcast(indices, n.shape(0), {0, 1});
+  return n.done(n.emit<nn::GatherAlongOp>(nn::typeOf(n.in(0)), n.in(0), indices, time));
+}
+
 static LogicalResult oneHot(NodeImporter &n) {
-  auto depth = n.ints(1);
-  const HostTensor *values = n.constant(2);
-  if (!isInteger(n.in(0)) || failed(depth) || depth->size() != 1 || !values || values->size() != 2 || depth->front() < 1 ||
-      depth->front() > (1 << 24))
+  const HostTensor *size = n.constant(1), *values = n.constant(2);
+  if (!isInteger(n.in(0)) || !size || size->size() != 1 || !values || values->size() != 2 || !(size->real(0) >= 1) ||
+      !(size->real(0) <= static_cast<double>(kMaxPositions)))
     return n.fail("integer indices, a constant depth and two constant values expected");
+  SmallVector<int64_t, 1> depths = {static_cast<int64_t>(size->real(0))}, *depth = &depths;
   auto axis = n.axis(n.attr("axis", -1), n.rank(0) + 1);
   if (failed(axis))
     return failure();
@@ -299,13 +302,14 @@ static LogicalResult oneHot(NodeImporter &n) {
 }
 
 void llmc::onnx::registerIndexing(OpTable &t) {
-  t.add("Gather", 13, gather);
-  t.add("GatherElements", 13, gatherElements);
-  t.add("GatherND", 13, gatherNd);
-  t.add("ScatterElements", 18, scatterElements);
-  t.add("ScatterND", 18, scatterNd);
-  t.add("TopK", 11, topK);
-  t.add("ArgMax", 13, argMax);
-  t.add("ArgMin", 13, argMin);
-  t.add("OneHot", 11, oneHot);
+  t.add("Gather", 1, gather);
+  t.add("GatherElements", 11, gatherElements);
+  t.add("GatherND", 11, gatherNd);
+  t.add("TopK", 1, topK);
+  t.add("ArgMax", 1, argMax);
+  t.add("ArgMin", 1, argMin);
+  t.add("Hardmax", 13, hardmax);
+  t.add("Compress", 9, compress);
+  t.add("ReverseSequence", 10, reverseSequence);
+  t.add("OneHot", 9, oneHot);
 }

@@ -106,6 +106,6 @@ static LogicalResult softmaxCrossEntropy(NodeImporter &n) { return loss(n, false
 static LogicalResult negativeLogLikelihood(NodeImporter &n) { return loss(n, true); }
 
 void llmc::onnx::registerLoss(OpTable &t) {
-  t.add("SoftmaxCrossEntropyLoss", 13, softmaxCrossEntropy);
-  t.add("NegativeLogLikelihoodLoss", 13, negativeLogLikelihood);
+  t.add("SoftmaxCrossEntropyLoss", 12, softmaxCrossEntropy);
+  t.add("NegativeLogLikelihoodLoss", 12, negativeLogLikelihood);
 }

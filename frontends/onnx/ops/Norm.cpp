@@ -122,6 +122,8 @@ static LogicalResult batchNorm(NodeImporter &n) {
       return n.fail("five inputs expected");
   if (n.attr("training_mode", 0))
     return n.fail("training_mode=1: running statistics that a step changes");
+  if (!n.attr("spatial", 1))
+    return n.fail("spatial=0: statistics of each element");
   if (n.rank(0) < 2)
     return n.fail("an image expected");
   ArrayRef<int64_t> shape = n.shape(0);
@@ -151,6 +153,30 @@ static LogicalResult lpNorm(NodeImporter &n) {
   return n.done(n.emit<arith::DivFOp>(x, n.broadcastTo(norm, n.shape(0))));
 }
 
+/// x minus its mean over some dimensions, divided by the deviation there.
+static LogicalResult meanVarianceNorm(NodeImporter &n) {
+  if (!n.in(0) || !isa<FloatType>(nn::typeOf(n.in(0)).getElementType()))
+    return n.fail("a real input expected");
+  SmallVector<int64_t> dims, kept(n.shape(0));
+  for (int64_t given : n.attrInts("axes").value_or(SmallVector<int64_t>{0, 2, 3})) {
+    auto axis = n.axis(given, n.rank(0));
+    if (failed(axis))
+      return failure();
+    dims.push_back(*axis);
+    kept[*axis] = 1;
+  }
+  llvm::sort(dims);
+  dims.erase(std::unique(dims.begin(), dims.end()), dims.end());
+  if (dims.empty())
+    return n.fail("axes expected");
+  auto mean = [&](Value v) {
+    return n.broadcastTo(n.reshape(n.emit<nn::ReduceOp>(v, nn::ReduceKind::Mean, ArrayRef<int64_t>(dims)), kept), n.shape(0));
+  };
+  Value centered = n.emit<arith::SubFOp>(n.in(0), mean(n.in(0)));
+  Value deviation = n.emit<math::SqrtOp>(mean(n.emit<arith::MulFOp>(centered, centered)));
+  return n.done(n.emit<arith::DivFOp>(centered, n.emit<arith::AddFOp>(deviation, n.splatLike(deviation, 1e-9))));
+}
+
 static LogicalResult dropout(NodeImporter &n) {
   if (!n.in(0))
     return n.fail("input 0 is missing");
@@ -168,8 +194,11 @@ static LogicalResult dropout(NodeImporter &n) {
       return n.fail("training_mode must be one constant");
     training = value->real(0) != 0;
   }
-  if (n.wants(1))
+  if (n.wants(1) && training && ratio != 0)
     return n.fail("the mask output");
+  if (!(ratio >= 0 && ratio < 1))
+    return n.fail("a ratio outside [0, 1)");
+  n.out(1, n.splat(RankedTensorType::get(n.shape(0), n.state.builder.getI1Type()), 1)); // nothing is dropped
   if (!training || ratio == 0)
     return n.done(n.in(0));
   OpBuilder &b = n.state.builder;
@@ -184,7 +213,8 @@ void llmc::onnx::registerNorm(OpTable &t) {
   t.add("GroupNormalization", 18, groupNormPerGroup);
   t.add("GroupNormalization", 21, groupNormPerChannel);
   t.add("InstanceNormalization", 6, instanceNorm);
-  t.add("BatchNormalization", 15, batchNorm);
+  t.add("BatchNormalization", 7, batchNorm);
   t.add("LpNormalization", 1, lpNorm);
-  t.add("Dropout", 13, dropout);
+  t.add("MeanVarianceNormalization", 9, meanVarianceNorm);
+  t.add("Dropout", 7, dropout);
 }

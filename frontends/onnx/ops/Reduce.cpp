@@ -1,6 +1,7 @@
 //===- Reduce.cpp - reductions, softmax and cumulative sums ------===//
 #include "frontends/onnx/NodeImporter.h"
 #include "frontends/onnx/OpTable.h"
+#include <limits>
 
 using namespace mlir;
 using namespace llmc;
@@ -19,13 +20,9 @@ struct Reduction {
 static FailureOr<Reduction> reductionOf(NodeImporter &n) {
   if (!n.in(0))
     return n.fail("input 0 is missing");
-  if (nn::typeOf(n.in(0)).getNumElements() == 0)
-    return n.fail("an empty input");
   auto axes = n.ints(1);
   if (failed(axes))
     return failure();
-  if (auto given = n.attrInts("axes"))
-    *axes = *given;
   Reduction r;
   if (axes->empty() && n.attr("noop_with_empty_axes", 0)) {
     r.nothing = true;
@@ -48,10 +45,40 @@ static FailureOr<Reduction> reductionOf(NodeImporter &n) {
     if (!reduced || n.attr("keepdims", 1))
       r.shape.push_back(reduced ? 1 : extent);
   }
+  if (nn::typeOf(n.in(0)).getNumElements() == 0 && llvm::is_contained(r.shape, 0))
+    return n.fail("an empty result");
   return r;
 }
 
+/// Of nothing: a sum is 0, a product 1, a maximum as low as can be.
+static double reducedNothing(nn::ReduceKind kind, Type type) {
+  double infinity = std::numeric_limits<double>::infinity();
+  switch (kind) {
+  case nn::ReduceKind::Sum:
+    return 0;
+  case nn::ReduceKind::Prod:
+    return 1;
+  case nn::ReduceKind::Mean:
+    return std::numeric_limits<double>::quiet_NaN();
+  case nn::ReduceKind::Max:
+    return type.isInteger(1) ? 0 : -infinity;
+  case nn::ReduceKind::Min:
+    return type.isInteger(1) ? 1 : infinity;
+  }
+  return 0;
+}
+
 static Value reduceTo(NodeImporter &n, Value value, nn::ReduceKind kind, const Reduction &r) {
+  RankedTensorType type = nn::typeOf(value);
+  if (type.getNumElements() == 0) {
+    if (!isa<FloatType>(type.getElementType()) && kind != nn::ReduceKind::Sum && kind != nn::ReduceKind::Prod && !type.getElementType().isInteger(1))
+      (void)n.fail("an extreme of no integers");
+    SmallVector<int64_t> shape;
+    for (auto [d, extent] : llvm::enumerate(type.getShape()))
+      if (!llvm::is_contained(r.dims, static_cast<int64_t>(d)))
+        shape.push_back(extent);
+    return n.splat(RankedTensorType::get(shape, type.getElementType()), n.failed() ? 0 : reducedNothing(kind, type.getElementType()));
+  }
   return r.dims.empty() ? value : n.emit<nn::ReduceOp>(value, kind, ArrayRef<int64_t>(r.dims));
 }
 
@@ -61,6 +88,10 @@ template <nn::ReduceKind kind> static LogicalResult reduce(NodeImporter &n) {
     return failure();
   if (r->nothing)
     return n.done(n.in(0));
+  if (nn::typeOf(n.in(0)).getElementType().isInteger(1)) { // true is the larger one, as in integers that have a sign bit
+    Value found = reduceTo(n, n.cast(n.in(0), n.state.builder.getI32Type()), kind, *r);
+    return n.done(n.reshape(n.cast(found, n.state.builder.getI1Type()), r->shape));
+  }
   return n.done(n.reshape(reduceTo(n, n.in(0), kind, *r), r->shape));
 }
 
@@ -93,6 +124,8 @@ static LogicalResult logSumExp(NodeImporter &n) {
   if (r->nothing)
     return n.done(n.in(0));
   Value x = n.in(0), top = reduceTo(n, x, nn::ReduceKind::Max, *r);
+  if (nn::typeOf(x).getNumElements() == 0)
+    return n.done(n.reshape(top, r->shape)); // the logarithm of 0
   Value shifted = n.emit<arith::SubFOp>(x, n.broadcastTo(n.reshape(top, r->keptShape), n.shape(0)));
   Value sum = reduceTo(n, n.emit<math::ExpOp>(shifted), nn::ReduceKind::Sum, *r);
   return n.done(n.reshape(n.emit<arith::AddFOp>(n.emit<math::LogOp>(sum), top), r->shape));
@@ -108,7 +141,42 @@ template <typename Op> static LogicalResult softmax(NodeImporter &n) {
   return n.done(n.swapLast(n.emit<Op>(x.getType(), x), *axis));
 }
 
-/// CumSum of known values; of data, a contraction with a triangle of ones.
+/// Before 13: over all dimensions from `axis` on together.
+template <typename Op> static LogicalResult softmaxOfRows(NodeImporter &n) {
+  if (!n.in(0) || !isa<FloatType>(nn::typeOf(n.in(0)).getElementType()) || n.rank(0) == 0)
+    return n.fail("a real input expected");
+  int64_t axis = n.attr("axis", 1);
+  axis = axis < 0 ? axis + n.rank(0) : axis;
+  if (axis < 0 || axis > n.rank(0))
+    return n.fail("the axis is out of range");
+  SmallVector<int64_t> rows(n.shape(0).take_front(axis));
+  int64_t columns = 1;
+  for (int64_t extent : n.shape(0).drop_front(axis))
+    columns *= extent;
+  rows.push_back(columns);
+  Value x = n.reshape(n.in(0), rows);
+  return n.done(n.reshape(n.emit<Op>(x.getType(), x), n.shape(0)));
+}
+
+/// Running sums of integers, exact: after step k each element holds the sum of the 2^k before and with it.
+static Value integerSums(NodeImporter &n, Value x, int64_t axis, bool exclusive, bool reverse) {
+  int64_t extent = nn::typeOf(x).getDimSize(axis);
+  MLIRContext *context = n.state.builder.getContext();
+  auto shifted = [&](Value value, int64_t by) { // towards the end, or the start if `reverse`
+    Value part = n.slice(value, axis, reverse ? by : 0, extent - by);
+    SmallVector<int64_t> sizes(nn::typeOf(part).getShape()), offsets(sizes.size(), 0);
+    offsets[axis] = reverse ? 0 : by;
+    return n.emit<tensor::InsertSliceOp>(part, n.splatLike(value, 0), getAsIndexOpFoldResult(context, offsets),
+                                         getAsIndexOpFoldResult(context, sizes),
+                                         SmallVector<OpFoldResult>(sizes.size(), n.state.builder.getIndexAttr(1)));
+  };
+  Value sum = x;
+  for (int64_t by = 1; by < extent; by *= 2)
+    sum = n.emit<arith::AddIOp>(sum, shifted(sum, by));
+  return exclusive ? n.emit<arith::SubIOp>(sum, x) : sum;
+}
+
+/// CumSum of known values; of integers, sums of shifted ones; of reals, a contraction with a triangle of ones.
 static LogicalResult cumSum(NodeImporter &n) {
   auto given = n.ints(1);
   if (!n.in(0) || failed(given) || given->size() != 1)
@@ -143,7 +211,7 @@ static LogicalResult cumSum(NodeImporter &n) {
     return n.done(n.state.pool.make(n.loc, type, std::move(sum)));
   }
   if (!isa<FloatType>(type.getElementType()))
-    return n.fail("a running sum of integers that depend on data");
+    return n.done(integerSums(n, n.in(0), *axis, exclusive, reverse));
   if (extent > (1 << 14))
     return n.fail("a running sum over " + Twine(extent) + " elements");
   HostTensor triangle;
@@ -161,18 +229,47 @@ static LogicalResult cumSum(NodeImporter &n) {
   return n.done(n.swapLast(n.emit<nn::ContractOp>(letters + "x,xy->" + letters + "y", x, ones), *axis));
 }
 
+/// Running products: after step k each element holds the product of the 2^k before and with it.
+static LogicalResult cumProd(NodeImporter &n) {
+  auto given = n.ints(1);
+  if (!n.in(0) || failed(given) || given->size() != 1)
+    return n.fail("one constant axis expected");
+  auto axis = n.axis(given->front(), n.rank(0));
+  if (failed(axis))
+    return failure();
+  bool reverse = n.attr("reverse", 0), isReal = isa<FloatType>(nn::typeOf(n.in(0)).getElementType());
+  int64_t extent = n.shape(0)[*axis];
+  MLIRContext *context = n.state.builder.getContext();
+  auto shifted = [&](Value value, int64_t by) {
+    Value part = n.slice(value, *axis, reverse ? by : 0, extent - by), ones = n.splatLike(value, 1);
+    SmallVector<int64_t> sizes(nn::typeOf(part).getShape()), offsets(sizes.size(), 0);
+    if (extent == by)
+      return ones;
+    offsets[*axis] = reverse ? 0 : by;
+    return n.emit<tensor::InsertSliceOp>(part, ones, getAsIndexOpFoldResult(context, offsets), getAsIndexOpFoldResult(context, sizes),
+                                         SmallVector<OpFoldResult>(sizes.size(), n.state.builder.getIndexAttr(1)));
+  };
+  Value product = n.attr("exclusive", 0) ? shifted(n.in(0), 1) : n.in(0);
+  for (int64_t by = 1; by < extent; by *= 2)
+    product = isReal ? n.emit<arith::MulFOp>(product, shifted(product, by)) : n.emit<arith::MulIOp>(product, shifted(product, by));
+  return n.done(product);
+}
+
 void llmc::onnx::registerReduce(OpTable &t) {
-  t.add("ReduceSum", 13, reduce<nn::ReduceKind::Sum>);
-  t.add("ReduceMean", 13, reduce<nn::ReduceKind::Mean>);
-  t.add("ReduceMax", 13, reduce<nn::ReduceKind::Max>);
-  t.add("ReduceMin", 13, reduce<nn::ReduceKind::Min>);
-  t.add("ReduceProd", 13, reduce<nn::ReduceKind::Prod>);
-  t.add("ReduceSumSquare", 13, reduceNorm<Norm::SumSquare>);
-  t.add("ReduceL1", 13, reduceNorm<Norm::L1>);
-  t.add("ReduceL2", 13, reduceNorm<Norm::L2>);
-  t.add("ReduceLogSum", 13, reduceNorm<Norm::LogSum>);
-  t.add("ReduceLogSumExp", 13, logSumExp);
+  t.add("ReduceSum", 1, reduce<nn::ReduceKind::Sum>);
+  t.add("ReduceMean", 1, reduce<nn::ReduceKind::Mean>);
+  t.add("ReduceMax", 1, reduce<nn::ReduceKind::Max>);
+  t.add("ReduceMin", 1, reduce<nn::ReduceKind::Min>);
+  t.add("ReduceProd", 1, reduce<nn::ReduceKind::Prod>);
+  t.add("ReduceSumSquare", 1, reduceNorm<Norm::SumSquare>);
+  t.add("ReduceL1", 1, reduceNorm<Norm::L1>);
+  t.add("ReduceL2", 1, reduceNorm<Norm::L2>);
+  t.add("ReduceLogSum", 1, reduceNorm<Norm::LogSum>);
+  t.add("ReduceLogSumExp", 1, logSumExp);
+  t.add("Softmax", 1, softmaxOfRows<nn::SoftmaxOp>);
+  t.add("LogSoftmax", 1, softmaxOfRows<nn::LogSoftmaxOp>);
   t.add("Softmax", 13, softmax<nn::SoftmaxOp>);
   t.add("LogSoftmax", 13, softmax<nn::LogSoftmaxOp>);
-  t.add("CumSum", 14, cumSum);
+  t.add("CumProd", 26, cumProd);
+  t.add("CumSum", 11, cumSum);
 }

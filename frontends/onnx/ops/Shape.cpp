@@ -1,6 +1,7 @@
 //===- Shape.cpp - operators that move elements without changing them ------===//
 #include "frontends/onnx/NodeImporter.h"
 #include "frontends/onnx/OpTable.h"
+#include "frontends/onnx/ops/Positions.h"
 #include "llvm/Support/CheckedArithmetic.h"
 
 using namespace mlir;
@@ -219,21 +220,10 @@ static LogicalResult split(NodeImporter &n) {
 static FailureOr<Value> reversed(NodeImporter &n, Value value, int64_t d, int64_t start, int64_t size, int64_t step) {
   if (size > (1 << 24))
     return n.fail("a reversed slice of " + Twine(size) + " elements");
-  // Rows by a constant list: gather along the first dimension.
-  SmallVector<int64_t> rows, toFront;
+  SmallVector<int64_t> rows;
   for (int64_t i = 0; i < size; ++i)
     rows.push_back(start + i * step);
-  RankedTensorType type = nn::typeOf(value);
-  for (int64_t i = 0; i < type.getRank(); ++i)
-    toFront.push_back(i == 0 ? d : i <= d ? i - 1 : i);
-  Value table = n.transpose(value, toFront);
-  SmallVector<int64_t> shape(nn::typeOf(table).getShape()), back(type.getRank());
-  shape[0] = size;
-  Value result = n.emit<nn::GatherOp>(RankedTensorType::get(shape, type.getElementType()), table,
-                                      n.state.pool.makeInts(n.loc, rows));
-  for (auto [i, from] : llvm::enumerate(toFront))
-    back[from] = static_cast<int64_t>(i);
-  return n.transpose(result, back);
+  return gatherRows(n, value, rows, d);
 }
 
 static LogicalResult slice(NodeImporter &n) {
@@ -274,17 +264,42 @@ static LogicalResult slice(NodeImporter &n) {
   return n.done(value);
 }
 
+/// Pad with elements of the input: each row of a padded dimension is one of the input's.
+static LogicalResult padFromInput(NodeImporter &n, StringRef mode, ArrayRef<int64_t> axes, ArrayRef<int64_t> pads) {
+  Value value = n.in(0);
+  for (auto [i, given] : llvm::enumerate(axes)) {
+    auto axis = n.axis(given, n.rank(0));
+    if (failed(axis))
+      return failure();
+    int64_t before = pads[i], after = pads[i + axes.size()], extent = nn::typeOf(value).getDimSize(*axis);
+    int64_t most = mode == "reflect" ? extent - 1 : kMaxPositions;
+    if (extent < 1 || before > most || after > most || before < -extent || after < -extent || extent + before + after < 1)
+      return n.fail("the pads are not valid");
+    SmallVector<int64_t> rows;
+    for (int64_t at = -before; at < extent + after; ++at)
+      rows.push_back(mode == "edge"      ? std::clamp<int64_t>(at, 0, extent - 1)
+                     : mode == "reflect" ? (at < 0 ? -at : at >= extent ? 2 * (extent - 1) - at : at)
+                                         : (at % extent + extent) % extent);
+    if (before != 0 || after != 0)
+      value = gatherRows(n, value, rows, *axis);
+  }
+  return n.done(value);
+}
+
 static LogicalResult pad(NodeImporter &n) {
   auto pads = n.ints(1), axes = n.ints(3);
   if (!n.in(0) || failed(pads) || failed(axes))
     return n.fail("input 0 is missing");
-  if (n.attrText("mode", "constant") != "constant")
-    return n.fail("mode " + n.attrText("mode", ""));
+  std::string mode = n.attrText("mode", "constant");
+  if (mode != "constant" && mode != "edge" && mode != "reflect" && mode != "wrap")
+    return n.fail("mode " + mode);
   if (!n.has(3))
     for (int64_t d = 0; d < n.rank(0); ++d)
       axes->push_back(d);
   if (pads->size() != 2 * axes->size())
     return n.fail("two pads per axis expected");
+  if (mode != "constant")
+    return padFromInput(n, mode, *axes, *pads);
   double fill = 0;
   if (n.has(2)) {
     const HostTensor *value = n.constant(2);
@@ -341,17 +356,17 @@ static LogicalResult toSpace(NodeImporter &n) { return depthToSpace(n, false); }
 static LogicalResult toDepth(NodeImporter &n) { return depthToSpace(n, true); }
 
 void llmc::onnx::registerShape(OpTable &t) {
-  t.add("Reshape", 14, reshape);
-  t.add("Flatten", 13, flatten);
-  t.add("Transpose", 13, transpose);
-  t.add("Squeeze", 13, squeeze);
-  t.add("Unsqueeze", 13, unsqueeze);
-  t.add("Expand", 13, expand);
-  t.add("Tile", 13, tile);
-  t.add("Concat", 13, concat);
-  t.add("Split", 18, split);
-  t.add("Slice", 13, slice);
-  t.add("Pad", 18, pad);
-  t.add("DepthToSpace", 13, toSpace);
-  t.add("SpaceToDepth", 13, toDepth);
+  t.add("Reshape", 5, reshape);
+  t.add("Flatten", 1, flatten);
+  t.add("Transpose", 1, transpose);
+  t.add("Squeeze", 1, squeeze);
+  t.add("Unsqueeze", 1, unsqueeze);
+  t.add("Expand", 8, expand);
+  t.add("Tile", 6, tile);
+  t.add("Concat", 4, concat);
+  t.add("Split", 2, split);
+  t.add("Slice", 1, slice);
+  t.add("Pad", 2, pad);
+  t.add("DepthToSpace", 1, toSpace);
+  t.add("SpaceToDepth", 1, toDepth);
 }

@@ -201,6 +201,51 @@ static LogicalResult averagePool(NodeImporter &n) {
   return n.done(n.emit<arith::DivFOp>(total, count));
 }
 
+// (sum |x|^p)^(1/p) over each window
+static LogicalResult lpPool(NodeImporter &n) {
+  auto w = poolWindows(n);
+  if (failed(w))
+    return failure();
+  int64_t p = n.attr("p", 2);
+  if (p < 1 || p > 64)
+    return n.fail("p must be 1 or more");
+  Value size = n.emit<math::AbsFOp>(n.in(0)), terms = size, total;
+  for (int64_t i = 1; i < p; ++i)
+    terms = n.emit<arith::MulFOp>(terms, size);
+  Value image = padded(n, terms, *w, 0);
+  for (int64_t position = 0; position < w->positions(); ++position) {
+    Value seen = seenFrom(n, image, *w, position);
+    total = total ? n.emit<arith::AddFOp>(total, seen) : seen;
+  }
+  if (p == 1)
+    return n.done(total);
+  return n.done(p == 2 ? n.emit<math::SqrtOp>(total) : n.emit<math::PowFOp>(total, n.splatLike(total, 1.0 / static_cast<double>(p))));
+}
+
+// x / (bias + alpha / size * sum of squares over `size` neighbouring channels)^beta
+static LogicalResult localResponseNorm(NodeImporter &n) {
+  int64_t size = n.attr("size", 0);
+  if (!n.in(0) || n.rank(0) < 2 || !isa<FloatType>(nn::typeOf(n.in(0)).getElementType()) || size < 1 || size > kMaxPositions)
+    return n.fail("a real image and a size expected");
+  Value x = n.in(0), squares = n.emit<arith::MulFOp>(x, x), total;
+  SmallVector<int64_t> shape(n.shape(0)), offsets(n.rank(0), 0);
+  shape[1] += size - 1;
+  offsets[1] = (size - 1) / 2;
+  MLIRContext *context = n.state.builder.getContext();
+  Value border = n.splat(RankedTensorType::get(shape, nn::typeOf(x).getElementType()), 0);
+  if (size > 1)
+    squares = n.emit<tensor::InsertSliceOp>(squares, border, getAsIndexOpFoldResult(context, offsets),
+                                            getAsIndexOpFoldResult(context, n.shape(0)),
+                                            SmallVector<OpFoldResult>(shape.size(), n.state.builder.getIndexAttr(1)));
+  for (int64_t i = 0; i < size; ++i) {
+    Value seen = n.slice(squares, 1, i, n.shape(0)[1]);
+    total = total ? n.emit<arith::AddFOp>(total, seen) : seen;
+  }
+  total = n.emit<arith::MulFOp>(total, n.splatLike(x, n.attrFloat("alpha", 0.0001f) / static_cast<double>(size)));
+  total = n.emit<arith::AddFOp>(total, n.splatLike(x, n.attrFloat("bias", 1)));
+  return n.done(n.emit<arith::DivFOp>(x, n.emit<math::PowFOp>(total, n.splatLike(x, n.attrFloat("beta", 0.75f)))));
+}
+
 static LogicalResult globalPool(NodeImporter &n, nn::ReduceKind kind) {
   if (!isRealImage(n))
     return n.fail("a real image expected");
@@ -215,9 +260,11 @@ static LogicalResult globalAverage(NodeImporter &n) { return globalPool(n, nn::R
 static LogicalResult globalMax(NodeImporter &n) { return globalPool(n, nn::ReduceKind::Max); }
 
 void llmc::onnx::registerWindow(OpTable &t) {
-  t.add("Conv", 11, conv);
-  t.add("MaxPool", 12, maxPool);
-  t.add("AveragePool", 11, averagePool);
+  t.add("Conv", 1, conv);
+  t.add("MaxPool", 1, maxPool);
+  t.add("AveragePool", 7, averagePool);
+  t.add("LpPool", 2, lpPool);
+  t.add("LRN", 1, localResponseNorm);
   t.add("GlobalAveragePool", 1, globalAverage);
   t.add("GlobalMaxPool", 1, globalMax);
 }

@@ -163,21 +163,6 @@ TEST_F(ImporterTest, LostParametersAreListed) {
   expectOne(problemsOf(mlpText(extra)), "1 parameters");
 }
 
-// Without metadata: operands of weight positions and dotted names are parameters, shape tables are not.
-TEST_F(ImporterTest, FindsParametersByUse) {
-  std::string text = "graph {" + value("input", "x", 1, {"4", "3"}) + value("output", "loss", 1, {}) + floats("w", {3, 3}, 1) +
-                     floats("norm.weight", {3}, 1) + floats("val_7", {4, 3}, 0.5) + node("MatMul", {"x", "w"}, {"a"}) +
-                     node("Mul", {"a", "norm.weight"}, {"b"}) + node("Add", {"b", "val_7"}, {"c"}) +
-                     node("ReduceMean", {"c"}, {"loss"}, "attribute { name: \"keepdims\" type: INT i: 0 }") + "}";
-  options.recipe.data.pop_back();
-  auto result = import(text);
-  ASSERT_TRUE(result.module) << textOf(result.problems);
-  EXPECT_EQ(result.roles.of("w"), onnx::Kind::Parameter);
-  EXPECT_EQ(result.roles.of("norm.weight"), onnx::Kind::Parameter);
-  EXPECT_EQ(result.roles.of("val_7"), onnx::Kind::None);
-  EXPECT_EQ(result.notes.size(), 1u);
-}
-
 // All unsupported operators at once, with counts and the first place.
 TEST_F(ImporterTest, ReportsUnsupportedOperators) {
   std::string extra = node("NonZero", {"h"}, {"n"}) + node("Det", {"h"}, {"d1"}) + node("Det", {"h"}, {"d2"}) +

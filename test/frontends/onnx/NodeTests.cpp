@@ -2,9 +2,10 @@
 //
 // Each test is a model of one node with inputs and outputs. It runs three times: with all inputs as arguments, with the
 // integer inputs as initializers, and with all inputs as initializers (then everything is folded). A test passes if at
-// least one form imports and each form that imports gives the expected numbers. What is not supported is counted.
-// Without the folder it exits with 77 (skipped). `onnx_node_tests DIR [SUBSTRING]` prints what SUBSTRING's tests do,
-// `onnx_node_tests DIR -` why tests are not supported.
+// least one form imports and each form that imports gives the expected numbers. The names of those that pass stand in
+// LIST, one a line: the run fails if another one passes too, or one of them does not. Without the folder it exits with 77
+// (skipped). `onnx_node_tests DIR --only SUBSTRING` prints what SUBSTRING's tests do, `onnx_node_tests DIR --write LIST`
+// writes the list.
 //
 //===----------------------------------------------------------------------===//
 #include "compiler/reference/Interpreter.h"
@@ -19,6 +20,7 @@
 #include "llvm/Support/Path.h"
 #include "llvm/Support/raw_ostream.h"
 #include <fstream>
+#include <set>
 
 namespace llmc {
 namespace {
@@ -119,12 +121,7 @@ private:
     for (auto &import : *model.mutable_opset_import()) {
       if (!import.domain().empty() && import.domain() != "ai.onnx")
         continue;
-      onnx::Node node;
-      node.op = model.graph().node_size() ? model.graph().node(0).op_type() : "";
-      node.version = std::min<int64_t>(import.version(), 23);
-      if (!onnx::OpTable::get().find(node))
-        return "operator";
-      import.set_version(std::clamp<int64_t>(import.version(), 18, 23));
+      import.set_version(std::clamp<int64_t>(import.version(), 7, 27));
     }
     return "";
   }
@@ -171,12 +168,58 @@ private:
   mlir::DialectRegistry registry;
 };
 
+/// One test in its three forms.
+struct Tally {
+  bool passed = false;
+  int wrong = 0;
+};
+
+Tally runTest(const std::string &folder, const std::string &scratch, bool verbose) {
+  Tally tally;
+  llvm::StringRef name = llvm::sys::path::filename(folder);
+  for (Form form : {Form::Arguments, Form::IntegerConstants, Form::Constants}) {
+    Outcome outcome = Runner(folder, scratch).run(form);
+    tally.passed |= outcome.kind == Outcome::Passed;
+    if (outcome.kind == Outcome::Wrong) {
+      ++tally.wrong;
+      llvm::outs() << "WRONG " << name << " (form " << static_cast<int>(form) << "): " << outcome.detail << "\n";
+    } else if (verbose) {
+      llvm::outs() << name << " (form " << static_cast<int>(form)
+                   << "): " << (outcome.kind == Outcome::Passed ? "passed" : "unsupported: " + outcome.detail) << "\n";
+    }
+  }
+  return tally;
+}
+
+/// The lines of a list; empty if there is no such file.
+std::set<std::string> readList(const std::string &path) {
+  std::set<std::string> names;
+  std::ifstream in(path);
+  for (std::string line; std::getline(in, line);)
+    if (!line.empty())
+      names.insert(line);
+  return names;
+}
+
+/// 0 if exactly the tests of the list passed.
+int compareWithList(const std::set<std::string> &passed, const std::string &path) {
+  std::set<std::string> expected = readList(path);
+  int differences = 0;
+  for (const std::string &name : expected)
+    if (!passed.count(name) && ++differences)
+      llvm::outs() << "does not pass any more: " << name << "\n";
+  for (const std::string &name : passed)
+    if (!expected.count(name) && ++differences)
+      llvm::outs() << "passes, add it to the list: " << name << "\n";
+  return differences;
+}
+
 int runNodeTests(int argc, char **argv) {
-  if (argc < 2 || !llvm::sys::fs::is_directory(argv[1])) {
+  if (argc < 3 || !llvm::sys::fs::is_directory(argv[1])) {
     llvm::outs() << "skipped: no folder of ONNX node tests\n";
     return 77;
   }
-  llvm::StringRef filter = argc > 2 && argv[2] != llvm::StringRef("-") ? argv[2] : "";
+  llvm::StringRef mode = argv[2], argument = argc > 3 ? argv[3] : "";
   llvm::SmallString<128> scratch;
   if (llvm::sys::fs::createTemporaryFile("node", "onnx", scratch))
     return 1;
@@ -185,38 +228,27 @@ int runNodeTests(int argc, char **argv) {
   for (llvm::sys::fs::directory_iterator it(argv[1], error), end; it != end && !error; it.increment(error))
     folders.push_back(it->path());
   llvm::sort(folders);
-  int passed = 0, wrong = 0;
-  std::map<std::string, int> unsupported;
+  std::set<std::string> passed;
+  int wrong = 0;
   for (const std::string &folder : folders) {
     llvm::StringRef name = llvm::sys::path::filename(folder);
-    if (!name.contains(filter) || name.starts_with("test_training_dropout")) // random by another generator
+    if ((mode == "--only" && !name.contains(argument)) || name.starts_with("test_training_dropout")) // random by another generator
       continue;
-    bool anyPassed = false;
-    std::string reason;
-    for (Form form : {Form::Arguments, Form::IntegerConstants, Form::Constants}) {
-      Outcome outcome = Runner(folder, scratch.str().str()).run(form);
-      anyPassed |= outcome.kind == Outcome::Passed;
-      if (outcome.kind == Outcome::Unsupported)
-        reason = outcome.detail;
-      if (outcome.kind == Outcome::Wrong) {
-        ++wrong;
-        llvm::outs() << "WRONG " << name << " (form " << static_cast<int>(form) << "): " << outcome.detail << "\n";
-      } else if (!filter.empty()) {
-        llvm::outs() << name << " (form " << static_cast<int>(form) << "): "
-                     << (outcome.kind == Outcome::Passed ? "passed" : "unsupported: " + outcome.detail) << "\n";
-      }
-    }
-    passed += anyPassed;
-    if (!anyPassed)
-      ++unsupported[reason];
+    Tally tally = runTest(folder, scratch.str().str(), mode == "--only");
+    wrong += tally.wrong;
+    if (tally.passed)
+      passed.insert(name.str());
   }
   llvm::sys::fs::remove(scratch);
   llvm::sys::fs::remove(scratch + ".out");
-  if (argc > 2 && argv[2] == llvm::StringRef("-"))
-    for (auto &[why, count] : unsupported)
-      llvm::outs() << count << "  " << why << "\n";
-  llvm::outs() << passed << " passed, " << wrong << " wrong, " << folders.size() - passed << " not supported\n";
-  return wrong == 0 && (!filter.empty() || passed >= 500) ? 0 : 1;
+  if (mode == "--write") {
+    std::ofstream out(argument.str());
+    for (const std::string &name : passed)
+      out << name << "\n";
+  }
+  llvm::outs() << passed.size() << " passed, " << wrong << " wrong, " << folders.size() - passed.size() << " not supported\n";
+  int differences = mode == "--only" || mode == "--write" ? 0 : compareWithList(passed, mode.str());
+  return wrong == 0 && differences == 0 ? 0 : 1;
 }
 
 } // namespace

@@ -145,7 +145,7 @@ Roles llmc::onnx::findRoles(const Model &model) {
 Problems llmc::onnx::reportLost(const Roles &roles, const train::Recipe &recipe) {
   std::vector<std::string> wanted;
   for (const std::string &name : roles.lost)
-    if (llvm::any_of(recipe.trainable, [&](const std::string &glob) { return train::matchesGlob(glob, name); }))
+    if (recipe.trainable.empty() || train::matchesAny(recipe.trainable, {name}))
       wanted.push_back(name);
   if (wanted.empty())
     return {};

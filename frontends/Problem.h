@@ -20,6 +20,7 @@ struct Problem {
   std::string where; // ONNX node name or file:line; may be empty
   std::string hint;  // what to do; may be empty
   int exitCode = kBadInput;
+  std::string key = {}; // of the recipe, for a problem that its reader does not see: the driver turns it into file:line
 
   /// The problem as the tools print it, with a newline at the end.
   std::string text() const {

@@ -3,6 +3,7 @@
 #include "dialects/train/Train.h"
 #include "frontends/onnx/Importer.h"
 #include "frontends/onnx/Reader.h"
+#include "frontends/recipe/ModelChecks.h"
 #include "frontends/recipe/RecipeParser.h"
 #include "llvm/Support/Path.h"
 
@@ -31,25 +32,27 @@ static void resolveBatch(train::Recipe &recipe, int64_t exported, Problems &prob
                         "", "choose a micro-batch that divides the step"});
 }
 
-/// A recipe whose globs leave nothing to train is a mistake of the recipe, not of the model.
-static void checkTrainable(ModuleOp module, const recipe::ParsedRecipe &parsed, Problems &problems) {
+/// Parameters as a recipe can name them.
+static std::vector<recipe::NamedParameter> parametersOf(ModuleOp module, const onnx::Model &model) {
   auto forward = module.lookupSymbol<func::FuncOp>(train::kForward);
-  std::string names;
-  for (unsigned i = 0; i < forward.getNumArguments(); ++i) {
-    StringRef name = train::argumentString(forward, i, train::kName);
-    if (train::argumentString(forward, i, train::kRole) != train::kParam)
-      continue;
-    // What the recipe does not say, the module does.
-    auto matches = [&](const std::string &glob) { return train::matchesGlob(glob, name); };
-    if (parsed.recipe.trainable.empty() ? !forward.getArgAttr(i, train::kFrozen) : llvm::any_of(parsed.recipe.trainable, matches))
-      return;
-    if (names.size() < 200)
-      names += (names.empty() ? "" : ", ") + name.str();
-  }
-  if (!names.empty())
-    problems.push_back({parsed.recipe.trainable.empty() ? "the module trains none of its parameters (requires_grad=False)"
-                                                      : "`trainable` names no parameter of the model",
-                        parsed.where("trainable"), "its parameters are " + names});
+  std::vector<recipe::NamedParameter> parameters;
+  for (unsigned i = 0; i < forward.getNumArguments(); ++i)
+    if (train::argumentString(forward, i, train::kRole) == train::kParam) {
+      const onnx::Tensor *tensor = model.initializer(train::argumentString(forward, i, train::kName));
+      parameters.push_back({train::namesOf(forward, i), train::logicalRank(forward, i), tensor && !tensor->missing,
+                            forward.getArgAttr(i, train::kFrozen) != nullptr});
+    }
+  return parameters;
+}
+
+onnx::ImportResult importWithRecipe(const onnx::Model &model, const recipe::ParsedRecipe &parsed, MLIRContext *context) {
+  onnx::ImportOptions options;
+  options.recipe = parsed.recipe;
+  onnx::ImportResult imported = onnx::importModel(model, options, context);
+  if (imported.module)
+    llvm::append_range(imported.problems, recipe::checkParameters(parsed, parametersOf(*imported.module, model)));
+  recipe::locate(imported.problems, parsed);
+  return imported;
 }
 
 LoadedModel loadModel(StringRef modelPath, StringRef recipePath, MLIRContext *context) {
@@ -65,18 +68,19 @@ LoadedModel loadModel(StringRef modelPath, StringRef recipePath, MLIRContext *co
   if (!loaded.problems.empty())
     return loaded;
   loaded.folder = read.model->folder;
-  onnx::ImportOptions options;
-  options.recipe = parsed.recipe;
-  onnx::ImportResult imported = onnx::importModel(*read.model, options, context);
+  onnx::ImportResult imported = importWithRecipe(*read.model, parsed, context);
   take(imported.problems);
   llvm::append_range(loaded.notes, imported.notes);
   if (!loaded.problems.empty() || !imported.module)
     return loaded;
-  resolveBatch(options.recipe, exportedBatch(*imported.module), loaded.problems);
-  options.recipe.modelSharding = std::move(imported.shardings);
+  loaded.recipe = parsed.recipe;
+  resolveBatch(loaded.recipe, exportedBatch(*imported.module), loaded.problems);
   loaded.shapes = std::move(imported.shapes);
-  checkTrainable(*imported.module, parsed, loaded.problems);
-  (*imported.module)->setAttr(train::kRecipe, train::toAttribute(context, options.recipe));
+  train::Recipe attached = loaded.recipe;
+  attached.modelSharding = std::move(imported.shardings);
+  if (!imported.lossOutput.empty())
+    attached.loss.output = imported.lossOutput;
+  (*imported.module)->setAttr(train::kRecipe, train::toAttribute(context, attached));
   (*imported.module)->setAttr(train::kModel, StringAttr::get(context, llvm::sys::path::filename(modelPath)));
   loaded.module = std::move(imported.module);
   return loaded;

@@ -4,6 +4,8 @@
 
 #include "dialects/train/Recipe.h"
 #include "frontends/Problem.h"
+#include "frontends/onnx/Importer.h"
+#include "frontends/recipe/RecipeParser.h"
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/OwningOpRef.h"
 #include "llvm/ADT/StringMap.h"
@@ -15,8 +17,12 @@ struct LoadedModel {
   std::string folder;                       // that paths of `train.source` are relative to
   Problems problems;
   std::vector<std::string> notes;
+  train::Recipe recipe;                     // with the numbers that it left to the model
   llvm::StringMap<llvm::SmallVector<int64_t>> shapes; // of the model's tensors, as imported
 };
+
+/// Imports `model` as `parsed` wants it. The problems are of both, those of the recipe with its file and line.
+onnx::ImportResult importWithRecipe(const onnx::Model &model, const recipe::ParsedRecipe &parsed, mlir::MLIRContext *context);
 
 /// Reads a model and a recipe. Everything that is wrong in either is reported at once. `batch.step` and `batch.micro` of the
 /// module's recipe are numbers: the exported batch where the recipe says nothing.

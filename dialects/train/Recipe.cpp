@@ -14,11 +14,13 @@ namespace {
 
 /// Calls `v(key, field)` for each field of `r`; `R` is Recipe or const Recipe.
 template <typename V, typename R> void visitFields(V &v, R &r) {
+  v("loss.kind", r.loss.kind);
   v("loss.output", r.loss.output);
-  v("loss.cross_entropy", r.loss.crossEntropy);
-  v("loss.logits", r.loss.logits);
-  v("loss.labels", r.loss.labels);
+  v("loss.prediction", r.loss.prediction);
+  v("loss.target", r.loss.target);
+  v("loss.probabilities", r.loss.probabilities);
   v("loss.ignore_index", r.loss.ignoreIndex);
+  v("loss.delta", r.loss.delta);
   v("loss_average", r.lossAverage);
   v("data", r.data);
   v("shapes", r.shapes);
@@ -64,6 +66,7 @@ template <typename V, typename T> void visitEntry(V &v, T &e) {
   if constexpr (std::is_same_v<Entry, DataSource>) {
     v("kind", e.kind);
     v("array", e.array);
+    v("shifted_twice", e.shiftedTwice);
   } else if constexpr (std::is_same_v<Entry, Initializer>) {
     v("kind", e.kind);
     v("glob", e.glob);
@@ -192,7 +195,7 @@ struct Reader {
       int64_t i = 0;
       bool ok = decode(a, i);
       v = static_cast<T>(i);
-      return ok && i >= 0 && i <= 4; // no enum of the recipe has more values
+      return ok && i >= 0 && i <= 5; // no enum of the recipe has more values
     } else {
       auto dict = dyn_cast<DictionaryAttr>(a);
       if (!dict)
@@ -253,4 +256,14 @@ bool llmc::train::matchesGlob(llvm::StringRef glob, llvm::StringRef name) {
   while (g < glob.size() && glob[g] == '*')
     ++g;
   return g == glob.size();
+}
+
+bool llmc::train::matchesAny(const std::vector<std::string> &globs, const std::vector<std::string> &names) {
+  return llvm::any_of(globs, [&](const std::string &glob) {
+    return llvm::any_of(names, [&](const std::string &name) { return matchesGlob(glob, name); });
+  });
+}
+
+bool Optimizer::decays(const std::vector<std::string> &names, int64_t rank) const {
+  return weightDecay != 0.0 && (noDecay ? !matchesAny(*noDecay, names) : rank >= 2);
 }

@@ -21,17 +21,26 @@ namespace llmc::train {
 struct DataSource {
   enum Kind { Tokens, TokensNext, Array, ArrayNext } kind = Tokens;
   std::string array;
+  bool shiftedTwice = false; // TokensNext and ArrayNext: also into a graph that shifts this input itself
+  bool isTokens() const { return kind == Tokens || kind == TokensNext; }
+  bool isNext() const { return kind == TokensNext || kind == ArrayNext; }
   bool operator==(const DataSource &) const = default;
 };
 
-/// The loss: a scalar output of the graph, or cross-entropy added to `logits` with labels from `labels`.
+/// The loss: a scalar output of the graph, or a mean that is added between an output and an input, which is a new one unless
+/// the graph has one of that name.
 struct Loss {
-  std::string output = "loss";
-  bool crossEntropy = false;
-  std::string logits, labels;
-  int64_t ignoreIndex = -100;
+  enum Kind { Output, CrossEntropy, Mse, L1, Huber, BceWithLogits } kind = Output;
+  std::string output = "loss";        // Output
+  std::string prediction, target;     // the others: an output, and the input that it is compared with
+  bool probabilities = false;         // CrossEntropy: `prediction` holds probabilities instead of logits
+  std::optional<int64_t> ignoreIndex; // CrossEntropy: rows with this label do not count; see ignoredLabel
+  double delta = 1.0;                 // Huber: where the square becomes a line
   bool operator==(const Loss &) const = default;
 };
+
+/// The label that does not count where the recipe names none.
+inline constexpr int64_t kIgnoredLabel = -100;
 
 enum class LossAverage { Tokens, MicroBatch };
 
@@ -42,8 +51,11 @@ struct Optimizer {
   double momentum = 0.0;                          // Sgd, as torch.optim.SGD
   bool nesterov = false;
   double weightDecay = 0.0;
-  std::vector<std::string> noDecay = {"*.bias", "*norm*"}; // globs over parameter names
+  std::optional<std::vector<std::string>> noDecay; // globs over parameter names; nothing: fewer than two dimensions
   bool operator==(const Optimizer &) const = default;
+
+  /// True if weight decay applies to a parameter with these names (tied ones too) and as many dimensions in the model.
+  bool decays(const std::vector<std::string> &names, int64_t rank) const;
 };
 
 /// Learning rate as a function of the step k (from 0), times the peak `lr`:
@@ -70,7 +82,7 @@ struct ParameterSharding {
   std::string glob;
   std::vector<std::vector<std::string>> dims;
   int64_t line = 0; // of the recipe
-  bool operator==(const ParameterSharding &) const = default;
+  bool operator==(const ParameterSharding &other) const { return glob == other.glob && dims == other.dims; }
 };
 
 /// How the model itself says that one of its tensors is cut: the shardings of an ONNX file, in axes of the recipe's mesh.
@@ -120,7 +132,7 @@ struct Recipe {
   std::vector<ModelSharding> modelSharding;              // what it says; `sharding` goes before it
   int64_t bucket = int64_t(25) << 20;                    // bytes that one message may carry, as in DDP; 0: one tensor each
   std::optional<int64_t> memoryBudget;                   // bytes
-  std::string recompute = "auto", offload = "none";
+  std::string recompute = "cheap", offload = "none";
   std::string weights;                                   // path relative to the recipe, empty: none
   std::vector<Initializer> init;
   std::vector<std::string> trainable;                    // globs over parameter names; none: what the model's module trains
@@ -140,6 +152,8 @@ Recipe recipeOf(mlir::ModuleOp module);
 
 /// True if `name` matches the glob (`*` any run of characters, `?` one character).
 bool matchesGlob(llvm::StringRef glob, llvm::StringRef name);
+/// True if one of `names` matches one of `globs`.
+bool matchesAny(const std::vector<std::string> &globs, const std::vector<std::string> &names);
 
 } // namespace llmc::train
 

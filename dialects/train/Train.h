@@ -58,6 +58,11 @@ llvm::StringRef resultString(mlir::func::FuncOp function, unsigned index, llvm::
 int64_t findArgument(mlir::func::FuncOp function, llvm::StringRef name, llvm::StringRef role = "");
 int64_t findResult(mlir::func::FuncOp function, llvm::StringRef name, llvm::StringRef role = "");
 
+/// All names of a parameter: its own, then those it is tied to.
+std::vector<std::string> namesOf(mlir::func::FuncOp function, unsigned index);
+/// Dimensions that a parameter, or its gradient or moments, has in the model.
+int64_t logicalRank(mlir::func::FuncOp function, unsigned index);
+
 /// The arguments of a function by name and role, for many look-ups.
 class ArgumentTable {
 public:

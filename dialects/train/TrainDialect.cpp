@@ -61,6 +61,20 @@ int64_t findResult(func::FuncOp function, StringRef name, StringRef role) {
   return -1;
 }
 
+std::vector<std::string> namesOf(func::FuncOp function, unsigned index) {
+  std::vector<std::string> names = {argumentString(function, index, kName).str()};
+  if (auto aliases = function.getArgAttrOfType<ArrayAttr>(index, kAliases))
+    for (StringRef alias : aliases.getAsValueRange<StringAttr>())
+      names.push_back(alias.str());
+  return names;
+}
+
+int64_t logicalRank(func::FuncOp function, unsigned index) {
+  if (auto shape = function.getArgAttrOfType<DenseI64ArrayAttr>(index, kShape))
+    return shape.size();
+  return cast<RankedTensorType>(function.getArgumentTypes()[index]).getRank();
+}
+
 ArgumentTable::ArgumentTable(func::FuncOp function) {
   for (unsigned i = 0; i < function.getNumArguments(); ++i)
     indices.try_emplace((argumentString(function, i, kRole) + "/" + argumentString(function, i, kName)).str(), i);

@@ -8,9 +8,11 @@
 //
 //===----------------------------------------------------------------------===//
 #include "frontends/onnx/Importer.h"
-#include "frontends/onnx/Loss.h"
 #include "frontends/onnx/NodeImporter.h"
 #include "frontends/onnx/OpTable.h"
+#include "frontends/onnx/recipe/RecipeChecks.h"
+#include "frontends/onnx/recipe/RecipeLoss.h"
+#include "frontends/onnx/recipe/ShiftedLabels.h"
 #include "llvm/ADT/MapVector.h"
 #include "llvm/ADT/StringSet.h"
 #include "mlir/IR/Verifier.h"
@@ -49,6 +51,8 @@ public:
     checkTypes();
     findLive();
     findUnsupported();
+    if (forTraining)
+      append(checkNames(model, recipe));
     bindDimensions();
     if (!result.problems.empty())
       return std::move(result);
@@ -73,6 +77,10 @@ public:
 private:
   void problem(const Twine &message, const Twine &where, const Twine &hint, int exitCode = Problem::kBadInput) {
     result.problems.push_back({message.str(), where.str(), hint.str(), exitCode});
+  }
+  /// The same of a key of the recipe.
+  void keyProblem(const Twine &key, const Twine &message, const Twine &hint) {
+    result.problems.push_back(recipeProblem(key.str(), message.str(), hint.str()));
   }
   void append(Problems problems) {
     result.problems.insert(result.problems.end(), problems.begin(), problems.end());
@@ -157,7 +165,6 @@ private:
   void readModelShardings();
   void addLoss();
   void checkLossOutput();
-  void checkFeeds();
   void finish();
   void checkValues(ArrayRef<const Tensor *> used);
 
@@ -192,7 +199,7 @@ void Importer::bindDimensions() {
       std::string known;
       for (const std::string &s : symbols)
         known += (known.empty() ? "" : ", ") + s;
-      problem("`shapes." + symbol + "` names no dimension of the model", "shapes",
+      keyProblem("shapes." + symbol, "`shapes." + symbol + "` names no dimension of the model",
               symbols.empty() ? "all shapes of this model are static; remove it" : "its symbolic dimensions are " + known);
     }
   for (const ValueInfo &input : model.inputs) {
@@ -215,7 +222,7 @@ void Importer::bindDimensions() {
         result.notes.push_back("dimension `" + dim.symbol + "` of `" + input.name + "` is symbolic; checked with size " +
                                std::to_string(shape.back()));
       } else if (unbound.insert(dim.symbol + (dim.symbol == "?" ? input.name : "")).second) {
-        problem("dimension " + Twine(d) + " of input `" + input.name + "` (`" + dim.symbol + "`) has no size", "shapes",
+        keyProblem("shapes", "dimension " + Twine(d) + " of input `" + input.name + "` (`" + dim.symbol + "`) has no size",
                 d == 0 ? Twine("give `batch: {micro: N}`")
                        : "give `shapes: {" + (dim.symbol == "?" ? std::string("NAME") : dim.symbol) + ": N}`" +
                              (dim.symbol == "?" ? " after naming the dimension in the export" : ""));
@@ -372,82 +379,29 @@ void Importer::readModelShardings() {
   }
 }
 
-/// Adds `nn.cross_entropy` of the recipe's logits, with labels as a new input after the others if the graph has none.
 void Importer::addLoss() {
   if (!result.problems.empty())
     return;
-  if (!recipe.loss.crossEntropy)
-    return checkLossOutput();
-  auto it = llvm::find_if(outputs, [&](auto &o) { return o.first == recipe.loss.logits; });
-  if (it == outputs.end() || !it->second)
-    return problem("`loss.cross_entropy.logits: " + Twine(recipe.loss.logits) + "` is no output of the model", "loss",
-                   "its outputs are " + llvm::join(llvm::make_first_range(outputs), ", "));
-  Value logits = it->second;
-  RankedTensorType type = nn::typeOf(logits);
-  if (type.getRank() < 2 || !isa<FloatType>(type.getElementType()))
-    return problem("`" + Twine(recipe.loss.logits) + "` cannot be logits: rank 2 or more and a real type expected", "loss", "");
-  SmallVector<int64_t> shape(type.getShape().drop_back());
-  Value labels;
-  if (llvm::is_contained(inputNames, recipe.loss.labels)) {
-    labels = state.slots[recipe.loss.labels].value;
-    if (nn::typeOf(labels).getShape() != ArrayRef<int64_t>(shape) || !isa<IntegerType>(nn::typeOf(labels).getElementType()))
-      return problem("input `" + Twine(recipe.loss.labels) + "` does not have the shape of the logits without the last dimension",
-                     "loss", "give `labels` a name that no input has");
-  } else {
-    unsigned index = inputNames.size();
-    (void)function.insertArgument(index, RankedTensorType::get(shape, builder.getI64Type()),
-                                  builder.getDictionaryAttr({name("train.name", recipe.loss.labels), name("train.role", "input")}),
-                                  NameLoc::get(builder.getStringAttr(recipe.loss.labels)));
-    labels = function.getArgument(index);
-    inputNames.push_back(recipe.loss.labels);
-  }
-  Node node;
-  node.name = "loss";
-  NodeImporter importer(node, NameLoc::get(builder.getStringAttr("loss")), state);
-  CrossEntropy ce = emitCrossEntropy(importer, logits, labels, recipe.loss.ignoreIndex);
-  Value mean = importer.emit<arith::DivFOp>(ce.sum, ce.weight);
-  std::string lossName = recipe.loss.output;
-  while (llvm::is_contained(llvm::make_first_range(outputs), lossName))
-    lossName += "_added";
-  outputs.emplace_back(lossName, mean);
+  if (recipe.loss.kind == train::Loss::Output)
+    checkLossOutput();
+  else
+    result.lossOutput = addRecipeLoss(recipe, {function, state, outputs, inputNames}, result.problems);
 }
 
 void Importer::checkLossOutput() {
   auto it = llvm::find_if(outputs, [&](auto &o) { return o.first == recipe.loss.output; });
-  if (it == outputs.end()) {
-    if (forTraining)
-      problem("`loss: " + Twine(recipe.loss.output) + "` is no output of the model", "loss",
-              "its outputs are " + llvm::join(llvm::make_first_range(outputs), ", ") +
-                  "; if it has no loss, use `loss: {cross_entropy: {logits: OUTPUT, labels: labels}}`");
-    return;
-  }
+  if (it == outputs.end())
+    return; // said before, by name
   RankedTensorType type = nn::typeOf(it->second);
   if (type.getNumElements() != 1 || !isa<FloatType>(type.getElementType()))
-    return problem("the loss `" + Twine(recipe.loss.output) + "` is no real scalar", "loss", "it must be one number per batch");
+    return keyProblem("loss", "the loss `" + Twine(recipe.loss.output) + "` is no real scalar", "it must be one number per batch");
   if (pool.isKnown(it->second))
-    return problem("the loss `" + Twine(recipe.loss.output) + "` is a constant", "loss", "it must depend on inputs and parameters");
+    return keyProblem("loss", "the loss `" + Twine(recipe.loss.output) + "` is a constant", "it must depend on inputs and parameters");
   if (type.getRank() != 0)
     it->second = nn::reshape(builder, it->second.getLoc(), it->second, {});
 }
 
-/// Each input must be fed, and each data key must feed an input.
-void Importer::checkFeeds() {
-  std::string names = llvm::join(inputNames, ", ");
-  for (const std::string &input : inputNames)
-    if (llvm::none_of(recipe.data, [&](auto &entry) { return entry.first == input; }))
-      problem("input `" + input + "` is fed by nothing", "data",
-              "add it, for example `data: {" + input + ": tokens}` or a NAME of the data file");
-  for (auto &[input, source] : recipe.data)
-    if (!llvm::is_contained(inputNames, input))
-      problem("`data." + input + "` names no input of the model", "data", "its inputs are " + names);
-  if (!recipe.predict.empty() && llvm::none_of(outputs, [&](auto &o) { return o.first == recipe.predict; }))
-    problem("`predict: " + Twine(recipe.predict) + "` is no output of the model", "predict",
-            "its outputs are " + llvm::join(llvm::make_first_range(outputs), ", "));
-}
-
 void Importer::finish() {
-  if (forTraining)
-    checkFeeds();
   SmallVector<Value> values;
   SmallVector<Type> types;
   for (auto &[name, value] : outputs) {
@@ -472,6 +426,10 @@ void Importer::finish() {
     function.setAllArgAttrs(argumentAttrs);
   function.setAllResultAttrs(attrs);
   function.setPublic();
+  if (forTraining) {
+    append(checkShapes(function, recipe));
+    append(checkShifts(function, recipe));
+  }
 
   SmallVector<const Tensor *> needed;
   for (const Tensor &tensor : model.initializers)

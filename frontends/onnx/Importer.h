@@ -26,6 +26,7 @@ struct ImportResult {
   Roles roles;
   Shapes shapes;                              // of inputs, parameters and results of nodes
   std::vector<train::ModelSharding> shardings; // of the configuration that the recipe names
+  std::string lossOutput;                      // the loss that the recipe added; empty: it names one of the graph's
 };
 
 /// Loads the dialects that an import makes ops of, with their interfaces.

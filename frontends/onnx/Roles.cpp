@@ -187,7 +187,7 @@ Problems llmc::onnx::reportUnclear(const Roles &roles) {
 Problems llmc::onnx::reportLost(const Roles &roles, const train::Recipe &recipe) {
   std::vector<std::string> wanted;
   for (const std::string &name : roles.lost)
-    if (recipe.trainable.empty() || llvm::any_of(recipe.trainable, [&](const std::string &glob) { return train::matchesGlob(glob, name); }))
+    if (recipe.trainable.empty() || train::matchesAny(recipe.trainable, {name}))
       wanted.push_back(name);
   if (wanted.empty())
     return {};

@@ -1,5 +1,6 @@
 //===- Binder.cpp - typed access to a parsed document --------*- C++ -*-===//
 #include "frontends/recipe/Binder.h"
+#include "frontends/recipe/Keys.h"
 #include "llvm/ADT/SmallVector.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/StringSwitch.h"
@@ -43,6 +44,15 @@ std::optional<double> recipe::parseNumber(StringRef text) {
   return value;
 }
 
+/// "for example `...`" for a key of the table; empty for others.
+static std::string exampleOf(const std::string &name) {
+  const KeyInfo *key = findKey(name);
+  if (!key)
+    return "";
+  size_t end = key->example.rfind('\n'); // the lines before are what the key needs
+  return "for example `" + key->example.substr(end + 1).str() + "`";
+}
+
 static std::string pretty(double value) {
   std::string text;
   llvm::raw_string_ostream(text) << llvm::format("%g", value);
@@ -84,6 +94,31 @@ void Binder::mapping(const Value &value, const std::string &path, ArrayRef<Key> 
   }
 }
 
+void Binder::section(const Value &value, const std::string &path) {
+  std::vector<Key> keys;
+  std::string prefix = path.empty() ? "" : path + ".";
+  for (const KeyInfo *row : keysBelow(path))
+    keys.push_back({row->name(), [this, row, prefix](const Value &v) { row->read(v, prefix + row->name().str(), *this); }});
+  mapping(value, prefix, keys);
+}
+
+void Binder::freeMapping(const Value &value, const std::string &path, StringRef key, StringRef what,
+                         llvm::function_ref<void(const Value::Entry &)> read) {
+  if (value.kind != Value::Map)
+    return problem(value.line, ("`" + path + "` must be a mapping from " + key + " to " + what + ", got " + value.describe()).str(), exampleOf(path));
+  for (const Value::Entry &entry : value.entries) {
+    auto [it, fresh] = out.lines.try_emplace(path + "." + entry.key, entry.line);
+    if (!fresh)
+      problem(entry.line, "`" + path + "." + entry.key + "` is given twice", "line " + std::to_string(it->second) + " has it too; remove one");
+    else if (entry.key.empty())
+      problem(entry.line, ("`" + path + "` has an empty name of a" + (key.find_first_of("aeiou") == 0 ? "n " : " ") + key).str(), exampleOf(path));
+    else if (entry.value.kind == Value::Null)
+      problem(entry.line, "`" + path + "." + entry.key + "` has no value", "give a value or remove the key");
+    else
+      read(entry);
+  }
+}
+
 const Value::Entry *Binder::choice(const Value &value, const std::string &path, ArrayRef<StringRef> kinds,
                                    Value::Entry &storage) {
   const Value::Entry *entry = nullptr;
@@ -96,7 +131,7 @@ const Value::Entry *Binder::choice(const Value &value, const std::string &path, 
     entry = &value.entries.front();
   }
   if (!entry) {
-    problem(value.line, "`" + path + "` must name exactly one of " + listOf(kinds) + ", got " + value.describe());
+    problem(value.line, "`" + path + "` must name exactly one of " + listOf(kinds) + ", got " + value.describe(), exampleOf(path));
     return nullptr;
   }
   if (!llvm::is_contained(kinds, entry->key)) {
@@ -118,41 +153,45 @@ void Binder::number(const Value &value, const std::string &name, double &into, d
   if (value.kind == Value::Scalar && !value.quoted)
     parsed = parseNumber(value.scalar);
   if (!parsed)
-    return problem(value.line, "`" + name + "` must be a number, got " + value.describe());
+    return problem(value.line, "`" + name + "` must be a number, got " + value.describe(), exampleOf(name));
   if (*parsed < low || (openLow && *parsed == low) || *parsed > high) {
     std::string range = openLow ? "greater than " + pretty(low) : "at least " + pretty(low);
     if (high < 1e300)
       range += " and at most " + pretty(high);
-    return problem(value.line, "`" + name + "` must be " + range + ", got " + value.scalar);
+    return problem(value.line, "`" + name + "` must be " + range + ", got " + value.scalar, exampleOf(name));
   }
   into = *parsed;
 }
 
-void Binder::integer(const Value &value, const std::string &name, int64_t &into, int64_t low, int64_t high) {
+bool Binder::integer(const Value &value, const std::string &name, int64_t &into, int64_t low, int64_t high) {
   int64_t parsed = 0;
-  if (value.kind != Value::Scalar || value.quoted || StringRef(value.scalar).getAsInteger(10, parsed))
-    return problem(value.line, "`" + name + "` must be an integer, got " + value.describe());
+  if (value.kind != Value::Scalar || value.quoted || StringRef(value.scalar).getAsInteger(10, parsed)) {
+    problem(value.line, "`" + name + "` must be an integer, got " + value.describe(), exampleOf(name));
+    return false;
+  }
   if (parsed < low || parsed > high) {
     std::string range = "at least " + std::to_string(low);
     if (high != INT64_MAX)
       range += " and at most " + std::to_string(high);
-    return problem(value.line, "`" + name + "` must be " + range + ", got " + value.scalar);
+    problem(value.line, "`" + name + "` must be " + range + ", got " + value.scalar, exampleOf(name));
+    return false;
   }
   into = parsed;
+  return true;
 }
 
 void Binder::boolean(const Value &value, const std::string &name, bool &into) {
   if (value.kind == Value::Scalar && !value.quoted && (value.scalar == "true" || value.scalar == "false"))
     into = value.scalar == "true";
   else
-    problem(value.line, "`" + name + "` must be true or false, got " + value.describe());
+    problem(value.line, "`" + name + "` must be true or false, got " + value.describe(), exampleOf(name));
 }
 
 void Binder::text(const Value &value, const std::string &name, std::string &into) {
   if (value.kind == Value::Scalar && !value.scalar.empty())
     into = value.scalar;
   else
-    problem(value.line, "`" + name + "` must be a word, got " + value.describe());
+    problem(value.line, "`" + name + "` must be a word, got " + value.describe(), exampleOf(name));
 }
 
 void Binder::word(const Value &value, const std::string &name, std::string &into, ArrayRef<StringRef> allowed) {
@@ -169,20 +208,24 @@ void Binder::word(const Value &value, const std::string &name, std::string &into
   into = word;
 }
 
-void Binder::texts(const Value &value, const std::string &name, std::vector<std::string> &into) {
+bool Binder::texts(const Value &value, const std::string &name, std::vector<std::string> &into) {
   std::vector<std::string> read;
   if (value.kind == Value::Scalar)
     read.push_back(value.scalar);
   else if (value.kind == Value::List) {
     for (const Value &item : value.items) {
-      if (item.kind != Value::Scalar)
-        return problem(item.line, "`" + name + "` must be a list of words, an entry is " + item.describe());
+      if (item.kind != Value::Scalar) {
+        problem(item.line, "`" + name + "` must be a list of words, an entry is " + item.describe(), exampleOf(name));
+        return false;
+      }
       read.push_back(item.scalar);
     }
   } else {
-    return problem(value.line, "`" + name + "` must be a list of words, got " + value.describe());
+    problem(value.line, "`" + name + "` must be a list of words, got " + value.describe(), exampleOf(name));
+    return false;
   }
   into = std::move(read);
+  return true;
 }
 
 void Binder::bytes(const Value &value, const std::string &name, std::optional<int64_t> &into, int64_t low) {
@@ -190,7 +233,7 @@ void Binder::bytes(const Value &value, const std::string &name, std::optional<in
   size_t digits = text.find_first_not_of("0123456789.");
   StringRef unit = digits == StringRef::npos ? "" : text.substr(digits).ltrim();
   double scale = llvm::StringSwitch<double>(unit)
-                     .Cases({"", "B"}, 1.0)
+                     .Case("B", 1.0)
                      .Case("KB", 1e3)
                      .Case("MB", 1e6)
                      .Case("GB", 1e9)
@@ -201,8 +244,12 @@ void Binder::bytes(const Value &value, const std::string &name, std::optional<in
                      .Case("TiB", 1099511627776.0)
                      .Default(0);
   std::optional<double> count = parseNumber(text.take_front(digits));
+  if (unit.empty() && count && *count == 0)
+    scale = 1;
+  if (unit.empty() && count && scale == 0)
+    return problem(value.line, "`" + name + "` has no unit: " + value.describe(), "write " + text.str() + "MiB, or " + text.str() + "B for bytes");
   if (value.kind != Value::Scalar || !count || scale == 0)
-    return problem(value.line, "`" + name + "` must be a size such as 24GiB or 512MB, got " + value.describe());
+    return problem(value.line, "`" + name + "` must be a size such as 24GiB or 512MB, got " + value.describe(), exampleOf(name));
   double total = *count * scale;
   if (total > 9e18 || (total < 1 && (low > 0 || total > 0)))
     return problem(value.line, "`" + name + "` must be " + (low > 0 ? "" : "0, or ") + "between 1 byte and 9 EB, got " + value.scalar);

@@ -27,19 +27,24 @@ public:
   /// Calls the reader of each entry. Unknown keys are reported with the nearest valid one, repeated keys with the line of
   /// the first. `path` is the dotted prefix ("optimizer."), empty at the top.
   void mapping(const Value &value, const std::string &path, llvm::ArrayRef<Key> keys);
+  /// The same with the rows of the table of keys below `path`, "" for the top.
+  void section(const Value &value, const std::string &path);
+  /// A mapping from names of the user's, each of them once. `key` and `what` are for messages: "input", "source".
+  void freeMapping(const Value &value, const std::string &path, llvm::StringRef key, llvm::StringRef what,
+                   llvm::function_ref<void(const Value::Entry &)> read);
 
   /// The single key of `{kind: {...}}`, or a bare word `kind`; reports and returns null for anything else.
   const Value::Entry *choice(const Value &value, const std::string &path, llvm::ArrayRef<llvm::StringRef> kinds,
                              Value::Entry &storage);
 
-  // Each of these leaves `into` alone on a problem. `name` is the dotted key.
+  // Each of these leaves `into` alone on a problem, and may return whether there was none. `name` is the dotted key.
   void number(const Value &value, const std::string &name, double &into, double low, double high, bool openLow = false);
-  void integer(const Value &value, const std::string &name, int64_t &into, int64_t low, int64_t high = INT64_MAX);
+  bool integer(const Value &value, const std::string &name, int64_t &into, int64_t low, int64_t high = INT64_MAX);
   void boolean(const Value &value, const std::string &name, bool &into);
   void text(const Value &value, const std::string &name, std::string &into);
   void word(const Value &value, const std::string &name, std::string &into, llvm::ArrayRef<llvm::StringRef> allowed);
-  void texts(const Value &value, const std::string &name, std::vector<std::string> &into);
-  /// Bytes: a number with an optional unit (B, KB, MB, GB, TB, KiB, MiB, GiB, TiB); `low` is 0 or 1.
+  bool texts(const Value &value, const std::string &name, std::vector<std::string> &into);
+  /// Bytes: a number with a unit (B, KB, MB, GB, TB, KiB, MiB, GiB, TiB), which 0 may lack; `low` is 0 or 1.
   void bytes(const Value &value, const std::string &name, std::optional<int64_t> &into, int64_t low = 1);
 
   ParsedRecipe &out;
@@ -54,8 +59,6 @@ std::optional<double> parseNumber(llvm::StringRef text);
 /// "a, b or c".
 std::string listOf(llvm::ArrayRef<llvm::StringRef> words);
 
-/// The grammar of a recipe's top level, for the YAML file and for `llmc` of a DeepSpeed file.
-void readRecipe(const Value &root, Binder &binder);
 /// The checks across keys (batch sizes that divide, schedules with an end, ...).
 void checkCombinations(Binder &binder);
 /// The DeepSpeed grammar.

@@ -1,10 +1,15 @@
 //===- DeepSpeed.cpp - DeepSpeed JSON configurations as recipes ----*- C++ -*-===//
 //
-// Keys with a meaning for training become the recipe; keys about DeepSpeed's own runtime are listed as notes; any other
-// key is an error. `auto` values, which Hugging Face's Trainer fills in, are errors: nothing here fills them.
+// Keys with a meaning for training become the recipe. Keys that only concern DeepSpeed's own runtime are listed as notes.
+// Keys that would change numbers in a way that is not built are errors, which name what to write instead, unless `llmc`
+// decides the same (DeepSpeedKeys.h has both lists). Any other key is an error. `auto`, which Hugging Face's Trainer fills
+// in from its arguments, is the default of these arguments, with a note, or an error where there is none.
 //
 //===----------------------------------------------------------------------===//
-#include "frontends/recipe/Binder.h"
+#include "frontends/recipe/DeepSpeedKeys.h"
+#include "frontends/recipe/Readers.h"
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/ADT/StringSet.h"
 
 using llvm::StringRef;
 using namespace llmc;
@@ -12,8 +17,7 @@ using namespace llmc::recipe;
 using train::Optimizer;
 using train::Schedule;
 
-static constexpr double kInf = 1.7e308;
-static constexpr int64_t kMax = int64_t(1) << 40;
+static bool isAuto(const Value &value) { return value.kind == Value::Scalar && value.scalar == "auto"; }
 
 namespace {
 class DeepSpeed {
@@ -21,23 +25,46 @@ public:
   explicit DeepSpeed(Binder &b) : b(b), r(b.out.recipe) {}
 
   void read(const Value &root) {
+    for (const Value::Entry &entry : root.entries)
+      if (entry.key == "llmc" && entry.value.kind == Value::Map)
+        for (const Value::Entry &inner : entry.value.entries)
+          ownKeys.insert(inner.key);
     r.optimizer.beta2 = 0.999; // DeepSpeed's defaults where they differ from a recipe's
     r.optimizer.lr = 1e-3;
-    r.optimizer.noDecay.clear();
+    r.optimizer.noDecay.emplace();
     r.lossAverage = train::LossAverage::MicroBatch;
-    b.out.notes.push_back("loss_average: micro_batch, as DeepSpeed averages");
+    if (!ownKeys.contains("loss_average"))
+      b.out.notes.push_back("loss_average: micro_batch, as DeepSpeed averages");
+    readKeys(root);
+    if (own)
+      readOwn(*own);
+    batch();
+    if (minRatio > 0 && !ownKeys.contains("schedule"))
+      r.schedule.minLr = minRatio * r.optimizer.lr;
+    for (const Deferred &each : deferred)
+      if (!ownKeys.contains(each.key))
+        b.problem(each.line, each.message, each.hint);
+  }
+
+private:
+  /// A problem of a key that `llmc` may decide instead.
+  struct Deferred {
+    std::string key; // of a recipe
+    unsigned line;
+    std::string message, hint;
+  };
+
+  void readKeys(const Value &root) {
     std::vector<Key> keys = {
-        {"train_batch_size", [&](const Value &v) { b.integer(v, "train_batch_size", step, 1, kMax); }},
-        {"train_micro_batch_size_per_gpu",
-         [&](const Value &v) { b.integer(v, "train_micro_batch_size_per_gpu", micro, 1, kMax); }},
-        {"gradient_accumulation_steps",
-         [&](const Value &v) { b.integer(v, "gradient_accumulation_steps", accumulate, 1, kMax); }},
+        {"train_batch_size", [&](const Value &v) { samples(v, "train_batch_size", step); }},
+        {"train_micro_batch_size_per_gpu", [&](const Value &v) { samples(v, "train_micro_batch_size_per_gpu", micro); }},
+        {"gradient_accumulation_steps", [&](const Value &v) { samples(v, "gradient_accumulation_steps", accumulate); }},
         {"optimizer", [&](const Value &v) { optimizer(v); }},
         {"scheduler", [&](const Value &v) { scheduler(v); }},
         {"gradient_clipping",
          [&](const Value &v) {
            double norm = 0;
-           b.number(v, "gradient_clipping", norm, 0, kInf);
+           number(v, "gradient_clipping", norm, 0, kMaxReal, "1", 1.0);
            if (norm > 0)
              r.clipGradNorm = norm;
          }},
@@ -46,212 +73,304 @@ public:
         {"zero_optimization", [&](const Value &v) { zero(v); }},
         {"seed", [&](const Value &v) { b.integer(v, "seed", seed, 0); }},
         {"llmc", [&](const Value &v) { own = &v; }}};
-    // What only concerns DeepSpeed's runtime.
-    for (StringRef name :
-         {"steps_per_print", "wall_clock_breakdown", "memory_breakdown", "dump_state", "tensorboard", "wandb", "csv_monitor",
-          "comet", "comms_logger", "flops_profiler", "communication_data_type", "prescale_gradients",
-          "gradient_predivide_factor", "sparse_gradients", "disable_allgather", "zero_allow_untrusted_checkpoint",
-          "checkpoint", "aio", "activation_checkpointing", "zero_force_ds_cpu_optimizer", "torch_autocast",
-          "data_types", "timers"})
-      keys.push_back({name, [this, name](const Value &) { note(name.str()); }});
+    addListed(keys, "", deepspeed::topKeys());
     b.mapping(root, "", keys);
-    batch(root.line);
-    if (own)
-      readOwn(*own);
     if (seed >= 0)
       r.seed = static_cast<uint64_t>(seed);
   }
 
-private:
   void note(const std::string &key) { b.out.notes.push_back("`" + key + "` only concerns DeepSpeed's runtime: ignored"); }
 
-  /// The keys of the YAML grammar; they override what DeepSpeed's keys say.
+  /// Readers of keys that are ignored, or refused unless they change nothing.
+  void addListed(std::vector<Key> &keys, const std::string &prefix, const deepspeed::ListedKeys &listed) {
+    for (StringRef name : listed.ignored)
+      keys.push_back({name, [this, prefix, name](const Value &) { note(prefix + name.str()); }});
+    for (const deepspeed::Neutral &each : listed.neutral)
+      keys.push_back({each.name, [this, prefix, &each](const Value &v) {
+                        if (!deepspeed::isNeutral(v, each))
+                          deferred.push_back({each.instead.split(':').first.str(), v.line, "`" + prefix + each.name.str() + "` is not supported: " + each.what.str(),
+                                              each.hint.str()});
+                      }});
+  }
+
+  /// A number; `auto` is `automatic`, the default of the Trainer's argument, which notes show as `text`.
+  void number(const Value &v, const std::string &name, double &into, double low, double high, StringRef text, double automatic, bool openLow = false) {
+    if (!isAuto(v))
+      return b.number(v, name, into, low, high, openLow);
+    into = automatic;
+    b.out.notes.push_back("`" + name + ": auto` is " + text.str() + ", the default of Hugging Face's Trainer; write a number for another");
+  }
+
+  void samples(const Value &v, const std::string &name, int64_t &into) {
+    if (isAuto(v))
+      b.out.notes.push_back("`" + name + ": auto` follows from the other batch sizes and the batch that the model was exported with; write a number for another");
+    else
+      b.integer(v, name, into, 1, kMaxSamples);
+  }
+
+  /// The keys of the YAML grammar; they replace what DeepSpeed's keys say.
   void readOwn(const Value &value) {
     auto lines = std::move(b.out.lines); // `seed` may stand in both
     b.out.lines.clear();
-    train::LossAverage before = r.lossAverage;
-    readRecipe(value, b);
-    if (!b.out.has("loss_average"))
-      r.lossAverage = before;
+    if (ownKeys.contains("optimizer"))
+      r.optimizer = Optimizer();
+    if (ownKeys.contains("schedule"))
+      r.schedule = Schedule();
+    if (ownKeys.contains("precision"))
+      r.precision = "fp32";
+    if (ownKeys.contains("mesh"))
+      r.mesh.clear();
+    b.section(value, "");
     for (auto &line : lines)
       b.out.lines.insert(line);
   }
 
-  void batch(unsigned line) {
-    if (step && accumulate && !micro && step % accumulate == 0)
-      micro = step / accumulate;
-    int64_t perRank = micro * std::max<int64_t>(accumulate, 1);
+  /// Ranks over the data that `llmc` gives; 0 if it does not.
+  int64_t givenRanks() const {
     int64_t ranks = 1;
-    if (step && micro && accumulate) {
-      ranks = step / std::max<int64_t>(perRank, 1);
-      if (perRank == 0 || step % perRank != 0)
-        return b.problem(b.out.lines["train_batch_size"],
-                         "`train_batch_size` is no multiple of `train_micro_batch_size_per_gpu` times "
-                         "`gradient_accumulation_steps`");
-    } else if (!step) {
-      step = perRank;
-    }
-    if (ranks > 1)
-      r.mesh.emplace_back("dp", ranks);
-    r.batch.step = step;
-    r.batch.micro = micro * ranks;
-    for (const char *key : {"train_micro_batch_size_per_gpu", "train_batch_size"})
-      if (b.out.has(key)) {
-        b.out.lines.try_emplace("batch.micro", b.out.lines[key]);
-        b.out.lines.try_emplace("mesh.dp", b.out.lines[key]);
-      }
+    for (auto &[axis, size] : r.mesh)
+      if (axis == "dp" || axis == "dp_replicate")
+        ranks *= size;
+    return ownKeys.contains("mesh") ? ranks : 0;
   }
+
+  /// train_batch_size = train_micro_batch_size_per_gpu * gradient_accumulation_steps * ranks; what is absent follows.
+  void batch() {
+    int64_t given = givenRanks(), ranks = std::max<int64_t>(given, 1);
+    for (const char *key : {"train_micro_batch_size_per_gpu", "train_batch_size"})
+      if (b.out.has(key))
+        for (const char *ours : {"batch.micro", "batch.step", "mesh.dp"})
+          b.out.lines.try_emplace(ours, b.out.lines[key]);
+    auto mismatch = [&] {
+      b.problem(b.out.lines["train_batch_size"],
+                "`train_batch_size` (" + std::to_string(step) + ") is no multiple of " +
+                    (micro ? "`train_micro_batch_size_per_gpu` (" + std::to_string(micro) + ")" : std::string()) + (micro && accumulate ? " times " : "") +
+                    (accumulate ? "`gradient_accumulation_steps` (" + std::to_string(accumulate) + ")" : std::string()) +
+                    (ranks > 1 ? " times " + std::to_string(ranks) + " data ranks" : ""),
+                "each rank has train_micro_batch_size_per_gpu * gradient_accumulation_steps samples of a step");
+    };
+    int64_t part = std::max<int64_t>(micro, 1) * std::max<int64_t>(accumulate, 1);
+    if (step && micro && accumulate && !given && step % part == 0)
+      ranks = step / part;
+    if (step && (step % (part * ranks) != 0 || (micro && accumulate && step != part * ranks)))
+      return mismatch();
+    if (!step && !micro && accumulate > 1 && !ownKeys.contains("batch"))
+      return b.problem(b.out.lines["gradient_accumulation_steps"], "`gradient_accumulation_steps` needs `train_micro_batch_size_per_gpu`",
+                       "write the samples of a micro-batch of one rank");
+    if (!ownKeys.contains("batch")) {
+      r.batch.step = step ? step : micro * std::max<int64_t>(accumulate, 1) * ranks;
+      r.batch.micro = micro ? micro * ranks : accumulate && step ? step / accumulate : 0;
+    }
+    if (!given && (ranks > 1 || r.zero > 0))
+      r.mesh.emplace_back("dp", ranks);
+    if (!given && ranks > 1)
+      b.out.notes.push_back("mesh: {dp: " + std::to_string(ranks) + "}, since train_batch_size is " + std::to_string(ranks) +
+                            " times train_micro_batch_size_per_gpu * gradient_accumulation_steps: run with `--ranks " + std::to_string(ranks) +
+                            "` or `mpirun -n " + std::to_string(ranks) + "`");
+    else if (!given && r.zero > 0)
+      b.out.notes.push_back("`zero_optimization.stage` cuts nothing on one rank: for more, give train_batch_size, train_micro_batch_size_per_gpu and "
+                            "gradient_accumulation_steps, or `\"llmc\": {\"mesh\": {\"dp\": N}}`");
+  }
+
+  //===-- Optimizer -----------------------------------------------------------------------===//
 
   void optimizer(const Value &value) {
     std::string type;
     const Value *params = nullptr;
     b.mapping(value, "optimizer.",
-              {{"type", [&](const Value &v) { b.word(v, "optimizer.type", type, {"AdamW", "Adam", "SGD"}); }},
+              {{"type", [&](const Value &v) { b.text(v, "optimizer.type", type); }},
                {"params", [&](const Value &v) { params = &v; }},
                {"legacy_fusion", [&](const Value &) { note("optimizer.legacy_fusion"); }}});
-    Optimizer &o = r.optimizer;
-    o.kind = type == "SGD" ? Optimizer::Sgd : Optimizer::AdamW;
     if (type.empty()) {
       if (value.kind == Value::Map && !b.out.has("optimizer.type"))
         b.problem(value.line, "`optimizer` has no `type`", "AdamW, Adam or SGD");
       return;
     }
-    if (!params)
+    std::string lower = StringRef(type).lower();
+    bool sgd = type == "SGD", adam = lower == "adam" || lower == "adamw"; // DeepSpeed ignores case for its own
+    if (!sgd && !adam) {
+      std::string close = nearest(type, {"AdamW", "Adam", "SGD"});
+      deferred.push_back({"optimizer", b.out.lines["optimizer.type"], "`optimizer.type: " + type + "` is not supported",
+                          (lower.size() <= 6 && !close.empty() && lower != "lion" && lower != "lamb" ? "did you mean `" + close + "`? " : std::string()) +
+                              "use AdamW, Adam or SGD, or give `\"llmc\": {\"optimizer\": ...}`"});
       return;
-    bool decoupled = true;
-    std::string path = "optimizer.params.";
-    std::vector<Key> keys = {
-        {"lr", [&](const Value &v) { b.number(v, path + "lr", o.lr, 0, kInf); }},
-        {"weight_decay", [&](const Value &v) { b.number(v, path + "weight_decay", o.weightDecay, 0, kInf); }}};
-    if (o.kind == Optimizer::Sgd) {
-      keys.push_back({"momentum", [&](const Value &v) { b.number(v, path + "momentum", o.momentum, 0, 1); }});
-      keys.push_back({"nesterov", [&](const Value &v) { b.boolean(v, path + "nesterov", o.nesterov); }});
-    } else {
-      keys.push_back({"betas", [&](const Value &v) { betas(v); }});
-      keys.push_back({"eps", [&](const Value &v) { b.number(v, path + "eps", o.eps, 0, 1, true); }});
-      keys.push_back({"adam_w_mode", [&](const Value &v) { b.boolean(v, path + "adam_w_mode", decoupled); }});
-      keys.push_back({"torch_adam", [&](const Value &) { note(path + "torch_adam"); }});
-      keys.push_back({"fused", [&](const Value &) { note(path + "fused"); }});
     }
-    b.mapping(*params, path, keys);
+    r.optimizer.kind = sgd ? Optimizer::Sgd : Optimizer::AdamW;
+    if (params)
+      sgd ? sgdParams(*params) : adamParams(*params, lower == "adamw");
+    if (r.optimizer.weightDecay > 0 && !ownKeys.contains("optimizer"))
+      b.out.notes.push_back("weight decay applies to all parameters, as in DeepSpeed; `\"llmc\": {\"optimizer\": {...}}` can except some");
+  }
+
+  std::vector<Key> commonParams() {
+    const std::string path = "optimizer.params.";
+    Optimizer &o = r.optimizer;
+    return {{"lr", [this, path, &o](const Value &v) { number(v, path + "lr", o.lr, 0, kMaxRate, "5e-5", 5e-5); }},
+            {"weight_decay", [this, path, &o](const Value &v) { number(v, path + "weight_decay", o.weightDecay, 0, kMaxRate, "0", 0); }}};
+  }
+
+  void sgdParams(const Value &params) {
+    const std::string path = "optimizer.params.";
+    Optimizer &o = r.optimizer;
+    std::vector<Key> keys = commonParams();
+    keys.push_back({"momentum", [&](const Value &v) { b.number(v, path + "momentum", o.momentum, 0, 1); }});
+    keys.push_back({"nesterov", [&](const Value &v) { b.boolean(v, path + "nesterov", o.nesterov); }});
+    addListed(keys, path, deepspeed::sgdKeys());
+    b.mapping(params, path, keys);
+    if (o.nesterov && o.momentum == 0)
+      b.out.lines.try_emplace("optimizer.sgd.nesterov", b.out.lines[path + "nesterov"]);
+  }
+
+  void adamParams(const Value &params, bool alwaysDecoupled) {
+    const std::string path = "optimizer.params.";
+    Optimizer &o = r.optimizer;
+    bool decoupled = true, torch = false;
+    std::vector<Key> keys = commonParams();
+    keys.push_back({"betas", [&](const Value &v) { betas(v); }});
+    keys.push_back({"eps", [&](const Value &v) { number(v, path + "eps", o.eps, kMinReal, 1, "1e-8", 1e-8); }});
+    keys.push_back({"adam_w_mode", [&](const Value &v) { b.boolean(v, path + "adam_w_mode", decoupled); }});
+    keys.push_back({"torch_adam", [&](const Value &v) { b.boolean(v, path + "torch_adam", torch); }});
+    addListed(keys, path, deepspeed::adamKeys());
+    b.mapping(params, path, keys);
+    decoupled |= alwaysDecoupled;
+    if (torch && decoupled && !b.out.has(path + "weight_decay")) {
+      o.weightDecay = 0.01;
+      b.out.notes.push_back("`" + path + "weight_decay` is 0.01, the default of torch.optim.AdamW, which `torch_adam` names");
+    }
     if (!decoupled && o.weightDecay != 0)
-      b.problem(params->line, "Adam with weight decay in the gradient (`adam_w_mode: false`) is not supported",
-                "use AdamW, or weight_decay 0");
+      deferred.push_back({"optimizer", params.line, "Adam with weight decay in the gradient (`adam_w_mode: false`) is not supported",
+                          "use AdamW, or weight_decay 0"});
   }
 
   void betas(const Value &v) {
+    const std::string name = "optimizer.params.betas";
+    if (isAuto(v)) {
+      b.out.notes.push_back("`" + name + ": auto` is [0.9, 0.999], the default of Hugging Face's Trainer; write two numbers for others");
+      return;
+    }
     if (v.kind != Value::List || v.items.size() != 2)
-      return b.problem(v.line, "`optimizer.params.betas` must be a list of two numbers, got " + v.describe());
-    b.number(v.items[0], "optimizer.params.betas", r.optimizer.beta1, 0, 0.999999999);
-    b.number(v.items[1], "optimizer.params.betas", r.optimizer.beta2, 0, 0.999999999);
+      return b.problem(v.line, "`" + name + "` must be a list of two numbers, got " + v.describe(), "\"betas\": [0.9, 0.999]");
+    b.number(v.items[0], name, r.optimizer.beta1, 0, kMaxBeta);
+    b.number(v.items[1], name, r.optimizer.beta2, 0, kMaxBeta);
   }
+
+  //===-- Schedule ------------------------------------------------------------------------===//
 
   void scheduler(const Value &value) {
     std::string type;
     const Value *params = nullptr;
     b.mapping(value, "scheduler.",
-              {{"type",
-                [&](const Value &v) {
-                  b.word(v, "scheduler.type", type, {"WarmupLR", "WarmupDecayLR", "WarmupCosineLR"});
-                }},
-               {"params", [&](const Value &v) { params = &v; }}});
-    if (type.empty() || !params)
+              {{"type", [&](const Value &v) { b.text(v, "scheduler.type", type); }}, {"params", [&](const Value &v) { params = &v; }}});
+    if (type.empty())
       return;
     Schedule &s = r.schedule;
-    s.kind = type == "WarmupLR"        ? Schedule::Constant
-             : type == "WarmupDecayLR" ? Schedule::Linear
-                                       : Schedule::Cosine;
-    std::string path = "scheduler.params.", shape;
-    double peak = -1, start = 0, endRatio = 0.0001;
+    if (type != "WarmupLR" && type != "WarmupDecayLR" && type != "WarmupCosineLR") {
+      deferred.push_back({"schedule", b.out.lines["scheduler.type"], "`scheduler.type: " + type + "` is not supported",
+                          "use WarmupLR, WarmupDecayLR or WarmupCosineLR, or give `\"llmc\": {\"schedule\": ...}`"});
+      return;
+    }
+    s.kind = type == "WarmupLR" ? Schedule::Constant : type == "WarmupDecayLR" ? Schedule::Linear : Schedule::Cosine;
+    b.out.lines.try_emplace("schedule", b.out.lines["scheduler"]);
+    if (params)
+      schedulerParams(*params);
+  }
+
+  void schedulerParams(const Value &params) {
+    Schedule &s = r.schedule;
+    const std::string path = "scheduler.params.";
+    std::string shape = "log";
+    double peak = 1e-3, start = 0, endRatio = 0.0001; // DeepSpeed's defaults
+    bool automaticPeak = false;
     std::vector<Key> keys = {
-        {"warmup_num_steps", [&](const Value &v) { b.integer(v, path + "warmup_num_steps", s.warmupSteps, 0); }},
-        {"warmup_type", [&](const Value &v) { b.word(v, path + "warmup_type", shape, {"linear"}); }},
+        {"warmup_num_steps",
+         [&](const Value &v) {
+           if (isAuto(v))
+             b.out.notes.push_back("`" + path + "warmup_num_steps: auto` is 0, the default of Hugging Face's Trainer; write a number for another");
+           else
+             b.integer(v, path + "warmup_num_steps", s.warmupSteps, 0, kMaxSteps);
+         }},
+        {"warmup_type", [&](const Value &v) { b.word(v, path + "warmup_type", shape, {"linear", "log"}); }},
         {"last_batch_iteration", [&](const Value &) { note(path + "last_batch_iteration"); }}};
     if (s.kind != Schedule::Constant)
-      keys.push_back({"total_num_steps", [&](const Value &v) { b.integer(v, path + "total_num_steps", s.totalSteps, 1); }});
+      keys.push_back({"total_num_steps", [&](const Value &v) {
+                        if (isAuto(v))
+                          deferred.push_back({"schedule", v.line, "`" + path + "total_num_steps: auto` is the length of a run of Hugging Face's Trainer",
+                                              "write the number of steps"});
+                        else
+                          b.integer(v, path + "total_num_steps", s.totalSteps, 1, kMaxSteps);
+                      }});
     if (s.kind == Schedule::Cosine) {
       keys.push_back({"warmup_min_ratio", [&](const Value &v) { b.number(v, path + "warmup_min_ratio", start, 0, 1); }});
       keys.push_back({"cos_min_ratio", [&](const Value &v) { b.number(v, path + "cos_min_ratio", endRatio, 0, 1); }});
     } else {
-      keys.push_back({"warmup_min_lr", [&](const Value &v) { b.number(v, path + "warmup_min_lr", start, 0, kInf); }});
-      keys.push_back({"warmup_max_lr", [&](const Value &v) { b.number(v, path + "warmup_max_lr", peak, 0, kInf); }});
+      keys.push_back({"warmup_min_lr", [&](const Value &v) { number(v, path + "warmup_min_lr", start, 0, kMaxRate, "0", 0); }});
+      keys.push_back({"warmup_max_lr", [&](const Value &v) { (automaticPeak = isAuto(v)) ? void() : b.number(v, path + "warmup_max_lr", peak, 0, kMaxRate); }});
     }
-    b.mapping(*params, path, keys);
-    b.out.lines.try_emplace("schedule", b.out.lines["scheduler"]);
+    b.mapping(params, path, keys);
+    for (const char *kind : {"linear", "cosine"}) // an `auto` is a problem of its own
+      if (s.kind != Schedule::Constant && b.out.has(path + "total_num_steps"))
+        b.out.lines.try_emplace("schedule." + std::string(kind) + ".total_steps", b.out.lines[path + "total_num_steps"]);
     if (start != 0)
-      b.problem(params->line, "a warm-up that does not begin at 0 is not supported", "set it to 0");
-    if (shape.empty() && s.warmupSteps > 0)
-      b.out.notes.push_back("warm-up is linear (DeepSpeed's default is logarithmic)");
-    if (peak >= 0)
+      deferred.push_back({"schedule", params.line, "a warm-up that does not begin at 0 is not supported", "set it to 0"});
+    if (shape == "log" && s.warmupSteps > 0)
+      deferred.push_back({"schedule", params.line, "`" + path + "warmup_type: log`, DeepSpeed's default, is not supported", "write \"warmup_type\": \"linear\""});
+    if (shape == "linear" && s.warmupSteps > 0)
+      b.out.notes.push_back("warm-up: step k of N has lr * k / N; DeepSpeed's is one step behind");
+    if (s.kind != Schedule::Cosine && !automaticPeak && !ownKeys.contains("schedule")) {
+      if (!b.out.has(path + "warmup_max_lr"))
+        b.out.notes.push_back("`" + path + "warmup_max_lr` is 0.001, DeepSpeed's default, whatever the optimizer's lr");
       r.optimizer.lr = peak;
+    }
     minRatio = s.kind == Schedule::Cosine ? endRatio : 0;
-    s.minLr = 0;
   }
 
+  //===-- Precision and ZeRO ----------------------------------------------------------------===//
+
   void precision(const Value &value, const std::string &name) {
-    bool enabled = true;
-    std::vector<Key> keys = {{"enabled", [&](const Value &v) { b.boolean(v, name + ".enabled", enabled); }}};
-    // The scale of the loss is managed by the compiled step.
-    for (StringRef key : {"loss_scale", "loss_scale_window", "initial_scale_power", "hysteresis", "min_loss_scale",
-                          "consecutive_hysteresis", "auto_cast", "fp16_master_weights_and_grads",
-                          "bf16_master_weights_and_grads", "bf16_optimizer_states", "immediate_grad_update",
-                          "check_grad_overflow"})
-      keys.push_back({key, [this, name, key](const Value &) { note(name + "." + key.str()); }});
+    bool enabled = false;
+    std::vector<Key> keys = {{"enabled", [&](const Value &v) {
+                                if (isAuto(v))
+                                  b.out.notes.push_back("`" + name + ".enabled: auto` is false, the default of Hugging Face's Trainer");
+                                else
+                                  b.boolean(v, name + ".enabled", enabled);
+                              }}};
+    addListed(keys, name + ".", deepspeed::precisionKeys());
     b.mapping(value, name + ".", keys);
-    if (!enabled)
-      return;
-    if (r.precision != "fp32")
-      b.problem(value.line, "both fp16 and bf16 are enabled", "enable one of them");
-    r.precision = name;
-    b.out.lines.try_emplace("precision", b.out.lines[name]);
+    if (enabled)
+      deferred.push_back({"precision", b.out.lines[name + ".enabled"], "`" + name + ": {enabled: true}` is not supported yet: everything is computed in fp32",
+                          "write \"" + name + "\": {\"enabled\": false}"});
+  }
+
+  /// offload_optimizer, offload_param
+  void offload(const Value &v, const std::string &name) {
+    std::string where = "none";
+    std::vector<Key> keys = {{"device", [&](const Value &w) { b.word(w, name + ".device", where, {"none", "cpu", "nvme"}); }}};
+    addListed(keys, name + ".", deepspeed::offloadKeys());
+    b.mapping(v, name + ".", keys);
+    if (where != "none")
+      deferred.push_back({"memory", b.out.lines[name + ".device"], "`" + name + ": {device: " + where + "}` is not supported yet",
+                          "write \"device\": \"none\", or remove `" + StringRef(name).rsplit('.').second.str() + "`"});
   }
 
   void zero(const Value &value) {
-    bool offload = false;
-    auto device = [&](const Value &v, const std::string &name) {
-      std::string where = "none";
-      std::vector<Key> keys = {
-          {"device", [&](const Value &w) { b.word(w, name + ".device", where, {"none", "cpu", "nvme"}); }}};
-      for (StringRef key : {"nvme_path", "pin_memory", "buffer_count", "buffer_size", "max_in_cpu", "fast_init",
-                            "pipeline_read", "pipeline_write", "ratio"})
-        keys.push_back({key, [this, name, key](const Value &) { note(name + "." + key.str()); }});
-      b.mapping(v, name + ".", keys);
-      if (where != "none") {
-        r.offload = where == "cpu" ? "host" : "nvme";
-        offload = true;
-      }
-    };
-    std::vector<Key> keys = {
-        {"stage", [&](const Value &v) { b.integer(v, "zero_optimization.stage", r.zero, 0, 3); }},
-        {"offload_optimizer", [&](const Value &v) { device(v, "zero_optimization.offload_optimizer"); }},
-        {"offload_param", [&](const Value &v) { device(v, "zero_optimization.offload_param"); }}};
-    for (StringRef key :
-         {"allgather_partitions", "allgather_bucket_size", "overlap_comm", "reduce_scatter", "reduce_bucket_size",
-          "contiguous_gradients", "sub_group_size", "stage3_prefetch_bucket_size", "stage3_param_persistence_threshold",
-          "stage3_max_live_parameters", "stage3_max_reuse_distance", "stage3_gather_16bit_weights_on_model_save",
-          "round_robin_gradients", "ignore_unused_parameters", "elastic_checkpoint", "load_from_fp32_weights",
-          "memory_efficient_linear", "zero_hpz_partition_size", "zero_quantized_weights", "zero_quantized_gradients"})
-      keys.push_back({key, [this, key](const Value &) { note("zero_optimization." + key.str()); }});
-    b.mapping(value, "zero_optimization.", keys);
-    b.out.lines.try_emplace("zero", b.out.lines["zero_optimization"]);
-    if (offload)
-      b.out.lines.try_emplace("memory.offload", b.out.lines["zero_optimization"]);
+    const std::string path = "zero_optimization.";
+    std::vector<Key> keys = {{"stage", [&](const Value &v) { b.integer(v, path + "stage", r.zero, 0, 3); }},
+                             {"offload_optimizer", [&](const Value &v) { offload(v, path + "offload_optimizer"); }},
+                             {"offload_param", [&](const Value &v) { offload(v, path + "offload_param"); }}};
+    addListed(keys, path, deepspeed::zeroKeys());
+    b.mapping(value, path, keys);
+    if (b.out.has(path + "stage"))
+      b.out.lines.try_emplace("zero", b.out.lines[path + "stage"]);
   }
 
-public:
-  double minRatio = 0; // of the peak lr, applied when both are known
-
-private:
   Binder &b;
   train::Recipe &r;
   int64_t step = 0, micro = 0, accumulate = 0, seed = -1;
+  double minRatio = 0; // of the peak lr, which is known at the end
   const Value *own = nullptr;
+  llvm::StringSet<> ownKeys; // at the top of `llmc`
+  std::vector<Deferred> deferred;
 };
 } // namespace
 
-void recipe::readDeepSpeed(const Value &root, Binder &binder) {
-  DeepSpeed reader(binder);
-  reader.read(root);
-  if (reader.minRatio > 0)
-    binder.out.recipe.schedule.minLr = reader.minRatio * binder.out.recipe.optimizer.lr;
-}
+void recipe::readDeepSpeed(const Value &root, Binder &binder) { DeepSpeed(binder).read(root); }

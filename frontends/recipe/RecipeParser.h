@@ -24,7 +24,7 @@ struct ParsedRecipe {
   std::vector<std::string> notes; // keys that have no meaning here, and choices worth telling
 
   bool has(const std::string &key) const { return lines.count(key) != 0; }
-  /// "file:line" of `key`, or "file" if the key is not in it.
+  /// "file:line" of `key`, or of the nearest key above it that the file holds; "file" if there is none.
   std::string where(const std::string &key) const;
 };
 
@@ -34,6 +34,9 @@ ParsedRecipe parseRecipe(llvm::MemoryBufferRef buffer);
 
 /// The same for a file; an unreadable file is a problem of the result.
 ParsedRecipe parseRecipeFile(llvm::StringRef path);
+
+/// Gives problems that name a key of the recipe its file and line.
+void locate(Problems &problems, const ParsedRecipe &parsed);
 
 /// What `parsed` asks for and this version cannot do yet, one problem per key (exit code 3).
 Problems checkSupported(const ParsedRecipe &parsed);

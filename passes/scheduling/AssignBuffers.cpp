@@ -222,8 +222,7 @@ private:
     int gradient = stateOf(train::kGradient, name.str());
     auto source = function.getArgAttrOfType<DictionaryAttr>(argument, train::kSource);
     auto aliases = function.getArgAttrOfType<ArrayAttr>(argument, train::kAliases);
-    bool decay = recipe.optimizer.weightDecay != 0.0 &&
-                 llvm::none_of(recipe.optimizer.noDecay, [&](const std::string &glob) { return train::matchesGlob(glob, name); });
+    bool decay = recipe.optimizer.decays(train::namesOf(function, argument), train::logicalRank(function, argument));
     plan::ParameterOp::create(b, function.getLoc(), b.getStringAttr(name), symbol(stateOf(role, name.str())),
                               gradient >= 0 ? symbol(gradient) : FlatSymbolRefAttr(), b.getDictionaryAttr(states),
                               source ? source : b.getDictionaryAttr({}), b.getBoolAttr(gradient >= 0), b.getBoolAttr(decay),

@@ -153,7 +153,7 @@ private:
 
   /// What the recipe says of a name.
   void writeRecipe(StringRef name, Text &text) {
-    text.push_back(llvm::any_of(recipe.optimizer.noDecay, [&](auto &glob) { return train::matchesGlob(glob, name); }));
+    text.push_back(recipe.optimizer.noDecay && train::matchesAny(*recipe.optimizer.noDecay, {name.str()}));
     const train::Initializer *init = nullptr;
     for (const train::Initializer &entry : recipe.init)
       init = train::matchesGlob(entry.glob, name) ? &entry : init;

@@ -57,10 +57,6 @@ func::FuncOp StepFunction::finish() {
 
 namespace {
 
-bool matchesAny(ArrayRef<std::string> globs, StringRef name) {
-  return llvm::any_of(globs, [&](const std::string &glob) { return train::matchesGlob(glob, name); });
-}
-
 struct BuildStep : training::impl::TrainingBuildStepBase<BuildStep> {
   void runOnOperation() override {
     ModuleOp module = getOperation();
@@ -98,12 +94,13 @@ struct BuildStep : training::impl::TrainingBuildStepBase<BuildStep> {
     for (unsigned i = 0; i < forward.getNumArguments(); ++i) {
       StringRef name = train::argumentString(forward, i, train::kName);
       auto type = cast<RankedTensorType>(forward.getArgumentTypes()[i]);
+      std::vector<std::string> names = train::namesOf(forward, i);
       // What the recipe does not say, the module does.
-      bool chosen = recipe.trainable.empty() ? !forward.getArgAttr(i, train::kFrozen) : matchesAny(recipe.trainable, name);
+      bool chosen = recipe.trainable.empty() ? !forward.getArgAttr(i, train::kFrozen) : train::matchesAny(recipe.trainable, names);
       if (train::argumentString(forward, i, train::kRole) != train::kParam || !chosen ||
           !isa<FloatType>(type.getElementType()))
         continue;
-      bool decay = recipe.optimizer.weightDecay != 0.0 && !matchesAny(recipe.optimizer.noDecay, name);
+      bool decay = recipe.optimizer.decays(names, train::logicalRank(forward, i));
       trainables.push_back({name.str(), type, decay, forward.getArgument(i).getLoc()});
       wrt.push_back(i);
     }

@@ -6,6 +6,7 @@ one thing. Checked are: the exit code, the texts that the error must have, that 
 problem and shows no crash, that it takes less than a few seconds, and that files which were there keep their bytes.
 """
 import json
+import os
 import pathlib
 import struct
 import sys
@@ -124,7 +125,7 @@ case("a configuration that the model lacks", 3, "`onnx_sharding: three` names no
 case("a configuration without a mesh", 3, "`onnx_sharding` needs a mesh", "recipe.yaml:6")(sharded(recipe=RECIPE + "onnx_sharding: two\n"))
 case("a configuration of another number of devices", 3, "has 2 devices, the mesh (dp 1 x tp 4) has 4 ranks")(
     sharded(recipe=RECIPE + "mesh: {dp: 1, tp: 4}\nonnx_sharding: two\n"))
-case("a mesh of 2^80 ranks", 3, "too many ranks")(sharded(recipe=RECIPE.replace("batch: {step: 4, micro: 2}", "") + f"mesh: {{tp: {2**40}, dp_replicate: {2**40}}}\nonnx_sharding: two\n"))
+case("a mesh of 2^80 ranks", 3, "`mesh.tp` must be at least 1 and at most 1048576")(sharded(recipe=RECIPE.replace("batch: {step: 4, micro: 2}", "") + f"mesh: {{tp: {2**40}, dp_replicate: {2**40}}}\nonnx_sharding: two\n"))
 case("a node of an unknown configuration", 3, "`x` is no configuration of the model", "project")(
     sharded(lambda configuration, devices, spec: setattr(devices, "configuration_id", "x")))
 case("pipeline stages of the model", 4, "pipeline stages, which are not supported yet", "project")(
@@ -322,7 +323,7 @@ def _(folder):
     return compiling(folder, recipe=with_recipe((", labels: labels", "")))
 
 
-@case("a data key that is no input", 3, "label")
+@case("a data key that is no input", 3, "`data.label` names no input", "recipe.yaml:2")
 def _(folder):
     return compiling(folder, recipe=with_recipe(("labels: labels}", "labels: labels, label: x}")))
 
@@ -399,6 +400,76 @@ def _(folder):
 @case("a budget that is too small", 5, "memory.budget", "optimizer", "hint")
 def _(folder):
     return compiling(folder, recipe=RECIPE + "memory: {budget: 1KiB}\n")
+
+
+def with_key(name: str, line: str, *texts: str, code: int = 3):
+    """The recipe with one more line; the error names it."""
+    case(name, code, "recipe.yaml:6", *texts)(lambda folder: compiling(folder, recipe=RECIPE + line + "\n"))
+
+
+with_key("a micro-batch that the compiler is to choose", "batch: {step: 4, micro: auto}", "`batch` is given twice")
+with_key("a glob of trainable that matches nothing", 'trainable: ["*", "nothing.*"]', "`trainable`: no parameter of the model is called `nothing.*`", "its parameters are embed, head")
+with_key("a glob of init that matches nothing", 'init: {"*.weight": zeros}', "`init`: no parameter of the model is called `*.weight`")
+with_key("an initializer of parameters that have values", 'init: {"*": zeros}', "`init.*` has no effect")
+with_key("ZeRO without data ranks", "zero: 1", "`zero: 1` has no effect", "mesh: {dp: 2}")
+with_key("arrays that are to be shuffled", "shuffle: true", "`shuffle` has no effect")
+with_key("recomputation that a budget is to choose", "memory: {budget: 1GiB, recompute: auto}", "`memory.recompute: auto` under a budget is not supported yet")
+with_key("a prediction of one number", "predict: loss", "`predict: loss` is one number")
+with_key("a prediction that is no output", "predict: logits", "`predict: logits` is no output of the model", "its outputs are loss")
+with_key("16 bits", "precision: bf16", "`precision: bf16` is not supported yet")
+with_key("a gradient norm without bounds", "clip_grad_norm: inf", "`clip_grad_norm` must be a number")
+with_key("a budget without a unit", "memory: {budget: 24}", "`memory.budget` has no unit")
+with_key("a symbol that the model lacks", "shapes: {sequence: 8}", "`shapes.sequence` names no dimension of the model")
+case("weight decay spared from nothing", 3, "`optimizer.adamw.no_decay`: no parameter of the model is called `*.LayerNorm.*`", "recipe.yaml:3")(
+    lambda folder: compiling(folder, recipe=with_recipe(("{lr: 1.0e-2}", '{lr: 1.0e-2, weight_decay: 0.1, no_decay: ["*.LayerNorm.*"]}'))))
+for rate in ("1.0e+30", "1.0e+39", "-1", "nan"):
+    case(f"a learning rate of {rate}", 3, "`optimizer.adamw.lr` must be", "recipe.yaml:3")(
+        lambda folder, rate=rate: compiling(folder, recipe=with_recipe(("lr: 1.0e-2", f"lr: {rate}"))))
+case("2^40 samples", 3, "`batch.step` must be at least 1 and at most 16777216", "recipe.yaml:5")(
+    lambda folder: compiling(folder, recipe=with_recipe(("step: 4", f"step: {2**40}"))))
+case("a micro-batch to be chosen", 3, "`batch.micro: auto` is not supported yet", "recipe.yaml:5")(
+    lambda folder: compiling(folder, recipe=with_recipe(("micro: 2", "micro: auto"))))
+case("a source that is none", 3, "`tokens.prev` names no source", "recipe.yaml:2", "tokens.next")(
+    lambda folder: compiling(folder, recipe=with_recipe(("labels: labels", "labels: tokens.prev"))))
+
+
+@case("labels that the graph shifts, shifted", 3, "the graph shifts `labels` itself, by 1", "write `data: {labels: tokens}`", "shifted_twice: true", "recipe.yaml:2")
+def _(folder):
+    initializers = [numpy_helper.from_array(value, name) for name, value in weights().items()]
+    initializers += [numpy_helper.from_array(np.array([value], np.int64), name) for name, value in (("zero", 0), ("one", 1), ("end", -1), ("last", 2**62))]
+    cut = [helper.make_node("Slice", ["scores", "zero", "end", "one"], ["earlier"]), helper.make_node("Slice", ["labels", "one", "last", "one"], ["later"])]
+    nodes = list(model().graph.node)
+    nodes[2].input[0], nodes[3].input[0] = "earlier", "later"
+    return compiling(folder, model(nodes=nodes[:2] + cut + nodes[2:], initializers=initializers),
+                     with_recipe(("{ids: ids, labels: labels}", "{ids: tokens, labels: tokens.next}")))
+
+
+@case("everything that is wrong with a recipe, at once", 3, "`loss: los` is no output", "input `labels` is fed by nothing", "`data.lables` names no input", "`predict: x` is no output")
+def _(folder):
+    return compiling(folder, recipe=with_recipe(("loss: loss", "loss: los"), ("labels: labels", "lables: labels")) + "predict: x\n")
+
+
+def with_command(folder, command: str, more: str) -> list:
+    save_file(batches(), folder / "data.safetensors")
+    return [LLMC, command, *compiling(folder, recipe=RECIPE + more)[2:-2], *(["--data", folder / "data.safetensors"] if command == "interpret" else [])]
+
+
+for command in ("check", "plan", "verify", "interpret"):
+    @case(f"a recipe with a mistake, for {command}", 3, "`trainable`: no parameter of the model is called `x`", "recipe.yaml:6")
+    def _(folder, command=command):
+        return with_command(folder, command, "trainable: [x]\n")
+
+    @case(f"a recipe with an unknown key, for {command}", 3, "unknown key `optimiser`", "recipe.yaml:6")
+    def _(folder, command=command):
+        return with_command(folder, command, "optimiser: adamw\n")
+
+
+@case("a recipe that is a pipe", 3, "the recipe is no file")
+def _(folder):
+    command = compiling(folder)
+    (folder / "recipe.yaml").unlink()
+    os.mkfifo(folder / "recipe.yaml")
+    return command
 
 
 case("a bucket that is no size", 3, "communication.bucket", "25 megs", "recipe.yaml:7")(

@@ -32,13 +32,12 @@ int check(StringRef model, StringRef recipe, MLIRContext &context) {
   onnx::ReadResult read = onnx::readModel(model);
   if (!read.model)
     return report(read.problems);
-  onnx::ImportOptions options;
-  options.forTraining = !recipe.empty();
+  recipe::ParsedRecipe parsed;
   if (!recipe.empty()) {
-    recipe::ParsedRecipe parsed = recipe::parseRecipeFile(recipe);
-    if (!parsed.problems.empty())
-      return report(parsed.problems);
-    options.recipe = parsed.recipe;
+    parsed = recipe::parseRecipeFile(recipe);
+    Problems problems = parsed.problems.empty() ? recipe::checkSupported(parsed) : parsed.problems;
+    if (!problems.empty())
+      return report(problems);
   }
   std::map<std::string, int64_t> operators;
   for (const onnx::Node &node : read.model->nodes)
@@ -47,7 +46,10 @@ int check(StringRef model, StringRef recipe, MLIRContext &context) {
   for (auto &[name, count] : operators)
     llvm::outs() << " " << name << ":" << count;
   llvm::outs() << "\n";
-  onnx::ImportResult imported = onnx::importModel(*read.model, options, &context);
+  onnx::ImportOptions untrained;
+  untrained.forTraining = false;
+  onnx::ImportResult imported = recipe.empty() ? onnx::importModel(*read.model, untrained, &context)
+                                               : driver::importWithRecipe(*read.model, parsed, &context);
   if (imported.module) {
     auto forward = imported.module->lookupSymbol<func::FuncOp>(train::kForward);
     printArguments(forward, train::kParam, "parameters");

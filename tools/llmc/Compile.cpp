@@ -2,6 +2,7 @@
 #include "compiler/driver/Compile.h"
 #include "compiler/driver/Budget.h"
 #include "compiler/driver/Explain.h"
+#include "frontends/recipe/RecipePrinter.h"
 #include "mlir/Parser/Parser.h"
 #include "mlir/Support/FileUtilities.h"
 #include "tools/llmc/OnnxFile.h"
@@ -80,7 +81,7 @@ static int checkOutputs(const CompileOptions &options) {
 }
 
 int compile(const CompileOptions &options, MLIRContext &context) {
-  if (int code = checkOutputs(options))
+  if (int code = options.printRecipe ? kDone : checkOutputs(options))
     return code;
   LoadedShapes shapes;
   driver::PlanOptions plan;
@@ -91,6 +92,10 @@ int compile(const CompileOptions &options, MLIRContext &context) {
       return report(loaded.problems);
     for (const std::string &note : loaded.notes)
       llvm::errs() << "note: " << note << "\n";
+    if (options.printRecipe) {
+      llvm::outs() << recipe::printRecipe(loaded.recipe);
+      return kDone;
+    }
     module = std::move(loaded.module);
     shapes = std::move(loaded.shapes);
     plan.file.folder = loaded.folder;

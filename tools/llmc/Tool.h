@@ -40,6 +40,7 @@ struct CompileOptions {
   bool writePlan = false; // else prints IR
   bool forecast = false;  // prints what the plan would need, without generating it
   bool asJson = false;    // the forecast
+  bool printRecipe = false; // nothing else
   ShardedModelOptions sharded;
 };
 
@@ -62,11 +63,12 @@ struct VerifyOptions {
   std::string shrink = "auto"; // auto | no | blocks | sizes
 };
 
-/// `llmc check`, `llmc compile`, `llmc explain`, `llmc export`, `llmc interpret`, `llmc verify`; each returns the exit
-/// code.
+/// `llmc check`, `llmc compile`, `llmc explain`, `llmc recipe`, `llmc export`, `llmc interpret`, `llmc verify`; each
+/// returns the exit code.
 int check(llvm::StringRef model, llvm::StringRef recipe, mlir::MLIRContext &context);
 int compile(const CompileOptions &options, mlir::MLIRContext &context);
 int explain(llvm::StringRef plan, llvm::StringRef profile, bool json);
+int explainRecipe(llvm::StringRef key, bool markdown);
 int exportCheckpoint(const ExportOptions &options);
 int interpret(const InterpretOptions &options, mlir::MLIRContext &context);
 int verify(const VerifyOptions &options, mlir::MLIRContext &context);

@@ -17,6 +17,7 @@ cl::SubCommand planCommand("plan", "forecast without code: memory, communication
 cl::SubCommand exportCommand("export", "the trained values of a checkpoint, as ONNX or safetensors");
 cl::SubCommand interpretCommand("interpret",
                                 "trains with the reference interpreter: slow, exact, the judge of every target");
+cl::SubCommand recipeCommand("recipe", "the keys of a recipe: types, defaults, examples");
 cl::SubCommand verifyCommand("verify",
                              "runs a few steps of the compiled plan and of the reference interpreter, and compares");
 
@@ -50,6 +51,11 @@ cl::opt<std::string>
     modelFolder("model-folder",
                 cl::desc("with --start-from: where the files of parameters lie (default: beside the IR)"),
                 cl::sub(compileCommand));
+cl::opt<bool> printRecipe("print-recipe", cl::desc("prints all values of the recipe that are in force, as a recipe, and does nothing else"),
+                          cl::sub(compileCommand));
+cl::opt<std::string> explainedKey("explain", cl::desc("a key, such as optimizer.adamw.lr or lr"), cl::value_desc("key"),
+                                  cl::sub(recipeCommand));
+cl::opt<bool> asMarkdown("markdown", cl::desc("the page docs/recipe.md"), cl::sub(recipeCommand));
 cl::opt<std::string> dumpLevels("dump-levels", cl::desc("writes each level into this folder"), cl::sub(compileCommand));
 cl::opt<std::string> data("data", cl::desc("safetensors file with NAME.0, NAME.1, ..."), cl::sub(interpretCommand));
 cl::opt<std::string> verifyData("data", cl::desc("tokens, text or a safetensors file; without it inputs are made up"),
@@ -101,10 +107,13 @@ int runCompile(mlir::MLIRContext &context) {
   options.pipeline.to = *to;
   if (recipeFile.empty() && startFrom.empty())
     return tool::fail(tool::kWrongUse, "compile needs a recipe", "give one with -r recipe.yaml");
-  if (options.writePlan && output.empty())
+  options.printRecipe = printRecipe;
+  if (printRecipe && recipeFile.empty())
+    return tool::fail(tool::kWrongUse, "--print-recipe needs a recipe", "give one with -r recipe.yaml");
+  if (options.writePlan && output.empty() && !printRecipe)
     return tool::fail(tool::kWrongUse, "compile needs a place for the plan",
                       "give one with -o m.plan, or --stop-after LEVEL for IR");
-  if (startFrom.empty())
+  if (startFrom.empty() || printRecipe)
     options.recipe = recipeFile;
   return tool::compile(options, context);
 }
@@ -164,6 +173,8 @@ int main(int argc, char **argv) {
     return runCompile(context);
   if (planCommand)
     return runPlan(context);
+  if (recipeCommand)
+    return tool::explainRecipe(explainedKey, asMarkdown);
   if (explainCommand)
     return tool::explain(planFile, profile, asJson);
   if (exportCommand)
@@ -175,5 +186,5 @@ int main(int argc, char **argv) {
   if (verifyCommand)
     return runVerify(context);
   return tool::fail(tool::kWrongUse, "no command",
-                    "llmc check | compile | plan | explain | export | interpret | verify; llmc --help");
+                    "llmc check | compile | plan | explain | export | interpret | recipe | verify; llmc --help");
 }

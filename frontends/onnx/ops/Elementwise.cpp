@@ -195,10 +195,12 @@ static LogicalResult gelu(NodeImporter &n) {
   return n.done(n.emit<nn::GeluOp>(n.in(0).getType(), n.in(0), n.state.builder.getBoolAttr(tanh)));
 }
 
-// log(1 + exp(x)) = max(x, 0) + log1p(exp(-|x|))
+// log(1 + exp(x)) = max(x, 0) + log1p(exp(-|x|)), with selections, whose derivative at 0 is 1/2
 static Value softplusOf(NodeImporter &n, Value x) {
-  Value tail = n.emit<math::Log1pOp>(n.emit<math::ExpOp>(n.emit<arith::NegFOp>(n.emit<math::AbsFOp>(x))));
-  return n.emit<arith::AddFOp>(n.emit<arith::MaximumFOp>(x, n.splatLike(x, 0)), tail);
+  Value zero = n.splatLike(x, 0), positive = n.emit<arith::CmpFOp>(arith::CmpFPredicate::OGT, x, zero);
+  Value falling = n.emit<arith::SelectOp>(positive, n.emit<arith::NegFOp>(x), x);
+  Value tail = n.emit<math::Log1pOp>(n.emit<math::ExpOp>(falling));
+  return n.emit<arith::AddFOp>(n.emit<arith::SelectOp>(positive, x, zero), tail);
 }
 static LogicalResult softplus(NodeImporter &n) {
   if (!n.in(0) || !isFloat(n.in(0)))

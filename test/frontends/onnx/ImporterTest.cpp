@@ -128,10 +128,10 @@ TEST_F(ImporterTest, LossIsSumOverWeight) {
 
 TEST_F(ImporterTest, AddsCrossEntropy) {
   std::string graph = mlpText();
-  options.recipe.loss.crossEntropy = true;
-  options.recipe.loss.logits = "logits";
-  options.recipe.loss.labels = "targets";
-  options.recipe.data.push_back({"targets", {}});
+  options.recipe.loss.kind = train::Loss::CrossEntropy;
+  options.recipe.loss.prediction = "logits";
+  options.recipe.loss.target = "targets";
+  options.recipe.data.push_back({"targets", {train::DataSource::Array, "targets"}});
   auto result = import(graph);
   ASSERT_TRUE(result.module) << textOf(result.problems);
   auto function = *result.module->getOps<mlir::func::FuncOp>().begin();
@@ -181,7 +181,9 @@ TEST_F(ImporterTest, IgnoresDeadNodes) { ir(mlpText(node("Det", {"h"}, {"d"})));
 
 TEST_F(ImporterTest, Refusals) {
   expectOne(problemsOf(mlpText("initializer { name: \"b\" data_type: 16 dims: 1 raw_data: \"xx\" }")), "`precision: bf16`");
+  options.recipe.data.push_back({"s", {train::DataSource::Array, "s"}});
   expectOne(problemsOf(mlpText("input { name: \"s\" type { tensor_type { elem_type: 8 shape { } } } }")), "type string");
+  options.recipe.data.pop_back();
   expectOne(problemsOf(mlpText(node("MatMul", {"h", "h"}, {"p"}) + value("output", "p", 1, {}))), "inner dimensions differ");
   expectOne(problemsOf(mlpText(node("Add", {"h", "labels"}, {"p"}) + value("output", "p", 1, {}))), "different element types");
   expectOne(problemsOf(mlpText(node("Add", {"h", "fc1.weight"}, {"p"}) + value("output", "p", 1, {}))), "shapes do not match");
@@ -200,7 +202,7 @@ TEST_F(ImporterTest, Refusals) {
 TEST_F(ImporterTest, BadRecipesForThisModel) {
   options.recipe.data.pop_back();
   expectOne(problemsOf(mlpText()), "input `labels` is fed by nothing");
-  options.recipe.data.push_back({"labels", {}});
+  options.recipe.data.push_back({"labels", {train::DataSource::Array, "labels"}});
   options.recipe.data.push_back({"lables", {}});
   expectOne(problemsOf(mlpText()), "`data.lables` names no input");
   options.recipe.data.pop_back();

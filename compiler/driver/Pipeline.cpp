@@ -112,6 +112,7 @@ static void buildStep(OpPassManager &pm) {
   pm.addPass(training::createTrainingNormalizeLoss());
   pm.addPass(training::createTrainingBuildStep());
   pm.addPass(autodiff::createAutodiffExpand());
+  pm.addPass(autodiff::createAutodiffDropStopGradients());
   pm.addPass(autodiff::createAutodiffMergeSlices());
   pm.addPass(createSymbolDCEPass());
   cleanUp(pm);

@@ -17,15 +17,16 @@ const OpTable &OpTable::get() {
     registerAttention(t);
     registerLoss(t);
     registerHost(t);
+    registerMarkers(t);
     return t;
   }();
   return table;
 }
 
 Handler OpTable::find(const Node &node) const {
-  if (!node.domain.empty())
+  if (!node.domain.empty() && node.domain != "llmc")
     return nullptr;
-  auto it = handlers.find(node.op);
+  auto it = handlers.find(node.opName());
   if (it == handlers.end())
     return nullptr;
   auto newer = it->second.upper_bound(node.version);

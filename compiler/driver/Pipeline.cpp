@@ -115,6 +115,7 @@ static void buildModel(OpPassManager &pm, Shrink shrink) {
 static void buildStep(OpPassManager &pm) {
   pm.addPass(training::createTrainingBuildStep());
   pm.addPass(autodiff::createAutodiffExpand());
+  pm.addPass(autodiff::createAutodiffDropStopGradients());
   pm.addPass(autodiff::createAutodiffMergeSlices());
   pm.addPass(createSymbolDCEPass());
   cleanUp(pm);

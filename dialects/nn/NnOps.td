@@ -182,4 +182,16 @@ def Nn_TopKOp : Nn_Op<"top_k", [Nn_DefaultCost]> {
   let hasVerifier = 1;
 }
 
+def Nn_StopGradientOp : Nn_Op<"stop_gradient", [Nn_DefaultCost, SameOperandsAndResultType]> {
+  let summary = "the input, through which no gradient flows";
+  let description = [{
+    What PyTorch calls detach, and ONNX has no word for. Made by the frontend from the operator `llmc.StopGradient`; gone after
+    `autodiff-drop-stop-gradients`, right behind differentiation. It has no folder: until then it is not its input.
+
+    Example: %y = nn.stop_gradient %x : (tensor<4x8xf32>) -> tensor<4x8xf32>
+  }];
+  let arguments = (ins Nn_Float:$input);
+  let results = (outs Nn_Float:$result);
+}
+
 #endif // LLMC_DIALECTS_NN_OPS

@@ -18,15 +18,16 @@ const OpTable &OpTable::get() {
     registerAttention(t);
     registerLoss(t);
     registerHost(t);
+    registerMarkers(t);
     return t;
   }();
   return table;
 }
 
 Handler OpTable::find(const Node &node) const {
-  if (!node.domain.empty())
+  if (!node.domain.empty() && node.domain != "llmc")
     return nullptr;
-  auto it = handlers.find(node.op);
+  auto it = handlers.find(node.opName());
   if (it == handlers.end())
     return nullptr;
   // Files hold operators that are younger than the set they name; these have one meaning, that of their first version.

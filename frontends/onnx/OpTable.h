@@ -26,7 +26,8 @@ public:
   static const OpTable &get();
 
   void add(mlir::StringRef op, int64_t sinceVersion, Handler handler) { handlers[op.str()][sinceVersion] = handler; }
-  /// The handler for a node of the standard domain; null if there is none.
+  /// The handler for a node of the standard domain or of `llmc`, whose operators are registered as "llmc.Name"; null if there
+  /// is none.
   Handler find(const Node &node) const;
 
 private:
@@ -45,6 +46,7 @@ void registerNorm(OpTable &table);
 void registerAttention(OpTable &table);
 void registerLoss(OpTable &table);
 void registerHost(OpTable &table);
+void registerMarkers(OpTable &table);
 
 } // namespace llmc::onnx
 

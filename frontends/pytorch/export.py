@@ -35,19 +35,21 @@ import onnxscript.rewriter
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+from exporting import functions, markers, proof, replay, rewrite, watch  # noqa: E402
+from exporting.errors import ExportError, failure  # noqa: E402
+
 KIND = "pkg.torch.export.graph_signature.InputSpec.kind"
 TIED = "llmc.tied"  # of the graph: lines of a parameter's name in the file and its other names
 SIGNATURE = "pkg.torch.export.ExportedProgram.graph_signature"
 TRACE = "pkg.torch.onnx.stack_trace"
+UPDATE = "llmc.buffer_update."  # metadata of the model, followed by an output's name: the buffer whose new value it is
+TRAINABLE = "llmc.trainable"  # metadata of an initializer: "false" if PyTorch does not train it
 ALIGNMENT = 4096  # of each parameter in the external data file, as PyTorch writes it
 LARGEST_CONSTANT = 4096  # elements; larger ones, such as causal masks, stay the nodes that compute them
 FIRST_FUSED_OPSET = 23  # from here on the standard has attention, RMS norm and rotary embedding of its own
 
 Build = Callable[[], tuple[torch.nn.Module, dict[str, torch.Tensor]]]
-
-
-class ExportError(Exception):
-    """Something that the user can mend."""
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -158,35 +160,61 @@ def check_parameters(program: torch.onnx.ONNXProgram, module: torch.nn.Module) -
 
 def export(build: Build, path: str | pathlib.Path, *, weights: bool = True, opset: int = 18,
            outputs: list[str] | None = None) -> list[str]:
-    """Writes the graph of `build()` (module and inputs, see above) to `path`. `outputs` names what forward returns, by
-    default ["loss"] or ["loss", "logits"]. Models above 1 GiB get their weights in a file beside it. Returns the names of
-    parameters that forward never reads, which the graph does not have."""
+    """Writes the graph of `build()` (module and inputs, see above) to `path`, and its proof beside it. `outputs` names what
+    forward returns, by default ["loss"] or ["loss", "logits"]. Models above 1 GiB get their weights in a file beside it.
+    Returns remarks: parameters that forward never reads, which the graph does not have, and why there is no proof."""
     path = pathlib.Path(path)
+    proof.path_of(path).unlink(missing_ok=True)  # of what was exported before
     if weights:
         module, inputs = built(build)
-        program = trace(module, inputs, opset)
+        watch.check_module(module)
+        known = studied(module, inputs)
+        program, onnx_program, updated = trace(module, inputs, opset, known)
     else:
         with ShapesOnly():
             module, inputs = built(build)
+        watch.check_module(module)
         with FakeTensorMode(allow_non_fake_inputs=True):
             make_fake(module)
-            program = trace(module, inputs, opset)
-    model = program.model
-    names = outputs or (["loss"] if len(model.graph.outputs) == 1 else ["loss", "logits"])
-    if len(names) != len(model.graph.outputs):
-        raise ExportError(f"forward returns {len(model.graph.outputs)} tensors, but the outputs are named {', '.join(names)}")
+            program, onnx_program, updated = trace(module, inputs, opset, None)
+    model = onnx_program.model
+    names = name_outputs(model, outputs, updated)
     fold_constants(model)
-    for value, name in zip(model.graph.outputs, names):
-        value.name = name
-    unread = check_parameters(program, module)
+    markers.add_functions(model)
+    mark_frozen(model, module)
+    unread = check_parameters(onnx_program, module)
     shorten_metadata(model)
+    remarks = [f"forward does not read {', '.join(unread)}: not in the graph"] if unread else []
+    recorder = None
+    if not weights:
+        remarks.append("without weights the model has no proof of its loss and gradients")
+    elif "loss" in names:
+        recorder = proof.Recorder(module, inputs, *replay.bounds(program), names.index("loss"))
+        if recorder.note:
+            remarks.append(f"the model has no proof of its loss and gradients: {recorder.note}")
+        for batch, result in recorder.cases[:1]:
+            replay.compare(program, module, batch, result, names.index("loss"), [f.__name__ for f in known.verdicts])
+    else:
+        remarks.append("the model has no proof: none of its outputs is named loss")
     if weights:
         size = sum(parameter.numel() * parameter.element_size() for parameter in module.parameters())
-        program.save(path, external_data=size > 1 << 30)
+        onnx_program.save(path, external_data=size > 1 << 30)
     else:
         remove_weights(model, f"{path.name}.data")
         onnx_ir.save(model, path)
-    return unread
+    if recorder and recorder.cases:
+        recorder.save(proof.path_of(path), [name for name, value in model.graph.initializers.items()
+                                            if value.metadata_props.get(KIND) == "PARAMETER"])
+        if len(recorder.cases) == 1:
+            remarks.append("forward takes no other number of samples than the example's; the proof has one batch")
+    return remarks
+
+
+def studied(module: torch.nn.Module, inputs: dict[str, torch.Tensor]) -> functions.Study:
+    try:
+        return proof.study(module, inputs)
+    except Exception as problem:  # whatever forward raises
+        raise failure("forward fails on the example inputs", problem) from problem
 
 
 def built(build: Build) -> tuple[torch.nn.Module, dict[str, torch.Tensor]]:
@@ -196,13 +224,58 @@ def built(build: Build) -> tuple[torch.nn.Module, dict[str, torch.Tensor]]:
     return result
 
 
-def trace(module: torch.nn.Module, inputs: dict[str, torch.Tensor], opset: int) -> torch.onnx.ONNXProgram:
-    """The module as ONNX, not optimized; labels and ids keep the names in `inputs`."""
+def trace(module: torch.nn.Module, inputs: dict[str, torch.Tensor], opset: int, known: functions.Study | None,
+          ) -> tuple[torch.export.ExportedProgram, torch.onnx.ONNXProgram, list[str]]:
+    """The module as a program and as ONNX, not optimized; labels and ids keep the names in `inputs`. Its last outputs are the
+    new values of the buffers named in the last result."""
     known = list(inspect.signature(module.forward).parameters)[:len(inputs)]
     if known != list(inputs):
         raise ExportError(f"forward takes {', '.join(known)}, but the example inputs are {', '.join(inputs)}")
-    return torch.onnx.export(module, tuple(inputs.values()), dynamo=True, opset_version=opset, input_names=list(inputs),
-                             optimize=False, verbose=False)
+    values = tuple(inputs.values())
+    program, updated = rewrite.functional(captured(module, values, known))
+    try:
+        onnx_program = torch.onnx.export(program, values, dynamo=True, opset_version=opset, input_names=list(inputs),
+                                         optimize=False, verbose=False, custom_translation_table=markers.TRANSLATIONS)
+    except Exception as problem:  # whatever PyTorch's exporter raises
+        raise failure("PyTorch's ONNX exporter fails", problem, program) from problem
+    return program, onnx_program, updated
+
+
+def captured(module: torch.nn.Module, values: tuple[torch.Tensor, ...], known: functions.Study | None,
+             ) -> torch.export.ExportedProgram:
+    try:
+        with watch.watched(), functions.traced(known):
+            return torch.export.export(module, values, strict=False)
+    except ExportError:
+        raise
+    except Exception as problem:  # whatever forward and torch.export raise
+        raise failure("PyTorch cannot trace forward", problem) from problem
+
+
+def name_outputs(model: onnx_ir.Model, outputs: list[str] | None, updated: list[str]) -> list[str]:
+    """Returns the names. `updated` are the buffers whose new values the last outputs are; they are named after them, and the metadata say so."""
+    count = len(model.graph.outputs) - len(updated)
+    names = outputs or (["loss"] if count == 1 else ["loss", "logits"])
+    if len(names) != count:
+        raise ExportError(f"forward returns {count} tensors, but the outputs are named {', '.join(names)}")
+    for name in updated:
+        names = [*names, f"{name}.updated"]
+        model.metadata_props[UPDATE + names[-1]] = name
+    for i, name in enumerate(names):
+        output = model.graph.outputs[i]
+        if output.is_graph_input() or output in model.graph.outputs[:i] or output.is_initializer():
+            copy = onnx_ir.node("Identity", [output])
+            model.graph.append(copy)
+            model.graph.outputs[i] = output = copy.outputs[0]
+        output.name = name
+    return names
+
+
+def mark_frozen(model: onnx_ir.Model, module: torch.nn.Module) -> None:
+    """Says of each parameter that PyTorch does not train that it is not."""
+    for name, parameter in module.named_parameters(remove_duplicate=False):
+        if not parameter.requires_grad and name in model.graph.initializers:
+            model.graph.initializers[name].metadata_props[TRAINABLE] = "false"
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -275,12 +348,14 @@ def main() -> int:
         build = (from_file(args.source) if args.source else
                  from_hugging_face(args.hf, weights, args.batch, args.sequence, args.dropout))
         args.output.parent.mkdir(parents=True, exist_ok=True)
-        unread = export(build, args.output, weights=weights, opset=args.opset, outputs=args.outputs)
+        remarks = export(build, args.output, weights=weights, opset=args.opset, outputs=args.outputs)
     except (ExportError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
-        return 3
-    if unread:
-        print(f"note: forward does not read {', '.join(unread)}: not in the graph", file=sys.stderr)
+        if hint := getattr(error, "hint", ""):
+            print(f"hint: {hint}", file=sys.stderr)
+        return getattr(error, "code", 3)
+    for remark in remarks:
+        print(f"note: {remark}", file=sys.stderr)
     print(f"{args.output}: {args.output.stat().st_size:,} bytes")
     return 0
 

@@ -25,6 +25,17 @@ def AutodiffExpand : Pass<"autodiff-expand", "::mlir::ModuleOp"> {
                            "::llmc::nn::NnDialect"];
 }
 
+def AutodiffDropStopGradients : Pass<"autodiff-drop-stop-gradients", "::mlir::ModuleOp"> {
+  let summary = "replaces nn.stop_gradient by its input, now that all gradients exist";
+  let description = [{
+    Input:
+      %y = nn.stop_gradient %x : (tensor<4xf32>) -> tensor<4xf32>
+      %z = math.exp %y : tensor<4xf32>
+    Output:
+      %z = math.exp %x : tensor<4xf32>
+  }];
+}
+
 def AutodiffMergeSlices : Pass<"autodiff-merge-slices", "::mlir::ModuleOp"> {
   let summary = "turns sums of slices inserted into zeros into one concatenation";
   let description = [{

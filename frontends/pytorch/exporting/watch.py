@@ -1,0 +1,46 @@
+"""Refuses, by name, what a module does that leaves no trace in an exported program."""
+import contextlib
+import random
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+from .errors import unsupported
+
+
+def check_module(module: torch.nn.Module) -> None:
+    """Hooks on gradients, and norms whose statistics no operator updates."""
+    problems = []
+    for name, part in module.named_modules():
+        where = f"{name or 'the module'} ({type(part).__name__})"
+        if part._backward_hooks or part._backward_pre_hooks:
+            problems.append(f"a backward hook of {where}")
+        if isinstance(part, torch.nn.modules.batchnorm._BatchNorm) and part.training:
+            if part.track_running_stats and part.momentum is None:
+                problems.append(f"momentum=None, a cumulative average of statistics, of {where}")
+    for name, parameter in module.named_parameters():
+        if parameter._backward_hooks or getattr(parameter, "_post_accumulate_grad_hooks", None):
+            problems.append(f"a hook on the gradient of {name}")
+    if problems:
+        raise unsupported("what this model does cannot be exported: " + "; ".join(problems))
+
+
+@contextlib.contextmanager
+def watched() -> Iterator[None]:
+    """Around tracing: hooks that forward registers, and numbers that Python draws, would be lost or fixed in the graph."""
+
+    def register_hook(self, hook):
+        raise unsupported("forward registers a hook on a gradient (Tensor.register_hook), which cannot be exported")
+
+    state, numbers, original = random.getstate(), np.random.get_state(), torch.Tensor.register_hook
+    torch.Tensor.register_hook = register_hook
+    try:
+        yield
+    finally:
+        torch.Tensor.register_hook = original
+    drawn = random.getstate() != state or any(
+        not np.array_equal(a, b) for a, b in zip(np.random.get_state(), numbers))
+    if drawn:
+        raise unsupported("forward draws random numbers with Python or NumPy, which the graph would fix",
+                          "export in evaluation mode, or draw with dropout")

@@ -4,6 +4,7 @@
 #include "frontends/onnx/Importer.h"
 #include "frontends/onnx/Reader.h"
 #include "frontends/recipe/RecipeParser.h"
+#include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
 
 using namespace mlir;
@@ -48,6 +49,30 @@ static void checkTrainable(ModuleOp module, const recipe::ParsedRecipe &parsed, 
     problems.push_back({"`trainable` names no parameter of the model", parsed.where("trainable"), "its parameters are " + names});
 }
 
+/// The recipe's `weights`, a path relative to the recipe, becomes one relative to the model's folder, as all files of a plan.
+static void placeWeights(train::Recipe &recipe, StringRef recipePath, StringRef modelFolder, StringRef where, Problems &problems) {
+  if (recipe.weights.empty())
+    return;
+  llvm::SmallString<256> file(llvm::sys::path::is_absolute(recipe.weights) ? "" : llvm::sys::path::parent_path(recipePath)), folder(modelFolder);
+  llvm::sys::path::append(file, recipe.weights);
+  if (!llvm::sys::fs::is_regular_file(file)) {
+    problems.push_back({"`weights` names '" + file.str().str() + "', which is no file", where.str(),
+                        "the path is relative to the recipe; leave `weights` out to give llmc-run --weights FILE"});
+    return;
+  }
+  llvm::sys::fs::make_absolute(file);
+  llvm::sys::fs::make_absolute(folder);
+  llvm::sys::path::remove_dots(file, /*remove_dot_dot=*/true);
+  llvm::sys::path::remove_dots(folder, /*remove_dot_dot=*/true);
+  StringRef inside = file;
+  if (!inside.consume_front(folder) || !inside.consume_front("/")) {
+    problems.push_back({"`weights` names '" + file.str().str() + "', which does not lie in the model's folder", where.str(),
+                        "a plan names files of its own folder only: move it there, or leave `weights` out and give llmc-run --weights FILE"});
+    return;
+  }
+  recipe.weights = inside.str();
+}
+
 LoadedModel loadModel(StringRef modelPath, StringRef recipePath, MLIRContext *context) {
   LoadedModel loaded;
   auto take = [&](const Problems &problems) { llvm::append_range(loaded.problems, problems); };
@@ -61,6 +86,9 @@ LoadedModel loadModel(StringRef modelPath, StringRef recipePath, MLIRContext *co
   if (!loaded.problems.empty())
     return loaded;
   loaded.folder = read.model->folder;
+  placeWeights(parsed.recipe, recipePath, loaded.folder, parsed.where("weights"), loaded.problems);
+  if (!loaded.problems.empty())
+    return loaded;
   onnx::ImportOptions options;
   options.recipe = parsed.recipe;
   onnx::ImportResult imported = onnx::importModel(*read.model, options, context);

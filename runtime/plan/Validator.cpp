@@ -394,6 +394,8 @@ std::vector<std::string> validatePlan(const fb::Plan &plan, PlanSizes sizes) {
   problems.require(plan.micro_batches() >= 1, "plan", "no micro-batches");
   problems.require((Checked(plan.samples_per_micro_batch()) * plan.micro_batches()).equals(plan.samples_per_step()), "plan",
                    "samples per step are not micro-batches times samples per micro-batch");
+  problems.require(textOf(plan.weights()).empty() || isContainedPath(textOf(plan.weights())), "plan",
+                   "its weights file leaves the folder of the plan");
   problems.require(sizeOf(plan.programs()) >= 1, "plan", "no program");
   problems.require(sizeOf(plan.ranks()) >= 1, "plan", "no ranks");
   for (uint32_t i = 0; i < sizeOf(plan.ranks()); ++i)

@@ -18,8 +18,14 @@ struct Recorder : TrainingObserver {
   std::vector<StepReport> steps;
   std::vector<double> evaluations;
   std::vector<std::string> notes;
-  void onStep(const StepReport &report) override { steps.push_back(report); }
-  void onEvaluation(uint64_t, double loss) override { evaluations.push_back(loss); }
+  Status onStep(const StepReport &report) override {
+    steps.push_back(report);
+    return Status::success();
+  }
+  Status onEvaluation(uint64_t, double loss) override {
+    evaluations.push_back(loss);
+    return Status::success();
+  }
   void onNote(const std::string &text) override { notes.push_back(text); }
 };
 

@@ -73,6 +73,14 @@ static void placeWeights(train::Recipe &recipe, StringRef recipePath, StringRef 
   recipe.weights = inside.str();
 }
 
+/// Paths, each once.
+static void addFile(std::vector<std::string> &files, StringRef folder, StringRef name) {
+  llvm::SmallString<256> path(folder);
+  llvm::sys::path::append(path, name);
+  if (!llvm::is_contained(files, path.str()))
+    files.push_back(path.str().str());
+}
+
 LoadedModel loadModel(StringRef modelPath, StringRef recipePath, MLIRContext *context) {
   LoadedModel loaded;
   auto take = [&](const Problems &problems) { llvm::append_range(loaded.problems, problems); };
@@ -86,9 +94,14 @@ LoadedModel loadModel(StringRef modelPath, StringRef recipePath, MLIRContext *co
   if (!loaded.problems.empty())
     return loaded;
   loaded.folder = read.model->folder;
+  for (const onnx::Tensor &initializer : read.model->initializers)
+    if (initializer.source)
+      addFile(loaded.files, loaded.folder, initializer.source->path);
   placeWeights(parsed.recipe, recipePath, loaded.folder, parsed.where("weights"), loaded.problems);
   if (!loaded.problems.empty())
     return loaded;
+  if (!parsed.recipe.weights.empty())
+    addFile(loaded.files, loaded.folder, parsed.recipe.weights);
   onnx::ImportOptions options;
   options.recipe = parsed.recipe;
   onnx::ImportResult imported = onnx::importModel(*read.model, options, context);

@@ -20,7 +20,7 @@ TrainingLoop::TrainingLoop(Executor &executor, TrainingOptions options, Training
 }
 
 std::string TrainingOptions::summary() const {
-  std::string text = "steps " + std::to_string(steps) + " checkpoint " + std::to_string(!checkpointFolder.empty()) + " every " +
+  std::string text = "steps " + std::to_string(steps) + " epochs " + std::to_string(epochs) + " checkpoint " + std::to_string(!checkpointFolder.empty()) + " every " +
                      std::to_string(checkpointEvery) + " resume " + std::to_string(resume) + " evaluate " +
                      std::to_string(!evalFiles.empty()) + " every " + std::to_string(evalEvery) + " batches " + std::to_string(evalBatches) +
                      " gradients " + std::to_string(saveGradients ? saveGradients->first : 0);
@@ -139,20 +139,25 @@ Status TrainingLoop::openData() {
   if (!executor.output(*update, "loss") || !executor.output(*update, "grad_norm") || !executor.output(*update, "lr"))
     return Status::planRefused("segment `update` lacks one of the outputs loss, grad_norm, lr");
   DataOptions dataOptions = DataOptions::of(executor.plan(), options.dataFiles, executor.rank());
+  dataOptions.epochs = options.epochs;
   auto opened = DataSet::open(dataOptions, *executor.program().segments()->Get(*accumulate), executor.program());
   if (Status status = agree(executor.world(), opened.status()); !status.ok())
     return status;
   data = std::move(*opened);
+  for (const std::string &note : data->notes())
+    observer.onNote(note);
   if (options.steps > data->steps())
     return Status::badInput("the data lasts for " + std::to_string(data->steps()) + " steps, " +
                                 std::to_string(options.steps) + " are to run",
-                            "ask for fewer with --steps");
+                            "arrays are taken once: ask for fewer with --steps, or go through them again with --epochs " +
+                                std::to_string((options.steps + data->steps() / options.epochs - 1) / (data->steps() / options.epochs)));
   if (options.evalFiles.empty())
     return Status::success();
   if (!evaluation)
     return Status::wrongUse("the plan has no segment `evaluate`");
   dataOptions.files = options.evalFiles;
   dataOptions.shuffle = false;
+  dataOptions.epochs = 1;
   auto eval = DataSet::open(dataOptions, *executor.program().segments()->Get(*evaluation), executor.program());
   if (Status status = agree(executor.world(), eval.status()); !status.ok())
     return status;

@@ -16,6 +16,7 @@ namespace llmc::runtime {
 
 struct TrainingOptions {
   std::vector<std::string> dataFiles;
+  uint64_t epochs = 1; // how often arrays are gone through
   uint64_t steps = 0; // run until this many steps are finished
   std::string checkpointFolder;
   uint64_t checkpointEvery = 0; // 0: only after the last step

@@ -27,6 +27,9 @@ static void resolveBatch(train::Recipe &recipe, int64_t exported, Problems &prob
     batch.step = batch.micro != 0 ? batch.micro : exported;
   if (batch.micro == 0)
     batch.micro = batch.step;
+  if (batch.step > INT32_MAX)
+    problems.push_back({"batch.step (" + std::to_string(batch.step) + ") is more samples than a plan counts, " + std::to_string(INT32_MAX), "",
+                        "a step of fewer samples, with more steps"});
   if (batch.micro != 0 && batch.step % batch.micro != 0)
     problems.push_back({"batch.step (" + std::to_string(batch.step) + ") is not a multiple of batch.micro (" + std::to_string(batch.micro) + ")",
                         "", "choose a micro-batch that divides the step"});

@@ -281,6 +281,56 @@ Status TrainingLoop::saveCheckpointNow() {
   return during("step " + std::to_string(manifest.step) + ", writing the checkpoint", std::move(status));
 }
 
+/// Labels of each micro-batch that are not ignored, of all ranks together (those that see the same count them again); -1 if the
+/// plan has no inputs that may be ignored.
+Result<std::vector<int64_t>> TrainingLoop::countedLabels(uint64_t step) {
+  const auto *inputs = executor.program().segments()->Get(*accumulate)->inputs();
+  std::vector<int64_t> counts(executor.plan().micro_batches(), 0);
+  bool canIgnore = false;
+  for (uint64_t micro = 0; micro < counts.size(); ++micro) {
+    if (Status status = fillInputs(*accumulate, *data, step, micro); !status.ok())
+      return status;
+    for (uint32_t i = 0; inputs && i < inputs->size(); ++i) {
+      const fb::Input &input = *inputs->Get(i);
+      const fb::Buffer &buffer = executor.buffer(input.buffer());
+      if (!input.allow_ignored() || (buffer.type() != fb::DataType::I64 && buffer.type() != fb::DataType::I32))
+        continue;
+      canIgnore = true;
+      std::vector<int64_t> ids(static_cast<size_t>(elementCount(shapeOf(buffer.shape()))));
+      convertElements(buffer.type(), executor.data(input.buffer()), fb::DataType::I64, ids.data(), static_cast<int64_t>(ids.size()));
+      counts[micro] += static_cast<int64_t>(ids.size()) - std::count(ids.begin(), ids.end(), input.ignored());
+    }
+  }
+  if (!canIgnore)
+    return std::vector<int64_t>(counts.size(), -1);
+  if (!executor.world() || executor.world()->size() == 1)
+    return counts;
+  Operand operand{counts.data(), counts.data(), counts.size()};
+  Status status = executor.world()->all().allReduce({&operand, 1}, fb::DataType::I64, Reduction::Sum);
+  return status.ok() ? Result<std::vector<int64_t>>(counts) : status;
+}
+
+/// Numbers that come of labels of which none counts: a mean over nothing, or a step that changes nothing.
+Status TrainingLoop::checkLabels(uint64_t finished, const StepNumbers &numbers) {
+  bool isNothing = numbers.loss == 0 && numbers.gradNorm == 0;
+  if (numbers.finite() && !isNothing)
+    return Status::success();
+  auto counts = countedLabels(finished - 1);
+  if (!counts.ok())
+    return counts.status();
+  auto empty = std::find(counts->begin(), counts->end(), 0);
+  if (empty == counts->end())
+    return Status::success();
+  std::string step = "step " + std::to_string(finished);
+  if (!numbers.finite())
+    return Status::badInput(step + ": no label of micro-batch " + std::to_string(empty - counts->begin() + 1) + " of " +
+                                std::to_string(counts->size()) + " counts (all are to be ignored), so it has no mean loss",
+                            "leave such samples out of the data, make micro-batches larger, or average over tokens (`loss_average: tokens`)");
+  if (std::all_of(counts->begin(), counts->end(), [](int64_t count) { return count == 0; }))
+    observer.onNote(step + ": no label counts (all are to be ignored), so it changes nothing");
+  return Status::success();
+}
+
 /// What ModelState::firstUnsound says on the first rank that has something to say.
 Result<std::string> TrainingLoop::firstUnsound() {
   std::string own = modelState.firstUnsound();
@@ -352,6 +402,8 @@ Status TrainingLoop::run() {
       return numbers.status();
     double seconds = std::max<double>(1e-9, static_cast<double>(nowNanoseconds() - begin) * 1e-9);
     if (Status status = observer.onStep(report(index + 1, *numbers, seconds)); !status.ok())
+      return status;
+    if (Status status = checkLabels(index + 1, *numbers); !status.ok())
       return status;
     if (!numbers->finite())
       return diagnose(index + 1, *numbers);

@@ -87,6 +87,8 @@ private:
   Status saveCheckpointNow();
   Status afterStep(uint64_t finished, StepNumbers &numbers);
   Result<std::string> firstUnsound();
+  Result<std::vector<int64_t>> countedLabels(uint64_t step);
+  Status checkLabels(uint64_t finished, const StepNumbers &numbers);
   Result<int> stopAsked();
   Status endForUser(int signal);
   Status diagnose(uint64_t badStep, const StepNumbers &numbers);

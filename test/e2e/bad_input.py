@@ -359,7 +359,7 @@ def _(folder):
 
 @case("a text continued by several ranks", 2, "2", "without `mesh`")
 def _(folder):
-    return running(folder, "--prompt", "ids:1", "--generate", 2, "--ranks", 2, recipe=RECIPE + "mesh: {dp: 2}\n")
+    return [*running(folder, recipe=RECIPE + "mesh: {dp: 2}\n")[:2], "--prompt", "ids:1", "--generate", 2, "--ranks", 2]
 
 
 @case("a bad id on one of several ranks", 3, "id 99", "outside [0, ")

@@ -338,6 +338,11 @@ def _(folder):
     return running(folder, recipe=with_recipe(("step: 4, micro: 2", f"step: {2**30}, micro: {2**30}")))
 
 
+for size in (2**31, 2**40, 2**62, 2**80):
+    for text in (f"step: {size}, micro: 4", f"step: {size}, micro: {size}"):
+        case(f"samples of a step: {text}", 3, "batch.step")(lambda folder, text=text: compiling(folder, recipe=with_recipe(("step: 4, micro: 2", text))))
+
+
 # --- files of tokens
 
 def tokens(name: str, content: bytes, argument: str | None = None):

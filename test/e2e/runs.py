@@ -279,6 +279,29 @@ def no_steps(folder):
     return "" if result.stdout == "" else f"it ran: {result.stdout}"
 
 
+def ignored(step: int, rows=slice(None)):
+    data = batches()
+    data[f"labels.{step}"][rows] = -100
+    return data
+
+
+@test
+def steps_without_labels(folder):
+    """Averaged over tokens, a step in which no label counts changes nothing, and is told; else it is the data's mistake."""
+    prepare(folder)
+    save_file(ignored(1), folder / "data.safetensors")
+    result = must(LLMC_RUN, folder / "m.plan", "--data", folder / "data.safetensors", "--steps", 2)
+    if "note: step 2: no label counts" not in result.stderr:
+        return result.stderr
+    for mesh, more in (("", ()), ("mesh: {dp: 2}\n", ("--ranks", 2))):
+        must(*compiling(folder, recipe=RECIPE + "loss_average: micro_batch\n" + mesh))
+        save_file(ignored(2, slice(2, 4)), folder / "data.safetensors")
+        result = run(LLMC_RUN, folder / "m.plan", "--data", folder / "data.safetensors", "--steps", 4, *more)
+        if result.returncode != 3 or "step 3: no label of micro-batch 2 of 2 counts" not in result.stderr:
+            return f"{result.returncode} {result.stderr}"
+    return ""
+
+
 @test
 def epochs_of_arrays(folder):
     must(*compiling(folder, recipe=with_recipe(("schedule: {cosine: {warmup_steps: 2, total_steps: 4, min_lr: 1.0e-3}}\n", ""))))

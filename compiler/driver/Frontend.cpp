@@ -5,6 +5,7 @@
 #include "frontends/onnx/Reader.h"
 #include "frontends/recipe/ModelChecks.h"
 #include "frontends/recipe/RecipeParser.h"
+#include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
 
 using namespace mlir;
@@ -27,6 +28,9 @@ static void resolveBatch(train::Recipe &recipe, int64_t exported, Problems &prob
     batch.step = batch.micro != 0 ? batch.micro : exported;
   if (batch.micro == 0)
     batch.micro = batch.step;
+  if (batch.step > INT32_MAX)
+    problems.push_back({"batch.step (" + std::to_string(batch.step) + ") is more samples than a plan counts, " + std::to_string(INT32_MAX), "",
+                        "a step of fewer samples, with more steps"});
   if (batch.micro != 0 && batch.step % batch.micro != 0)
     problems.push_back({"batch.step (" + std::to_string(batch.step) + ") is not a multiple of batch.micro (" + std::to_string(batch.micro) + ")",
                         "", "choose a micro-batch that divides the step"});
@@ -55,6 +59,38 @@ onnx::ImportResult importWithRecipe(const onnx::Model &model, const recipe::Pars
   return imported;
 }
 
+/// The recipe's `weights`, a path relative to the recipe, becomes one relative to the model's folder, as all files of a plan.
+static void placeWeights(train::Recipe &recipe, StringRef recipePath, StringRef modelFolder, StringRef where, Problems &problems) {
+  if (recipe.weights.empty())
+    return;
+  llvm::SmallString<256> file(llvm::sys::path::is_absolute(recipe.weights) ? "" : llvm::sys::path::parent_path(recipePath)), folder(modelFolder);
+  llvm::sys::path::append(file, recipe.weights);
+  if (!llvm::sys::fs::is_regular_file(file)) {
+    problems.push_back({"`weights` names '" + file.str().str() + "', which is no file", where.str(),
+                        "the path is relative to the recipe; leave `weights` out to give llmc-run --weights FILE"});
+    return;
+  }
+  llvm::sys::fs::make_absolute(file);
+  llvm::sys::fs::make_absolute(folder);
+  llvm::sys::path::remove_dots(file, /*remove_dot_dot=*/true);
+  llvm::sys::path::remove_dots(folder, /*remove_dot_dot=*/true);
+  StringRef inside = file;
+  if (!inside.consume_front(folder) || !inside.consume_front("/")) {
+    problems.push_back({"`weights` names '" + file.str().str() + "', which does not lie in the model's folder", where.str(),
+                        "a plan names files of its own folder only: move it there, or leave `weights` out and give llmc-run --weights FILE"});
+    return;
+  }
+  recipe.weights = inside.str();
+}
+
+/// Paths, each once.
+static void addFile(std::vector<std::string> &files, StringRef folder, StringRef name) {
+  llvm::SmallString<256> path(folder);
+  llvm::sys::path::append(path, name);
+  if (!llvm::is_contained(files, path.str()))
+    files.push_back(path.str().str());
+}
+
 LoadedModel loadModel(StringRef modelPath, StringRef recipePath, MLIRContext *context) {
   LoadedModel loaded;
   auto take = [&](const Problems &problems) { llvm::append_range(loaded.problems, problems); };
@@ -68,6 +104,14 @@ LoadedModel loadModel(StringRef modelPath, StringRef recipePath, MLIRContext *co
   if (!loaded.problems.empty())
     return loaded;
   loaded.folder = read.model->folder;
+  for (const onnx::Tensor &initializer : read.model->initializers)
+    if (initializer.source)
+      addFile(loaded.files, loaded.folder, initializer.source->path);
+  placeWeights(parsed.recipe, recipePath, loaded.folder, parsed.where("weights"), loaded.problems);
+  if (!loaded.problems.empty())
+    return loaded;
+  if (!parsed.recipe.weights.empty())
+    addFile(loaded.files, loaded.folder, parsed.recipe.weights);
   onnx::ImportResult imported = importWithRecipe(*read.model, parsed, context);
   take(imported.problems);
   llvm::append_range(loaded.notes, imported.notes);

@@ -15,6 +15,7 @@ namespace llmc::driver {
 struct LoadedModel {
   mlir::OwningOpRef<mlir::ModuleOp> module; // level `imported`, with its recipe; null if there are problems
   std::string folder;                       // that paths of `train.source` are relative to
+  std::vector<std::string> files;           // that values of the model or its `weights` come from, besides the model's own
   Problems problems;
   std::vector<std::string> notes;
   train::Recipe recipe;                     // with the numbers that it left to the model

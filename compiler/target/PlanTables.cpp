@@ -315,6 +315,7 @@ std::unique_ptr<fb::InitT> PlanTables::initOf(plan::ParameterOp op, const fb::Pa
   for (const train::Initializer &entry : recipe.init)
     if (train::matchesGlob(entry.glob, parameter.name))
       chosen = &entry;
+  init->stands_in = chosen && chosen->glob != "*"; // a name, or part of one: meant for a parameter that `weights` lack
   if (auto path = op.getInit().getAs<StringAttr>("path")) {
     init->kind = fb::InitKind::File;
     init->path = path.str();
@@ -329,7 +330,7 @@ std::unique_ptr<fb::InitT> PlanTables::initOf(plan::ParameterOp op, const fb::Pa
       init->digest = XXH3_64bits((*file)->bytes().data() + init->offset, init->bytes);
     if (exists || !chosen)
       return init;
-    *init = fb::InitT(); // the graph came without its weights
+    init->path.clear(), init->offset = init->bytes = 0; // the graph came without its weights
   }
   if (!chosen)
     return nullptr;
@@ -381,6 +382,7 @@ void PlanTables::addHeader() {
   plan.seed = recipe.seed;
   plan.shuffle = recipe.shuffle;
   plan.total_steps = recipe.schedule.totalSteps;
+  plan.weights = recipe.weights;
   plan.precision = recipe.precision;
   // A sample is one window of the token stream, as long as the inputs that the stream feeds; without a stream, a row of ids.
   for (bool stream : {true, false})

@@ -21,9 +21,9 @@ static Result<std::unique_ptr<World>> openPlugin(const std::string &name, const 
   void *module = ::dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (!module) {
     bool built = ::access(path.c_str(), R_OK) == 0;
-    std::string reason = built ? ::dlerror() : "there is no '" + path + "'";
+    std::string reason = built ? ::dlerror() : "there is no '" + path + "', as where its package was not there at the build";
     return Status::wrongUse("ranks cannot talk over " + name + ": " + reason,
-                            "install the package " + packages + (built ? "" : ", and build again"));
+                            "install the package " + packages + (built ? "" : ", configure and build again"));
   }
   auto *open = reinterpret_cast<OpenWorldFunction *>(::dlsym(module, kOpenWorldSymbol));
   if (!open)

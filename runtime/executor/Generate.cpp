@@ -84,7 +84,7 @@ static Status checkPrompt(const Predict &predict, const std::vector<int64_t> &id
   return Status::success();
 }
 
-Status generate(Executor &executor, const GenerateOptions &options, const std::function<void(int64_t)> &onToken) {
+Status generate(Executor &executor, const GenerateOptions &options, const std::function<bool(int64_t)> &onToken) {
   auto predict = findPredict(executor);
   if (!predict.ok())
     return predict.status();
@@ -98,7 +98,8 @@ Status generate(Executor &executor, const GenerateOptions &options, const std::f
       return used.status();
     const float *logits = reinterpret_cast<const float *>(executor.data(predict->logits)) + (*used - 1) * predict->vocabulary;
     ids.push_back(choose(logits, predict->vocabulary, options.temperature, random.uniform53(i)));
-    onToken(ids.back());
+    if (!onToken(ids.back()))
+      break;
   }
   return Status::success();
 }

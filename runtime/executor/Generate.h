@@ -16,9 +16,10 @@ struct GenerateOptions {
   uint64_t seed = 0;           // draws are a function of (seed, position)
 };
 
-/// Runs the segment `predict` once per new id, on a window of the last ids; `onToken` gets each new one.
+/// Runs the segment `predict` once per new id, on a window of the last ids; `onToken` gets each new one, and
+/// says whether to go on.
 /// Errors: WrongUse if the plan has no such segment, or one that ids alone cannot feed; BadInput for ids beyond the limit.
-Status generate(Executor &executor, const GenerateOptions &options, const std::function<void(int64_t)> &onToken);
+Status generate(Executor &executor, const GenerateOptions &options, const std::function<bool(int64_t)> &onToken);
 
 /// Runs the segment `predict` once and writes tensor `logits` [ids, vocabulary] of the prompt's places (the last ones, if the
 /// window is shorter) to a safetensors file. Errors: as `generate`; BadInput if the file cannot be written.

@@ -1,11 +1,14 @@
 //===- Metrics.cpp - what a run reports -----------------------------------===//
 #include "runtime/executor/Metrics.h"
 #include "runtime/support/File.h"
+#include <algorithm>
 #include <cerrno>
 #include <cmath>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -43,31 +46,46 @@ static std::string number(double value) {
   return text;
 }
 
-static std::string linesUpTo(const std::string &path, uint64_t step) {
+/// The lines of steps up to `step`; nothing if the file holds other things than metrics. A last line that was cut off counts
+/// as not there.
+static std::optional<std::string> linesUpTo(const std::string &path, uint64_t step) {
   std::ifstream stream(path);
   std::string kept;
   for (std::string line; std::getline(stream, line);) {
     nlohmann::json entry = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
-    if (entry.is_object() && entry.contains("step") && entry["step"].is_number_unsigned() &&
-        entry["step"].get<uint64_t>() <= step)
+    if (!entry.is_object() || !entry.contains("step") || !entry["step"].is_number_unsigned()) {
+      if (stream.peek() == std::ifstream::traits_type::eof() && line.starts_with("{\"step\""))
+        break;
+      return std::nullopt;
+    }
+    if (entry["step"].get<uint64_t>() <= step)
       kept += line + "\n";
   }
   return kept;
 }
 
-Result<std::unique_ptr<MetricsFile>> MetricsFile::open(const std::string &path, uint64_t keepSteps) {
-  // Whole or not at all: a run killed here must find the lines again.
-  if (keepSteps > 0) {
-    auto kept = DurableFile::create(path);
-    if (!kept.ok())
-      return kept.status();
-    if (Status status = (*kept)->write(linesUpTo(path, keepSteps)); !status.ok())
+Result<std::unique_ptr<MetricsFile>> MetricsFile::open(const std::string &path, const MetricsStart &start) {
+  std::error_code error;
+  bool isOld = std::filesystem::is_regular_file(path, error) && std::filesystem::file_size(path, error) > 0;
+  if (isOld && !start.overwrite && !start.resume)
+    return Status::wrongUse("'" + path + "' holds metrics of another run, or something else",
+                            "name another file with --metrics, or write over this one with --overwrite");
+  if (isOld && start.resume) {
+    std::optional<std::string> kept = linesUpTo(path, start.keepSteps);
+    if (!kept && !start.overwrite)
+      return Status::wrongUse("'" + path + "' holds other things than metrics",
+                              "name another file with --metrics, or write over this one with --overwrite");
+    auto file = DurableFile::create(path); // whole or not at all: a run killed here must find the lines again
+    if (!file.ok())
+      return file.status();
+    if (Status status = (*file)->write(kept.value_or("")); !status.ok())
       return status;
-    if (Status status = (*kept)->commit(); !status.ok())
+    if (Status status = (*file)->commit(); !status.ok())
       return status;
   }
   std::unique_ptr<MetricsFile> metrics(new MetricsFile);
-  metrics->file = std::fopen(path.c_str(), keepSteps > 0 ? "a" : "w");
+  metrics->name = path;
+  metrics->file = std::fopen(path.c_str(), start.resume ? "ae" : "we");
   if (!metrics->file)
     return Status::badInput("cannot write '" + path + "': " + std::strerror(errno));
   return metrics;
@@ -78,20 +96,21 @@ MetricsFile::~MetricsFile() {
     std::fclose(file);
 }
 
-void MetricsFile::addStep(const StepReport &report) {
-  std::fprintf(file,
-               "{\"step\": %llu, \"loss\": %s, \"grad_norm\": %s, \"lr\": %s, \"tokens_per_s\": %s, "
-               "\"memory_bytes\": %llu, \"seconds\": %s, \"tflops\": %s}\n",
-               static_cast<unsigned long long>(report.step), number(report.loss).c_str(), number(report.gradNorm).c_str(),
-               number(report.lr).c_str(), number(report.tokensPerSecond).c_str(),
-               static_cast<unsigned long long>(report.memoryBytes), number(report.seconds).c_str(),
-               number(report.flopsPerSecond / 1e12).c_str());
-  std::fflush(file);
+Status MetricsFile::add(const std::string &line) {
+  if (std::fputs(line.c_str(), file) < 0 || std::fflush(file) != 0)
+    return Status::badInput("cannot write '" + name + "': " + std::strerror(errno));
+  return Status::success();
 }
 
-void MetricsFile::addEvaluation(uint64_t step, double loss) {
-  std::fprintf(file, "{\"step\": %llu, \"eval_loss\": %s}\n", static_cast<unsigned long long>(step), number(loss).c_str());
-  std::fflush(file);
+Status MetricsFile::addStep(const StepReport &report) {
+  return add("{\"step\": " + std::to_string(report.step) + ", \"loss\": " + number(report.loss) + ", \"grad_norm\": " +
+             number(report.gradNorm) + ", \"lr\": " + number(report.lr) + ", \"tokens_per_s\": " +
+             number(report.tokensPerSecond) + ", \"memory_bytes\": " + std::to_string(report.memoryBytes) +
+             ", \"seconds\": " + number(report.seconds) + ", \"tflops\": " + number(report.flopsPerSecond / 1e12) + "}\n");
+}
+
+Status MetricsFile::addEvaluation(uint64_t step, double loss) {
+  return add("{\"step\": " + std::to_string(step) + ", \"eval_loss\": " + number(loss) + "}\n");
 }
 
 uint64_t peakResidentBytes() {
@@ -101,6 +120,14 @@ uint64_t peakResidentBytes() {
 
 uint64_t machineMemoryBytes() {
   return static_cast<uint64_t>(::sysconf(_SC_PHYS_PAGES)) * static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
+}
+
+uint64_t usableMemoryBytes() {
+  uint64_t all = machineMemoryBytes(), limit = 0;
+  for (const char *file : {"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"})
+    if (std::ifstream stream(file); stream >> limit && limit > 0)
+      return std::min(all, limit);
+  return all;
 }
 
 } // namespace llmc::runtime

@@ -21,26 +21,39 @@ struct StepReport {
 /// torchtitan's line, without its colours.
 std::string formatProgress(const StepReport &report);
 
+/// What becomes of the lines that a file of metrics has.
+struct MetricsStart {
+  bool overwrite = false; // they go
+  bool resume = false;    // they stay, up to those of step `keepSteps`: later ones come again
+  uint64_t keepSteps = 0;
+};
+
 /// Lines of JSON, one object per step or evaluation; each line is in the file when the call returns.
 class MetricsFile {
 public:
-  /// Starts an empty file, or, if `keepSteps` > 0, keeps the lines of steps up to that one (a resumed run).
-  static Result<std::unique_ptr<MetricsFile>> open(const std::string &path, uint64_t keepSteps);
+  /// Errors: WrongUse if the file has something in it, and is neither to be overwritten nor that of the run that is resumed;
+  /// BadInput if it cannot be written.
+  static Result<std::unique_ptr<MetricsFile>> open(const std::string &path, const MetricsStart &start);
   ~MetricsFile();
   MetricsFile(const MetricsFile &) = delete;
   MetricsFile &operator=(const MetricsFile &) = delete;
 
-  void addStep(const StepReport &report);
-  void addEvaluation(uint64_t step, double loss);
+  /// Errors: BadInput if the line cannot be written, as on a full disk.
+  Status addStep(const StepReport &report);
+  Status addEvaluation(uint64_t step, double loss);
 
 private:
   MetricsFile() = default;
+  Status add(const std::string &line);
+  std::string name;
   std::FILE *file = nullptr;
 };
 
 /// Peak resident memory of this process, and memory of the machine, in bytes.
 uint64_t peakResidentBytes();
 uint64_t machineMemoryBytes();
+/// Memory that this process may use: the machine's, or what a container is limited to.
+uint64_t usableMemoryBytes();
 
 } // namespace llmc::runtime
 

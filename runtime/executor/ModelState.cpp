@@ -3,6 +3,8 @@
 #include "runtime/comm/Agree.h"
 #include "runtime/plan/Tables.h"
 #include <algorithm>
+#include <atomic>
+#include <cmath>
 #include <set>
 
 namespace llmc::runtime {
@@ -14,20 +16,28 @@ void ModelState::setInitialScalars() {
   }
 }
 
-Status ModelState::initialize(const std::string &folder, const std::string &weights, const Progress &progress) {
+Status ModelState::initialize(const InitialValues &from, const Progress &progress, std::vector<std::string> *notes) {
   executor.clearState();
   setInitialScalars();
-  return agree(executor.world(), initializeParameters(folder, weights, progress));
+  std::vector<std::string> unheard;
+  return agree(executor.world(), initializeParameters(from, progress, notes ? *notes : unheard));
 }
 
-Status ModelState::initializeParameters(const std::string &folder, const std::string &weights,
-                                        const Progress &progress) {
+Status ModelState::initializeParameters(const InitialValues &from, const Progress &progress,
+                                        std::vector<std::string> &notes) {
   ParallelFor parallel = [&](int64_t items, const std::function<void(int64_t)> &work) {
     executor.threads().forEach(items, [&](int64_t item, unsigned) { work(item); });
   };
-  ParameterInitializer initializer(executor.plan(), executor.rank(), folder, parallel);
-  if (!weights.empty())
-    return loadWeights(initializer, weights);
+  ParameterInitializer initializer(executor.plan(), executor.rank(), from.folder, parallel);
+  if (!from.weights.empty())
+    return loadWeights(initializer, from.weights, notes);
+  if (std::string named = textOf(executor.plan().weights()); !named.empty()) {
+    auto path = resolveInside(from.folder, named);
+    if (!path.ok())
+      return Status::badInput("the recipe's `weights`: " + path.status().message,
+                              "they are looked for beside the plan, or in --model-folder; --weights FILE takes others");
+    return loadWeights(initializer, *path, notes);
+  }
   std::string problems, hint;
   uint32_t count = sizeOf(program().parameters());
   for (uint32_t i = 0; i < count; ++i) {
@@ -42,33 +52,57 @@ Status ModelState::initializeParameters(const std::string &folder, const std::st
   return problems.empty() ? Status::success() : Status::badInput("parameters cannot be initialized:" + problems, hint);
 }
 
-/// The tensor of `parameter` in `file`, under its own or one of its other names.
-static const TensorInfo *findTensor(const SafetensorsFile &file, const fb::Parameter &parameter) {
-  const TensorInfo *info = file.find(parameter.name()->str());
-  for (uint32_t i = 0; !info && i < sizeOf(parameter.aliases()); ++i)
-    info = file.find(parameter.aliases()->Get(i)->str());
-  return info;
+/// Names of tensors in a message: the first few.
+static std::string firstOf(const std::vector<std::string> &names) {
+  std::string text;
+  for (size_t i = 0; i < names.size() && i < 8; ++i)
+    text += (i ? ", " : "") + names[i];
+  return text + (names.size() > 8 ? ", and " + std::to_string(names.size() - 8) + " more" : "");
 }
 
-Status ModelState::loadWeights(ParameterInitializer &initializer, const std::string &path) {
-  auto file = SafetensorsFile::open(path);
-  if (!file.ok())
-    return file.status();
-  std::string problems;
+Status ModelState::loadWeights(ParameterInitializer &initializer, const std::string &path,
+                               std::vector<std::string> &notes) {
+  auto files = WeightFiles::open(path);
+  if (!files.ok())
+    return files.status();
+  std::vector<WeightFiles::Wanted> wanted;
   for (uint32_t i = 0; i < sizeOf(program().parameters()); ++i) {
     const fb::Parameter &parameter = *program().parameters()->Get(i);
-    const TensorInfo *info = findTensor(**file, parameter);
-    if (!info) {
-      problems += "\n  parameter '" + parameter.name()->str() + "' is missing";
-      continue;
-    }
-    Status status = initializer.load(parameter, **file, *info, executor.data(parameter.buffer()));
+    wanted.push_back({textOf(parameter.name()), {}});
+    for (uint32_t j = 0; j < sizeOf(parameter.aliases()); ++j)
+      wanted.back().aliases.push_back(textOf(parameter.aliases()->Get(j)));
+  }
+  WeightFiles::Match match = files->match(wanted);
+  std::string problems = match.problem;
+  std::vector<std::string> missing, drawn, unused;
+  std::set<std::string> used;
+  for (uint32_t i = 0; i < wanted.size(); ++i) {
+    const fb::Parameter &parameter = *program().parameters()->Get(i);
+    const WeightFiles::Entry &entry = match.entries[i];
+    bool standsIn = !entry.file && parameter.init() && parameter.init()->stands_in();
+    Status status = entry.file ? initializer.load(parameter, *entry.file, *entry.info, executor.data(parameter.buffer()))
+                    : standsIn ? initializer.initialize(parameter, executor.data(parameter.buffer()))
+                               : Status::badInput("parameter '" + wanted[i].name + "' is missing");
     if (!status.ok())
       problems += "\n  " + status.message;
+    if (standsIn)
+      drawn.push_back(wanted[i].name);
+    used.insert(entry.name);
   }
-  return problems.empty() ? Status::success()
-                          : Status::badInput("weights file '" + path + "' does not fit the plan:" + problems,
-                                             "it must hold every parameter by the name that the model gives it");
+  for (const auto &[name, entry] : files->entries())
+    if (!used.count(name))
+      unused.push_back(name);
+  if (!problems.empty())
+    return Status::badInput("weights file '" + path + "' does not fit the plan:" + problems,
+                            "it must hold every parameter by the name and in the shape that the model gives it" +
+                                (unused.empty() ? "" : "; it also holds " + firstOf(unused)));
+  if (match.renamed > 0)
+    notes.push_back(std::to_string(match.renamed) + " parameters were found in '" + path + "' under names with another prefix");
+  if (!drawn.empty())
+    notes.push_back("'" + path + "' does not hold " + firstOf(drawn) + ": the recipe's `init` counts");
+  if (!unused.empty())
+    notes.push_back("'" + path + "' also holds " + firstOf(unused) + ", which the model does not have");
+  return Status::success();
 }
 
 std::vector<TensorToWrite> ModelState::wholeTensors(const std::vector<StateTensor> &tensors) const {
@@ -174,8 +208,12 @@ Status ModelState::restore(CheckpointReader &checkpoint) {
   const Manifest &manifest = checkpoint.manifest();
   for (uint32_t i = 0; i < sizeOf(program().scalars()); ++i) {
     const fb::Scalar &scalar = *program().scalars()->Get(i);
-    auto found = manifest.scalars.find(scalar.name()->str());
-    if (found != manifest.scalars.end())
+    std::string name = scalar.name()->str();
+    auto found = manifest.scalars.find(name);
+    // What a plan decides is the new plan's, unless a user has set it.
+    bool isPlans = scalar.settable() && manifest.settings && !manifest.settings->count(name) &&
+                   manifest.planDigest != executor.file().digest();
+    if (found != manifest.scalars.end() && !isPlans)
       executor.setScalar(scalar.buffer(), found->second);
   }
   if (step() != manifest.step)
@@ -196,6 +234,18 @@ std::map<std::string, double> ModelState::scalars() const {
   return values;
 }
 
+std::map<std::string, double> ModelState::planScalars() const {
+  std::map<std::string, double> values;
+  for (uint32_t i = 0; i < sizeOf(program().scalars()); ++i)
+    if (const fb::Scalar &scalar = *program().scalars()->Get(i); scalar.settable())
+      values[scalar.name()->str()] = scalar.initial();
+  return values;
+}
+
+static bool isHeldBy(fb::DataType type, double value) {
+  return type == fb::DataType::F32 ? std::isfinite(static_cast<float>(value)) : std::isfinite(value);
+}
+
 Status ModelState::set(const std::string &name, double value) {
   std::string known;
   for (uint32_t i = 0; i < sizeOf(program().scalars()); ++i) {
@@ -203,6 +253,9 @@ Status ModelState::set(const std::string &name, double value) {
     if (!scalar.settable())
       continue;
     if (scalar.name()->str() == name) {
+      if (!isHeldBy(scalar.type(), value) || value < 0)
+        return Status::wrongUse("--set " + name + ": " + nameOf(scalar.type()) + " numbers from 0 on are taken, not " +
+                                std::to_string(value));
       executor.setScalar(scalar.buffer(), value);
       return Status::success();
     }
@@ -210,6 +263,37 @@ Status ModelState::set(const std::string &name, double value) {
   }
   return Status::wrongUse("the plan has no scalar '" + name + "' that can be set",
                           known.empty() ? "this plan has none" : "it has:" + known);
+}
+
+std::string ModelState::firstUnsound() const {
+  constexpr int64_t kBlock = 1 << 18;
+  auto isSound = [&](uint32_t index) {
+    const fb::Buffer &buffer = executor.buffer(index);
+    if (!isFloat(buffer.type()))
+      return true;
+    int64_t count = elementCount(shapeOf(buffer.shape()));
+    std::atomic<bool> sound{true};
+    executor.threads().forEach((count + kBlock - 1) / kBlock, [&](int64_t block, unsigned) {
+      int64_t begin = block * kBlock, length = std::min(kBlock, count - begin);
+      std::vector<double> values(static_cast<size_t>(length));
+      convertElements(buffer.type(), executor.data(index) + static_cast<uint64_t>(begin) * elementBytes(buffer.type()),
+                      fb::DataType::F64, values.data(), length);
+      if (!std::all_of(values.begin(), values.end(), [](double value) { return std::isfinite(value); }))
+        sound = false;
+    });
+    return sound.load();
+  };
+  for (uint32_t i = 0; i < sizeOf(program().parameters()); ++i) {
+    const fb::Parameter &parameter = *program().parameters()->Get(i);
+    if (!parameter.trainable())
+      continue; // frozen ones may hold infinities, as masks do
+    if (!isSound(parameter.buffer()))
+      return "parameter '" + textOf(parameter.name()) + "'";
+    for (uint32_t j = 0; j < sizeOf(parameter.states()); ++j)
+      if (!isSound(parameter.states()->Get(j)->buffer()))
+        return textOf(parameter.states()->Get(j)->name()) + " of parameter '" + textOf(parameter.name()) + "'";
+  }
+  return "";
 }
 
 uint64_t ModelState::step() const {

@@ -5,6 +5,7 @@
 #include "runtime/executor/Executor.h"
 #include "runtime/io/Checkpoint.h"
 #include "runtime/io/ParameterInit.h"
+#include "runtime/io/WeightFiles.h"
 #include "runtime/plan/StateLayout.h"
 #include <functional>
 #include <map>
@@ -12,6 +13,12 @@
 #include <vector>
 
 namespace llmc::runtime {
+
+/// Where the first values of parameters come from.
+struct InitialValues {
+  std::string folder;  // in which the plan's files lie
+  std::string weights; // instead of them: a safetensors file, or an index of several; empty: none
+};
 
 /// What outlives a step, by logical name: moves it between files and an executor's buffers. If the plan has several
 /// ranks, all of them call `initialize`, `restore`, `save` and `saveGradients`, each for its parts; errors are the same
@@ -22,9 +29,10 @@ public:
 
   using Progress = std::function<void(const std::string &phase, double fraction)>;
 
-  /// First values: zeros, scalars, then each parameter from the plan's source (files below `folder`) or, if `weights`
-  /// is not empty, from that safetensors file. Errors: BadInput, all problems at once.
-  Status initialize(const std::string &folder, const std::string &weights, const Progress &progress);
+  /// First values: zeros, scalars, then each parameter from `from.weights`, else from the weights that the plan names, else
+  /// from the parameter's own source. `notes`, if not null, gets what the user should know. Errors: BadInput, all problems
+  /// at once.
+  Status initialize(const InitialValues &from, const Progress &progress, std::vector<std::string> *notes = nullptr);
 
   /// Replaces everything with a checkpoint, written by any number of ranks. Errors: BadInput, all problems at once; the
   /// state is then unusable.
@@ -39,7 +47,12 @@ public:
   Status saveGradients(const std::string &path) const;
 
   std::map<std::string, double> scalars() const;
-  /// Errors: WrongUse if there is no settable scalar of this name.
+  /// What the plan says of the scalars that can be set.
+  std::map<std::string, double> planScalars() const;
+  /// The first trained parameter, or optimizer state of one, of which this rank holds something infinite or NaN, as a
+  /// message names it; empty if there is none.
+  std::string firstUnsound() const;
+  /// Errors: WrongUse if there is no settable scalar of this name, or if it cannot be this value.
   Status set(const std::string &name, double value);
   /// Finished steps: the scalar `step`, 0 if the plan has none.
   uint64_t step() const;
@@ -47,10 +60,10 @@ public:
 private:
   const fb::RankProgram &program() const { return executor.program(); }
   std::vector<TensorToWrite> wholeTensors(const std::vector<StateTensor> &tensors) const;
-  Status initializeParameters(const std::string &folder, const std::string &weights, const Progress &progress);
+  Status initializeParameters(const InitialValues &from, const Progress &progress, std::vector<std::string> &notes);
   std::string restoreTensors(CheckpointReader &checkpoint, const std::vector<StateTensor> &tensors,
                              const StoredTensors &stored);
-  Status loadWeights(ParameterInitializer &initializer, const std::string &path);
+  Status loadWeights(ParameterInitializer &initializer, const std::string &path, std::vector<std::string> &notes);
   void setInitialScalars();
 
   Executor &executor;

@@ -49,6 +49,8 @@ DataOptions DataOptions::of(const fb::Plan &plan, std::vector<std::string> files
   options.shuffle = plan.shuffle();
   options.plan = &plan;
   options.places = placesOfRank(plan, rank);
+  options.rank = rank;
+  options.ranks = plan.ranks()->size();
   return options;
 }
 
@@ -65,10 +67,12 @@ Result<std::unique_ptr<DataSet>> DataSet::open(const DataOptions &options, const
         return file.status();
       data->arrays = *file;
     } else {
-      auto file = TokenFile::open(path);
+      auto file = TokenFile::open(path, options.vocabulary);
       if (!file.ok())
         return file.status();
       data->tokens = *file;
+      if (!(*file)->note().empty())
+        data->remarks.push_back((*file)->note());
     }
   }
   std::string problems;
@@ -88,17 +92,73 @@ Result<std::unique_ptr<DataSet>> DataSet::open(const DataOptions &options, const
         problems += "\n  input " + quote(input->name()->str()) + " " + problem;
     }
   if (data->tokens) {
-    data->windows = (data->tokens->count() - needsNext) / options.sequence;
+    data->windows = (data->tokens->count() - (data->tokens->count() > 0 && needsNext)) / options.sequence;
     if (data->windows == 0)
       problems += "\n  token file " + quote(data->tokens->path()) + " has " + std::to_string(data->tokens->count()) +
                   " tokens, one window needs " + std::to_string(options.sequence + needsNext);
-    if (data->tokens->isText() && options.vocabulary < 256)
-      problems += "\n  " + quote(data->tokens->path()) + " would be read as bytes, but the vocabulary has " +
-                  std::to_string(options.vocabulary) + " ids; token files are .u16, .u32 or llm.c's .bin";
   }
   if (!problems.empty())
     return Status::badInput("the data cannot feed the plan:" + problems, "give the file that the recipe's `data` names");
+  if (Status status = data->checkIds(segment, program); !status.ok())
+    return status;
   return data;
+}
+
+static Status badToken(const TokenFile &tokens, const fb::Input &input, uint64_t position) {
+  return Status::badInput(quote(tokens.path()) + " position " + std::to_string(position) + ": " + checkId(input, tokens.at(position)),
+                          "was the file made with another tokenizer than the model's?");
+}
+
+Status DataSet::checkTokens(const fb::Input &input) {
+  constexpr uint64_t kBlock = 1 << 20;
+  uint64_t blocks = (tokens->count() + kBlock - 1) / kBlock, stride = (tokens->count() + kCheckedTokens - 1) / kCheckedTokens;
+  auto ignored = input.allow_ignored() ? std::optional<int64_t>(input.ignored()) : std::nullopt;
+  for (uint64_t block = options.rank * stride; block < blocks; block += options.ranks * stride) {
+    uint64_t end = std::min((block + 1) * kBlock, tokens->count());
+    uint64_t position = tokens->firstOutside(block * kBlock, end, input.limit(), ignored);
+    if (position < end)
+      return badToken(*tokens, input, position);
+  }
+  if (stride > 1 && remarks.empty())
+    remarks.push_back("one in " + std::to_string(stride) + " of the ids in " + quote(tokens->path()) +
+                      " was checked against the vocabulary; the others are when they are used");
+  return Status::success();
+}
+
+/// Every element that some step will use.
+Status DataSet::checkArrayIds(const fb::Input &input) const {
+  for (uint64_t step = options.rank; step < arraySteps; step += options.ranks) {
+    std::string name = input.array()->str() + "." + std::to_string(step);
+    const TensorInfo *info = arrays->find(name);
+    int64_t count = info ? elementCount(info->shape) : 0, length = count > 0 ? info->shape.back() : 1;
+    std::vector<int64_t> ids(static_cast<size_t>(count));
+    if (count == 0 || !convertElements(info->type, arrays->data(*info).data(), fb::DataType::I64, ids.data(), count))
+      continue;
+    for (int64_t i = 0; i < count; ++i)
+      if (std::string problem = input.source() == fb::Source::ArrayNext && i % length == 0 ? "" : checkId(input, ids[i]); !problem.empty())
+        return Status::badInput(quote(arrays->path()) + " array " + quote(name) + " element " + std::to_string(i) + ": " + problem,
+                                "was the file made with another tokenizer than the model's?");
+  }
+  return Status::success();
+}
+
+Status DataSet::checkIds(const fb::Segment &segment, const fb::RankProgram &program) {
+  for (uint32_t i = 0; segment.inputs() && i < segment.inputs()->size(); ++i) {
+    const fb::Input &input = *segment.inputs()->Get(i);
+    fb::DataType type = program.buffers()->Get(input.buffer())->type();
+    if (input.limit() == 0 || input.source() == fb::Source::Position || input.source() == fb::Source::Place ||
+        (type != fb::DataType::I64 && type != fb::DataType::I32))
+      continue;
+    if (Status status = isTokens(input) ? checkTokens(input) : checkArrayIds(input); !status.ok())
+      return status;
+  }
+  return Status::success();
+}
+
+uint64_t DataSet::steps() const {
+  if (arraySteps == UINT64_MAX)
+    return UINT64_MAX;
+  return options.epochs > (UINT64_MAX - 1) / std::max<uint64_t>(1, arraySteps) ? UINT64_MAX - 1 : arraySteps * options.epochs;
 }
 
 std::string DataSet::checkArray(const fb::Input &input, const fb::Buffer &buffer) {
@@ -143,9 +203,8 @@ Status DataSet::fillTokens(const fb::Input &input, const fb::Buffer &buffer, uin
     uint64_t begin = window(step * options.samplesPerStep + first + s) * length + shift;
     for (uint64_t t = 0; t < length; ++t) {
       int64_t id = tokens->at(begin + t);
-      if (std::string problem = checkId(input, id); !problem.empty())
-        return Status::badInput(quote(tokens->path()) + " position " + std::to_string(begin + t) + ": " + problem,
-                                "was the file made with another tokenizer than the model's?");
+      if (!checkId(input, id).empty())
+        return badToken(*tokens, input, begin + t);
       storeId(buffer, to, static_cast<int64_t>(s * length + t), id);
     }
   }
@@ -154,8 +213,8 @@ Status DataSet::fillTokens(const fb::Input &input, const fb::Buffer &buffer, uin
 
 Status DataSet::fillArray(const fb::Input &input, const fb::Buffer &buffer, uint64_t step, uint64_t first,
                           void *to) const {
-  std::string name = input.array()->str() + "." + std::to_string(step);
-  const TensorInfo *info = step < arraySteps ? arrays->find(name) : nullptr;
+  std::string name = input.array()->str() + "." + std::to_string(step < steps() ? step % arraySteps : step);
+  const TensorInfo *info = step < steps() ? arrays->find(name) : nullptr;
   if (!info)
     return Status::badInput("the data has run out: " + quote(arrays->path()) + " has no " + quote(name));
   Shape shape = shapeOf(buffer.shape());

@@ -34,6 +34,8 @@ std::string manifestText(const Manifest &manifest) {
                {"plan", manifest.planDigest},
                {"data", manifest.dataIdentity},
                {"files", manifest.files}};
+  if (manifest.settings)
+    json["settings"] = *manifest.settings;
   if (manifest.inParts)
     json["tensors"] = {{"model", describe(manifest.model)}, {"optimizer", describe(manifest.optimizer)}};
   return json.dump(manifest.inParts ? -1 : 2, ' ', false, Json::error_handler_t::replace) + "\n";
@@ -147,11 +149,19 @@ std::string parseManifest(Bytes text, Manifest &manifest) {
   manifest.seed = json["seed"].get<uint64_t>();
   manifest.planDigest = json["plan"].get<std::string>();
   manifest.dataIdentity = json["data"].get<std::string>();
-  for (const auto &[name, value] : json["scalars"].items()) {
-    if (!value.is_number())
-      return "its scalar '" + name + "' is no number";
-    manifest.scalars[name] = value.get<double>();
-  }
+  auto readNumbers = [&](const char *key, std::map<std::string, double> &numbers) -> std::string {
+    for (const auto &[name, value] : json[key].items()) {
+      if (!value.is_number())
+        return "its scalar '" + name + "' is no number";
+      numbers[name] = value.get<double>();
+    }
+    return "";
+  };
+  if (std::string problem = readNumbers("scalars", manifest.scalars); !problem.empty())
+    return problem;
+  if (isObject("settings"))
+    if (std::string problem = readNumbers("settings", manifest.settings.emplace()); !problem.empty())
+      return problem;
   for (const auto &[name, value] : json["files"].items()) {
     if (!isFileName(name) || !value.is_string())
       return "'" + name + "' is no file with a digest";

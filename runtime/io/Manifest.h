@@ -14,6 +14,7 @@
 #include "runtime/io/Safetensors.h"
 #include "runtime/plan/Part.h"
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -40,6 +41,7 @@ struct Manifest {
   uint64_t step = 0; // finished steps
   uint64_t seed = 0;
   std::map<std::string, double> scalars;
+  std::optional<std::map<std::string, double>> settings; // those that --set has set; unknown in older checkpoints
   std::string planDigest, dataIdentity;
   std::map<std::string, std::string> files; // digests by name
   bool inParts = false;                     // format 2: the tensors are known without the files

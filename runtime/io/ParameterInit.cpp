@@ -82,7 +82,8 @@ Status ParameterInitializer::fromFile(const fb::Parameter &parameter, void *comp
 
 Status ParameterInitializer::initialize(const fb::Parameter &parameter, void *compiled) {
   if (!parameter.init())
-    return Status::success();
+    return Status::badInput("parameter '" + parameter.name()->str() + "' has no value in the model",
+                            "name a file with `weights` in the recipe or --weights FILE, or give values with `init`");
   if (parameter.init()->kind() == fb::InitKind::File)
     return fromFile(parameter, compiled);
   Shape shape = shapeOf(parameter.shape());
@@ -109,8 +110,11 @@ Status ParameterInitializer::load(const fb::Parameter &parameter, const Safetens
       text += (text.empty() ? "" : "x") + std::to_string(size);
     return text.empty() ? std::string("scalar") : text;
   };
-  if (info.shape != shape)
-    return Status::badInput(name + "has shape " + describe(info.shape) + ", not " + describe(shape));
+  if (info.shape != shape) {
+    bool isTransposed = shape.size() == 2 && info.shape == Shape{shape[1], shape[0]};
+    return Status::badInput(name + "has shape " + describe(info.shape) + ", not " + describe(shape) +
+                            (isTransposed ? ": it is transposed, as between Linear and Conv1D" : ""));
+  }
   if (!info.supported || !isFloat(info.type))
     return Status::badInput(name + "has type " + info.typeName);
   Box box = ownBox(parameter);

@@ -21,8 +21,8 @@ public:
   ParameterInitializer(const fb::Plan &plan, uint32_t rank, std::string folder, ParallelFor parallel)
       : plan(plan), places(placesOfRank(plan, rank)), folder(std::move(folder)), parallel(std::move(parallel)) {}
 
-  /// Writes the rank's part of the compiled form of `parameter`; leaves it alone if the plan names no source.
-  /// Errors: BadInput if a file is missing, too short, outside the folder, or not the one the plan was compiled with.
+  /// Writes the rank's part of the compiled form of `parameter`.
+  /// Errors: BadInput if the plan names no source, or if a file is missing, too short, outside the folder, or not the one the plan was compiled with.
   Status initialize(const fb::Parameter &parameter, void *compiled);
 
   /// Writes the rank's part of the compiled form of `parameter` from tensor `info` of `file`, converting the

@@ -10,6 +10,7 @@
 #include "runtime/support/File.h"
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <map>
 #include <set>
 
@@ -262,7 +263,10 @@ public:
     bool known = scalar.type() == fb::DataType::F32 || scalar.type() == fb::DataType::F64 ||
                  scalar.type() == fb::DataType::I32 || scalar.type() == fb::DataType::I64;
     problems.require(known, where, "type is not f32, f64, i32 or i64");
-    problems.require(std::isfinite(scalar.initial()) && std::fabs(scalar.initial()) < 1e18, where,
+    double largest = scalar.type() == fb::DataType::F32 || scalar.type() == fb::DataType::F64
+                         ? static_cast<double>(std::numeric_limits<float>::max())
+                         : 1e18;
+    problems.require(std::isfinite(scalar.initial()) && std::fabs(scalar.initial()) <= largest, where,
                      "initial value is impossible");
     stateBuffer(scalar.buffer(), 1, where);
     if (context.isSound(scalar.buffer()))
@@ -394,6 +398,8 @@ std::vector<std::string> validatePlan(const fb::Plan &plan, PlanSizes sizes) {
   problems.require(plan.micro_batches() >= 1, "plan", "no micro-batches");
   problems.require((Checked(plan.samples_per_micro_batch()) * plan.micro_batches()).equals(plan.samples_per_step()), "plan",
                    "samples per step are not micro-batches times samples per micro-batch");
+  problems.require(textOf(plan.weights()).empty() || isContainedPath(textOf(plan.weights())), "plan",
+                   "its weights file leaves the folder of the plan");
   problems.require(sizeOf(plan.programs()) >= 1, "plan", "no program");
   problems.require(sizeOf(plan.ranks()) >= 1, "plan", "no ranks");
   for (uint32_t i = 0; i < sizeOf(plan.ranks()); ++i)

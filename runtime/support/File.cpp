@@ -1,6 +1,7 @@
 //===- File.cpp - mapped input files, durable output files ----------------===//
 #include "runtime/support/File.h"
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
@@ -13,6 +14,43 @@ namespace llmc::runtime {
 
 static std::string describeErrno(const std::string &what, const std::string &path) {
   return what + " '" + path + "': " + std::strerror(errno);
+}
+
+namespace {
+/// Where files are mapped, for `nameAt`. A slot is filled name last, and emptied name first.
+struct MappedPlace {
+  std::atomic<const char *> name{nullptr};
+  std::atomic<uintptr_t> begin{0}, end{0};
+  std::atomic<bool> taken{false};
+};
+MappedPlace mappedPlaces[4096]; // more are not told apart
+} // namespace
+
+static void notePlace(const char *name, uintptr_t begin, size_t size) {
+  for (MappedPlace &place : mappedPlaces)
+    if (!place.taken.load(std::memory_order_relaxed) && !place.taken.exchange(true)) {
+      place.begin = begin;
+      place.end = begin + size;
+      place.name = name;
+      return;
+    }
+}
+
+static void forgetPlace(const char *name) {
+  for (MappedPlace &place : mappedPlaces)
+    if (place.name.load() == name) {
+      place.name = nullptr;
+      place.taken = false;
+      return;
+    }
+}
+
+const char *MappedFile::nameAt(const void *address) {
+  auto at = reinterpret_cast<uintptr_t>(address);
+  for (const MappedPlace &place : mappedPlaces)
+    if (const char *name = place.name.load(); name && at >= place.begin.load() && at < place.end.load())
+      return name;
+  return nullptr;
 }
 
 Result<std::shared_ptr<MappedFile>> MappedFile::open(const std::string &path) {
@@ -35,6 +73,7 @@ Result<std::shared_ptr<MappedFile>> MappedFile::open(const std::string &path) {
       return status;
     }
     file->data = static_cast<const uint8_t *>(address);
+    notePlace(file->name.c_str(), reinterpret_cast<uintptr_t>(address), file->size);
   }
   ::close(descriptor);
   return file;
@@ -42,12 +81,23 @@ Result<std::shared_ptr<MappedFile>> MappedFile::open(const std::string &path) {
 
 MappedFile::~MappedFile() {
   if (data)
+    forgetPlace(name.c_str());
+  if (data)
     ::munmap(const_cast<uint8_t *>(data), size);
 }
 
 Result<std::unique_ptr<DurableFile>> DurableFile::create(const std::string &path) {
   std::unique_ptr<DurableFile> file(new DurableFile);
   file->target = path;
+  struct stat info;
+  if (::stat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode))
+    return Status::badInput("cannot write '" + path + "': it is a folder");
+  if (::stat(path.c_str(), &info) == 0 && !S_ISREG(info.st_mode)) {
+    file->descriptor = ::open(path.c_str(), O_WRONLY | O_CLOEXEC | O_NONBLOCK);
+    if (file->descriptor < 0)
+      return Status::badInput(describeErrno("cannot write", path));
+    return file;
+  }
   file->temporary = path + ".tmp";
   file->descriptor = ::open(file->temporary.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
   if (file->descriptor < 0)
@@ -59,10 +109,11 @@ DurableFile::~DurableFile() {
   if (descriptor < 0)
     return;
   ::close(descriptor);
-  ::unlink(temporary.c_str());
+  if (!temporary.empty())
+    ::unlink(temporary.c_str());
 }
 
-Status DurableFile::fail(const char *what) const { return Status::badInput(describeErrno(what, temporary)); }
+Status DurableFile::fail(const char *what) const { return Status::badInput(describeErrno(what, temporary.empty() ? target : temporary)); }
 
 Status DurableFile::write(Bytes bytes) {
   while (!bytes.empty()) {
@@ -102,6 +153,11 @@ Status DurableFile::rewrite(uint64_t offset, Bytes bytes) {
 }
 
 Status DurableFile::commit() {
+  if (temporary.empty()) {
+    ::close(descriptor);
+    descriptor = -1;
+    return Status::success();
+  }
   if (::fsync(descriptor) != 0)
     return fail("cannot flush");
   ::close(descriptor);

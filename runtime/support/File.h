@@ -24,6 +24,9 @@ public:
   Bytes bytes() const { return {data, size}; }
   const std::string &path() const { return name; }
 
+  /// The name of the mapped file that `address` lies in, or null. For signal handlers: takes no lock, allocates nothing.
+  static const char *nameAt(const void *address);
+
 private:
   MappedFile() = default;
   std::string name;
@@ -32,7 +35,8 @@ private:
 };
 
 /// A file that appears under its name only when it is whole and on disk: written under a temporary name beside it, then
-/// fsync, rename, fsync of the folder. Without `commit` the destructor removes the temporary file.
+/// fsync, rename, fsync of the folder. Without `commit` the destructor removes the temporary file. A name that is a device or
+/// a pipe is written to as it is.
 class DurableFile {
 public:
   static Result<std::unique_ptr<DurableFile>> create(const std::string &path);
@@ -52,7 +56,7 @@ public:
 private:
   DurableFile() = default;
   Status fail(const char *what) const;
-  std::string target, temporary;
+  std::string target, temporary; // the temporary name is empty for devices and pipes
   int descriptor = -1;
   uint64_t written = 0;
 };

@@ -24,7 +24,9 @@ enum class StatusCode {
   RankDied = 10,
   DeadlinePassed = 11,
   NumbersBadOnce = 16,      // the same step gave other numbers when it was run again
-  NumbersBadRepeatably = 17
+  NumbersBadRepeatably = 17,
+  Interrupted = 130, // on SIGINT, after the step was finished
+  Terminated = 143   // the same on SIGTERM
 };
 
 /// `message` says what is wrong and where (may have several lines, one per problem); `hint` what to do about it, may be empty.
@@ -34,6 +36,8 @@ struct [[nodiscard]] Status {
   std::string hint;
 
   bool ok() const { return code == StatusCode::Ok; }
+  /// The orderly end that the user asked for.
+  bool isUserEnd() const { return code == StatusCode::Interrupted || code == StatusCode::Terminated; }
   static Status success() { return {}; }
   static Status badInput(std::string message, std::string hint = "") {
     return {StatusCode::BadInput, std::move(message), std::move(hint)};

@@ -1,14 +1,17 @@
 //===- IoTest.cpp - files, random numbers, views --------------------------===//
 #include "runtime/io/Checkpoint.h"
 #include "runtime/io/Data.h"
+#include "runtime/io/FolderLock.h"
 #include "runtime/io/ParameterInit.h"
 #include "runtime/io/Random.h"
+#include "runtime/io/WeightFiles.h"
 #include "runtime/support/Checked.h"
 #include "test/runtime/TinyPlan.h"
 #include <cmath>
 #include <cstring>
 #include <filesystem>
 #include <set>
+#include <unistd.h>
 
 using namespace llmc::runtime;
 using namespace llmc::test;
@@ -42,6 +45,8 @@ TEST(Safetensors, DamagedFilesAreRefused) {
   EXPECT_TRUE(isRefused(safetensors("{\"a\":1}", 0)));
   for (const char *bad : {R"({"a":{"dtype":"F99","shape":[2],"data_offsets":[0,8]}})",   // unknown type
                           R"({"a":{"dtype":"F32","shape":[3],"data_offsets":[0,8]}})",   // size
+                          R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,8]}})",   // more bytes than its shape has
+                          R"({"a":{"dtype":"BF16","shape":[2],"data_offsets":[0,8]}})",
                           R"({"a":{"dtype":"F32","shape":[-2],"data_offsets":[0,8]}})",  // negative
                           R"({"a":{"dtype":"F32","shape":[2.0],"data_offsets":[0,8]}})", // no integer
                           R"({"a":{"dtype":"F32","shape":2,"data_offsets":[0,8]}})",
@@ -102,12 +107,245 @@ TEST(TokenFile, DamagedFilesAreRefused) {
   EXPECT_TRUE(isRefused("a.txt", {}));
   EXPECT_TRUE(isRefused("a.bin", std::vector<uint8_t>(100)));
   EXPECT_TRUE(isRefused("a.bin", std::vector<uint8_t>(2000)));
+  EXPECT_TRUE(isRefused("a.dat", {1, 2, 3, 4}));
+  EXPECT_TRUE(isRefused("a", {1, 2, 3, 4}));
+  EXPECT_TRUE(isRefused("a.npy", std::vector<uint8_t>(200)));
+  EXPECT_TRUE(isRefused("a.idx", {1, 2, 3}));
   std::vector<uint8_t> bin(1024 + 6);
   for (int32_t count : {4, 2, -1}) {
     int32_t header[3] = {20240520, 1, count};
     std::memcpy(bin.data(), header, sizeof(header));
     EXPECT_TRUE(isRefused("a.bin", bin)) << count;
   }
+}
+
+// Bytes of a text are ids only where the vocabulary is just the bytes, or the user says so.
+TEST(TokenFile, TextIsToldFromIds) {
+  TemporaryFolder folder;
+  writeBytes(folder / "a.TXT", {'h', 'i', 200});
+  writeBytes(folder / "corpus", {'h', 'i', 200});
+  EXPECT_TRUE(TokenFile::open(folder / "a.TXT", 256).ok());
+  for (uint64_t vocabulary : {100, 257, 50257}) {
+    auto file = TokenFile::open(folder / "a.TXT", vocabulary);
+    ASSERT_FALSE(file.ok()) << vocabulary;
+    EXPECT_NE(file.status().message.find("the model's vocabulary has " + std::to_string(vocabulary) + " ids"), std::string::npos);
+  }
+  auto unknown = TokenFile::open(folder / "corpus", 256);
+  ASSERT_FALSE(unknown.ok());
+  EXPECT_NE(unknown.status().hint.find("corpus:u16"), std::string::npos) << unknown.status().hint;
+  auto bytes = TokenFile::open(folder / "corpus:bytes", 50257);
+  ASSERT_TRUE(bytes.ok()) << bytes.status().message;
+  EXPECT_EQ((*bytes)->at(2), 200);
+}
+
+TEST(TokenFile, TypesAreNamed) {
+  TemporaryFolder folder;
+  writeBytes(folder / "t.bin", {1, 0, 255, 255, 0, 128, 255, 255});
+  auto at = [&](const std::string &type, uint64_t position) { return (*TokenFile::open(folder / ("t.bin:" + type)))->at(position); };
+  EXPECT_EQ(at("u8", 2), 255);
+  EXPECT_EQ(at("i8", 2), -1);
+  EXPECT_EQ(at("u16", 1), 65535);
+  EXPECT_EQ(at("i16", 2), -32768);
+  EXPECT_EQ(at("u32", 0), 0xffff0001);
+  EXPECT_EQ(at("i32", 1), -32768);
+  EXPECT_EQ(at("i64", 0), static_cast<int64_t>(0xffff8000ffff0001));
+  EXPECT_EQ((*TokenFile::open(folder / "t.bin:i64"))->count(), 1u);
+  std::filesystem::copy(folder / "t.bin", folder / "t.U16");
+  EXPECT_EQ((*TokenFile::open(folder / "t.U16"))->at(1), 65535);
+  std::filesystem::copy(folder / "t.bin", folder / "odd:u16"); // a name of its own
+  EXPECT_FALSE(TokenFile::open(folder / "odd:u16").ok());
+  EXPECT_EQ((*TokenFile::open(folder / "odd:u16:u16"))->at(1), 65535);
+}
+
+TEST(TokenFile, LargeVocabulariesOfLlmC) {
+  TemporaryFolder folder;
+  std::vector<uint8_t> bin(1024 + 8);
+  int32_t header[3] = {20240801, 7, 2};
+  std::memcpy(bin.data(), header, sizeof(header));
+  bin[1028 + 2] = 1; // 65536
+  writeBytes(folder / "a.bin", bin);
+  auto tokens = TokenFile::open(folder / "a.bin");
+  ASSERT_TRUE(tokens.ok()) << tokens.status().message;
+  EXPECT_EQ((*tokens)->count(), 2u);
+  EXPECT_EQ((*tokens)->at(1), 65536);
+}
+
+std::vector<uint8_t> npy(const std::string &fields, std::vector<uint8_t> data) {
+  std::string header = "{" + fields + "}";
+  header.resize(118, ' ');
+  std::string start = std::string("\x93NUMPY\x01\x00", 8) + static_cast<char>(118) + '\0' + header;
+  std::vector<uint8_t> bytes(start.begin(), start.end());
+  bytes.insert(bytes.end(), data.begin(), data.end());
+  return bytes;
+}
+
+TEST(TokenFile, NumpyArrays) {
+  TemporaryFolder folder;
+  auto open = [&](const std::string &fields, std::vector<uint8_t> data) {
+    writeBytes(folder / "a.npy", npy(fields, std::move(data)));
+    return TokenFile::open(folder / "a.npy");
+  };
+  auto row = open("'descr': '<u2', 'fortran_order': False, 'shape': (3,), ", {1, 0, 2, 0, 0, 1});
+  ASSERT_TRUE(row.ok()) << row.status().message;
+  EXPECT_EQ((*row)->count(), 3u);
+  EXPECT_EQ((*row)->at(2), 256);
+  EXPECT_EQ((*row)->note(), "");
+  auto table = open("'descr': '<i4', 'fortran_order': False, 'shape': (2, 1), ", {5, 0, 0, 0, 255, 255, 255, 255});
+  ASSERT_TRUE(table.ok()) << table.status().message;
+  EXPECT_EQ((*table)->at(1), -1);
+  EXPECT_NE((*table)->note().find("(2,1)"), std::string::npos);
+  EXPECT_FALSE(open("'descr': '<i4', 'fortran_order': True, 'shape': (2, 1), ", {5, 0, 0, 0, 1, 0, 0, 0}).ok());
+  EXPECT_FALSE(open("'descr': '<u2', 'fortran_order': False, 'shape': (4,), ", {1, 0, 2, 0, 0, 1}).ok());
+  EXPECT_FALSE(open("'descr': '>u2', 'fortran_order': False, 'shape': (3,), ", {1, 0, 2, 0, 0, 1}).ok());
+  auto reals = open("'descr': '<f4', 'fortran_order': False, 'shape': (1,), ", {0, 0, 0, 0});
+  ASSERT_FALSE(reals.ok());
+  EXPECT_NE(reals.status().message.find("'<f4'"), std::string::npos) << reals.status().message;
+}
+
+// Index: magic, version, type (8: u16), two sequences of 2 and 1 ids, one document of both.
+TEST(TokenFile, Megatron) {
+  TemporaryFolder folder;
+  std::vector<uint8_t> index = {'M', 'M', 'I', 'D', 'I', 'D', 'X', 0, 0};
+  auto put = [&](uint64_t value, size_t bytes) {
+    for (size_t i = 0; i < bytes; ++i)
+      index.push_back(static_cast<uint8_t>(value >> (8 * i)));
+  };
+  put(1, 8), put(8, 1), put(2, 8), put(2, 8);
+  put(2, 4), put(1, 4);
+  size_t places = index.size();
+  put(0, 8), put(4, 8);
+  put(0, 8), put(2, 8);
+  writeBytes(folder / "t.idx", index);
+  auto alone = TokenFile::open(folder / "t.idx");
+  ASSERT_FALSE(alone.ok());
+  EXPECT_NE(alone.status().message.find("t.bin"), std::string::npos);
+  writeBytes(folder / "t.bin", {1, 0, 2, 0, 3, 1});
+  for (const char *name : {"t.idx", "t.bin"}) {
+    auto tokens = TokenFile::open(folder / name);
+    ASSERT_TRUE(tokens.ok()) << tokens.status().message;
+    EXPECT_EQ((*tokens)->count(), 3u);
+    EXPECT_EQ((*tokens)->at(2), 259);
+  }
+  EXPECT_EQ(TokenFile::filesOf(folder / "t.bin").size(), 2u);
+  index[places + 8] = 2; // sequences that overlap
+  writeBytes(folder / "t.idx", index);
+  EXPECT_FALSE(TokenFile::open(folder / "t.idx").ok());
+  index[places + 8] = 4;
+  index[17] = 6; // reals
+  writeBytes(folder / "t.idx", index);
+  EXPECT_FALSE(TokenFile::open(folder / "t.idx").ok());
+  index[17] = 8;
+  index.pop_back();
+  writeBytes(folder / "t.idx", index);
+  EXPECT_FALSE(TokenFile::open(folder / "t.idx").ok());
+}
+
+TEST(TokenFile, FindsIdsOutside) {
+  TemporaryFolder folder;
+  writeBytes(folder / "t.i32", {1, 0, 0, 0, 156, 255, 255, 255, 8, 0, 0, 0}); // 1, -100, 8
+  auto tokens = TokenFile::open(folder / "t.i32");
+  ASSERT_TRUE(tokens.ok());
+  EXPECT_EQ((*tokens)->firstOutside(0, 3, 9, std::nullopt), 1u);
+  EXPECT_EQ((*tokens)->firstOutside(0, 3, 9, -100), 3u);
+  EXPECT_EQ((*tokens)->firstOutside(0, 3, 8, -100), 2u);
+  EXPECT_EQ((*tokens)->firstOutside(0, 2, 8, -100), 2u);
+}
+
+class WeightNames : public ::testing::Test {
+protected:
+  void write(const std::string &file, const std::vector<std::string> &names) {
+    auto fetch = [&](std::vector<uint8_t> &) { return Bytes(reinterpret_cast<const uint8_t *>(&value), 4); };
+    std::vector<TensorToWrite> list;
+    for (const std::string &name : names)
+      list.push_back({name, fb::DataType::F32, {1}, fetch});
+    ASSERT_TRUE(writeSafetensors(folder / file, list).ok());
+  }
+  /// The names found, "-" for none, and the problem.
+  std::string match(const std::string &file, const std::vector<WeightFiles::Wanted> &wanted) {
+    auto files = WeightFiles::open(folder / file);
+    if (!files.ok())
+      return files.status().message;
+    WeightFiles::Match result = files->match(wanted);
+    std::string text;
+    for (const WeightFiles::Entry &entry : result.entries)
+      text += (entry.file ? entry.name : "-") + " ";
+    return text + result.problem;
+  }
+  TemporaryFolder folder;
+  float value = 1;
+};
+
+TEST_F(WeightNames, OwnNamesThenOthers) {
+  write("w.safetensors", {"a", "model.b", "tied"});
+  EXPECT_EQ(match("w.safetensors", {{"a", {}}, {"b", {}}, {"c", {"tied"}}, {"d", {}}}), "a model.b tied - ");
+  write("w.safetensors", {"h.0", "lm_head"}); // a file of the inner model, for the outer one
+  EXPECT_EQ(match("w.safetensors", {{"transformer.h.0", {}}, {"lm_head", {}}}), "h.0 lm_head ");
+  write("w.safetensors", {"module._orig_mod.a"});
+  EXPECT_EQ(match("w.safetensors", {{"model.a", {}}}), "module._orig_mod.a ");
+}
+
+TEST_F(WeightNames, AmbiguousOnesAreRefused) {
+  write("w.safetensors", {"model.a", "module.a"});
+  EXPECT_NE(match("w.safetensors", {{"a", {}}}).find("may be 'model.a' or 'module.a'"), std::string::npos);
+  EXPECT_EQ(match("w.safetensors", {{"model.a", {}}}), "model.a "); // its own name
+  write("w.safetensors", {"a"});
+  EXPECT_NE(match("w.safetensors", {{"a", {}}, {"model.a", {}}}).find("'a' fits both parameters 'a' and 'model.a'"), std::string::npos);
+}
+
+TEST_F(WeightNames, IndexOfSeveralFiles) {
+  write("1.safetensors", {"a"});
+  write("2.safetensors", {"b", "left"});
+  auto index = [&](const std::string &text) { writeBytes(folder / "i.json", {text.begin(), text.end()}); };
+  index(R"({"weight_map": {"a": "1.safetensors", "b": "2.safetensors"}})");
+  EXPECT_EQ(match("i.json", {{"a", {}}, {"b", {}}, {"left", {}}}), "a b - "); // the index says what counts
+  auto files = WeightFiles::open(folder / "i.json");
+  ASSERT_TRUE(files.ok());
+  EXPECT_EQ(files->paths().size(), 3u);
+  index(R"({"weight_map": {"a": "1.safetensors", "b": "3.safetensors", "c": "2.safetensors", "d": "../x"}})");
+  std::string problems = match("i.json", {});
+  for (const char *text : {"3.safetensors", "'2.safetensors' has no tensor 'c'", "tensor 'd' names no file beside the index"})
+    EXPECT_NE(problems.find(text), std::string::npos) << problems;
+  index("[]");
+  EXPECT_NE(match("i.json", {}).find("weight_map"), std::string::npos);
+}
+
+TEST(FolderLock, OneHolderAtATime) {
+  TemporaryFolder folder;
+  auto first = FolderLock::take(folder / "ck");
+  ASSERT_TRUE(first.ok()) << first.status().message;
+  auto second = FolderLock::take(folder / "ck");
+  ASSERT_FALSE(second.ok());
+  EXPECT_EQ(second.status().code, StatusCode::WrongUse);
+  EXPECT_NE(second.status().message.find("process " + std::to_string(::getpid())), std::string::npos) << second.status().message;
+  first->reset();
+  EXPECT_TRUE(FolderLock::take(folder / "ck").ok());
+  writeBytes(folder / "file", {1});
+  EXPECT_EQ(FolderLock::take(folder / "file").status().code, StatusCode::BadInput);
+}
+
+TEST(DurableFile, WritesToDevicesAsTheyAre) {
+  for (int i = 0; i < 2; ++i) { // it is still there afterwards
+    auto file = DurableFile::create("/dev/null");
+    ASSERT_TRUE(file.ok()) << file.status().message;
+    EXPECT_TRUE((*file)->write("x").ok());
+    EXPECT_TRUE((*file)->commit().ok());
+    EXPECT_TRUE(std::filesystem::is_character_file("/dev/null"));
+  }
+  auto full = DurableFile::create("/dev/full");
+  ASSERT_TRUE(full.ok());
+  EXPECT_EQ((*full)->write("x").code, StatusCode::BadInput);
+}
+
+TEST(MappedFile, KnowsWhereItIs) {
+  TemporaryFolder folder;
+  writeBytes(folder / "x", std::vector<uint8_t>(5000));
+  auto file = MappedFile::open(folder / "x");
+  ASSERT_TRUE(file.ok());
+  const uint8_t *begin = (*file)->bytes().data();
+  EXPECT_STREQ(MappedFile::nameAt(begin + 4999), (folder / "x").c_str());
+  EXPECT_EQ(MappedFile::nameAt(begin + 5000), nullptr);
+  *file = nullptr;
+  EXPECT_EQ(MappedFile::nameAt(begin), nullptr);
 }
 
 // Known answers of Random123's kat_vectors.
@@ -145,6 +383,33 @@ TEST(Random, PermutationIsABijection) {
   for (uint64_t i = 0; i < 1000; ++i)
     equal += (first(i) == second(i)) + (first(i) == other(i)) + (first(i) == i);
   EXPECT_LT(equal, 30);
+}
+
+// Orders and draws are promised: the same numbers in every release.
+TEST(Random, OrdersAreThose) {
+  const std::vector<std::vector<uint64_t>> expected = {{7, 3, 4, 8, 0, 9, 1, 2, 6, 5}, {8, 0, 4, 1, 6, 7, 9, 3, 2, 5}, {6, 1, 9, 5, 3, 4, 0, 7, 8, 2}};
+  for (uint64_t round = 0; round < expected.size(); ++round)
+    for (uint64_t i = 0; i < 10; ++i)
+      EXPECT_EQ(Permutation(10, 7, round)(i), expected[round][i]) << round << " " << i;
+}
+
+// Also beyond 2^32 elements, where the counter's second word counts.
+TEST(Random, DrawsAreThose) {
+  RandomStream stream(1, "w");
+  struct Draw {
+    uint64_t index;
+    float uniform;
+    double uniform53;
+    float normal;
+  };
+  for (Draw draw : {Draw{0, 0.291484177f, 0.29148420431271749, 0.701440573f}, Draw{3, 0.394051611f, 0.15565990824760634, -0.81142956f},
+                    Draw{uint64_t(1) << 32, 0.0141316056f, 0.15007122820905716, -0.0958122686f},
+                    Draw{(uint64_t(1) << 34) + 1, 0.228453159f, 0.43650347912397958, 0.262871653f},
+                    Draw{(uint64_t(1) << 40) + 6, 0.353672385f, 0.84728434706766709, -0.911024392f}}) {
+    EXPECT_FLOAT_EQ(stream.uniform(draw.index), draw.uniform) << draw.index;
+    EXPECT_DOUBLE_EQ(stream.uniform53(draw.index), draw.uniform53) << draw.index;
+    EXPECT_FLOAT_EQ(stream.normalPair(draw.index / 2 * 2)[0], draw.normal) << draw.index;
+  }
 }
 
 TEST(View, RoundTrips) {
@@ -249,9 +514,82 @@ TEST(Data, ArraysAreSplitInOrderAndShifted) {
   ids[5] = 8;
   ASSERT_TRUE(writeSafetensors(folder / "y.safetensors", {{"x.0", fb::DataType::I64, {4, 4}, fetch}}).ok());
   options.files = {folder / "y.safetensors"};
-  auto wrong = DataSet::open(options, plan.segment(), plan.program());
-  Status status = (*wrong)->fill(labels, *plan.program().buffers()->Get(labels.buffer()), 0, 0, row.data());
+  Status status = DataSet::open(options, plan.segment(), plan.program()).status(); // before any step
   EXPECT_NE(status.message.find("element 5"), std::string::npos) << status.message;
+}
+
+// Eight windows, each of one id: the order of samples in two epochs, of four samples a step; not shuffled, the file's own.
+TEST(Data, OrdersOfEpochsAreThose) {
+  TemporaryFolder folder;
+  std::vector<uint8_t> bytes;
+  for (uint8_t i = 0; i < 33; ++i)
+    bytes.insert(bytes.end(), {static_cast<uint8_t>(i / 4 % 8), 0});
+  writeBytes(folder / "t.u16", bytes);
+  std::vector<uint8_t> packed = pack(tinyPlan());
+  const fb::Plan &plan = *fb::GetPlan(packed.data());
+  const fb::RankProgram &program = *plan.programs()->Get(0);
+  for (bool shuffle : {true, false}) {
+    DataOptions options = DataOptions::of(plan, {folder / "t.u16"});
+    options.shuffle = shuffle;
+    auto data = DataSet::open(options, *program.segments()->Get(0), program);
+    ASSERT_TRUE(data.ok()) << data.status().message;
+    const fb::Input &input = *program.segments()->Get(0)->inputs()->Get(0);
+    std::vector<int64_t> samples, row(8);
+    for (uint64_t run = 0; run < 8; ++run) {
+      ASSERT_TRUE((*data)->fill(input, *program.buffers()->Get(input.buffer()), run / 2, run % 2, row.data()).ok());
+      samples.insert(samples.end(), {row[0], row[4]});
+    }
+    EXPECT_EQ(samples, shuffle ? (std::vector<int64_t>{7, 3, 4, 6, 0, 5, 1, 2, 2, 0, 4, 1, 6, 7, 5, 3})
+                               : (std::vector<int64_t>{0, 1, 2, 3, 4, 5, 6, 7, 0, 1, 2, 3, 4, 5, 6, 7}));
+  }
+}
+
+// Of n arrays, step k takes number k mod n.
+TEST(Data, ArraysLastForEpochs) {
+  TemporaryFolder folder;
+  std::vector<int64_t> ids(16, 1), others(16, 2);
+  auto fetch = [](std::vector<int64_t> &from) {
+    return [&](std::vector<uint8_t> &) { return Bytes(reinterpret_cast<uint8_t *>(from.data()), 128); };
+  };
+  ASSERT_TRUE(writeSafetensors(folder / "x.safetensors", {{"x.0", fb::DataType::I64, {4, 4}, fetch(ids)}, {"x.1", fb::DataType::I64, {4, 4}, fetch(others)}}).ok());
+  ArrayPlan plan(fb::Source::Array);
+  DataOptions options{{folder / "x.safetensors"}, 4, 2, 4, 8, 1, true};
+  options.epochs = 2;
+  auto data = DataSet::open(options, plan.segment(), plan.program());
+  ASSERT_TRUE(data.ok()) << data.status().message;
+  EXPECT_EQ((*data)->steps(), 4u);
+  const fb::Input &input = *plan.segment().inputs()->Get(0);
+  const fb::Buffer &buffer = *plan.program().buffers()->Get(input.buffer());
+  std::vector<int64_t> row(8);
+  for (uint64_t step = 0; step < 4; ++step) {
+    ASSERT_TRUE((*data)->fill(input, buffer, step, 0, row.data()).ok());
+    EXPECT_EQ(row[0], step % 2 ? 2 : 1) << step;
+  }
+  EXPECT_EQ((*data)->fill(input, buffer, 4, 0, row.data()).code, StatusCode::BadInput);
+  options.epochs = UINT64_MAX;
+  EXPECT_EQ((*DataSet::open(options, plan.segment(), plan.program()))->steps(), UINT64_MAX - 1);
+}
+
+// All ids of a token file, also of those parts that no window of the first steps takes; ranks share the work.
+TEST(Data, IdsAreCheckedBeforeTheFirstStep) {
+  TemporaryFolder folder;
+  std::vector<uint8_t> bytes(3 << 21);
+  std::vector<uint8_t> plan = pack(tinyPlan());
+  const fb::RankProgram &program = *fb::GetPlan(plan.data())->programs()->Get(0);
+  auto open = [&](uint32_t rank, uint32_t ranks) {
+    DataOptions options = DataOptions::of(*fb::GetPlan(plan.data()), {folder / "t.u16"});
+    options.rank = rank;
+    options.ranks = ranks;
+    return DataSet::open(options, *program.segments()->Get(0), program).status();
+  };
+  writeBytes(folder / "t.u16", bytes);
+  EXPECT_TRUE(open(0, 1).ok());
+  bytes[2 * ((1 << 20) + 5)] = 9; // in the second block of 2^20
+  writeBytes(folder / "t.u16", bytes);
+  Status status = open(0, 1);
+  EXPECT_NE(status.message.find("position 1048581: id 9"), std::string::npos) << status.message;
+  EXPECT_TRUE(open(0, 2).ok());
+  EXPECT_FALSE(open(1, 2).ok());
 }
 
 TEST(Data, ArraysThatDoNotFitAreRefused) {

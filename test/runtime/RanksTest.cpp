@@ -103,7 +103,7 @@ TEST_F(Ranks, InitialValuesAreParts) {
   for (const std::string &weights : {std::string(), folder / "w.safetensors"}) {
     std::map<std::string, std::vector<uint8_t>> whole;
     onRanks(write(setFile(statePlan({})), "one.plan"), [&](RankOfPlan &rank) {
-      ASSERT_TRUE(rank.state.initialize(folder.path, weights, silent).ok());
+      ASSERT_TRUE(rank.state.initialize({folder.path, weights}, silent).ok());
       std::vector<uint8_t> scratch;
       for (const TensorToWrite &tensor : rank.state.modelTensors()) {
         auto fetched = tensor.fetch(scratch);
@@ -112,7 +112,7 @@ TEST_F(Ranks, InitialValuesAreParts) {
     });
     for (const StateMesh &mesh : kMeshes)
       onRanks(write(setFile(statePlan(mesh)), "many.plan"), [&](RankOfPlan &rank) {
-        Status status = rank.state.initialize(folder.path, weights, silent);
+        Status status = rank.state.initialize({folder.path, weights}, silent);
         ASSERT_TRUE(status.ok()) << status.message;
         for (const StateTensor &tensor : stateLayout(rank.executor.plan()).model) {
           uint32_t buffer = 0;
@@ -130,7 +130,7 @@ TEST_F(Ranks, InitialValuesAreParts) {
 // One rank's problem is every rank's error, once.
 TEST_F(Ranks, ProblemsAreShared) {
   onRanks(plan({2, 2}), [&](RankOfPlan &rank) {
-    Status status = rank.state.initialize(folder.path, folder / "none.safetensors", silent);
+    Status status = rank.state.initialize({folder.path, folder / "none.safetensors"}, silent);
     EXPECT_EQ(status.code, StatusCode::BadInput);
     EXPECT_EQ(status.message.rfind("rank 0: ", 0), 0u) << status.message;
     EXPECT_EQ(status.message.find("rank 1: "), std::string::npos) << status.message;

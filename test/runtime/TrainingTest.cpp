@@ -2,8 +2,10 @@
 #include "runtime/executor/Generate.h"
 #include "runtime/executor/TrainingLoop.h"
 #include "test/runtime/TinyPlan.h"
+#include <algorithm>
 #include <cmath>
 #include <csignal>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <sys/wait.h>
@@ -18,8 +20,14 @@ struct Recorder : TrainingObserver {
   std::vector<StepReport> steps;
   std::vector<double> evaluations;
   std::vector<std::string> notes;
-  void onStep(const StepReport &report) override { steps.push_back(report); }
-  void onEvaluation(uint64_t, double loss) override { evaluations.push_back(loss); }
+  Status onStep(const StepReport &report) override {
+    steps.push_back(report);
+    return Status::success();
+  }
+  Status onEvaluation(uint64_t, double loss) override {
+    evaluations.push_back(loss);
+    return Status::success();
+  }
   void onNote(const std::string &text) override { notes.push_back(text); }
 };
 
@@ -150,9 +158,172 @@ TEST_F(Training, GradientsAreSavedInLogicalForm) {
 }
 
 TEST_F(Training, InfiniteRateIsReportedAsRepeatable) {
-  options.settings = {{"lr", 1e300}};
+  options.settings = {{"lr", 3.4e38}};
   Outcome outcome = runPlan(folder / "m.plan", options);
   EXPECT_EQ(outcome.status.code, StatusCode::NumbersBadRepeatably) << outcome.status.message;
+}
+
+TEST_F(Training, RatesThatNothingHoldsAreRefused) {
+  for (double rate : {1e39, -1.0, std::nan(""), HUGE_VAL}) {
+    options.settings = {{"lr", rate}};
+    EXPECT_EQ(runPlan(folder / "m.plan", options).status.code, StatusCode::WrongUse) << rate;
+  }
+}
+
+// A state that is not finite is never saved, even if loss and gradient norm still are.
+TEST_F(Training, BadNumbersKeepTheLastGoodCheckpoint) {
+  options.checkpointFolder = folder / "ck";
+  options.checkpointEvery = 1;
+  options.steps = 3;
+  ASSERT_TRUE(runPlan(folder / "m.plan", options).status.ok());
+  options.resume = true;
+  options.steps = 20;
+  options.settings = {{"lr", 3e38}};
+  Outcome outcome = runPlan(folder / "m.plan", options);
+  EXPECT_EQ(outcome.status.code, StatusCode::NumbersBadRepeatably) << outcome.status.message;
+  EXPECT_NE(outcome.status.hint.find("lr"), std::string::npos) << outcome.status.hint;
+  EXPECT_NE(outcome.status.message.find("the last checkpoint is that of step"), std::string::npos) << outcome.status.message;
+  std::vector<uint64_t> steps = checkpointSteps(folder / "ck");
+  ASSERT_FALSE(steps.empty());
+  for (uint64_t step : steps) {
+    auto checkpoint = openCheckpoint(folder / ("ck/step-0000000" + std::to_string(step)));
+    ASSERT_TRUE(checkpoint.ok());
+    std::vector<uint8_t> scratch;
+    auto bytes = checkpoint->readLogical("bigram.weight", checkpoint->model().at("bigram.weight"), scratch);
+    ASSERT_TRUE(bytes.ok());
+    for (size_t i = 0; i < 64; ++i) {
+      float value;
+      std::memcpy(&value, bytes->data() + 4 * i, 4);
+      EXPECT_TRUE(std::isfinite(value)) << "step " << step;
+    }
+  }
+}
+
+// A new plan's rate counts; one that a user has set stays, also for the runs after.
+TEST_F(Training, ResumeTakesTheRateOfANewPlan) {
+  fb::PlanT other = tinyPlan();
+  other.programs[0]->scalars[1]->initial = 0.125;
+  writeTinyPlan(other, folder / "other.plan");
+  for (bool isSet : {false, true}) {
+    options.checkpointFolder = folder / (isSet ? "set" : "plain");
+    options.resume = false;
+    options.steps = 2;
+    options.settings.clear();
+    if (isSet)
+      options.settings = {{"lr", 0.25}};
+    ASSERT_TRUE(runPlan(folder / "m.plan", options).status.ok());
+    options.resume = true;
+    options.settings.clear();
+    for (uint64_t steps : {3, 4}) {
+      options.steps = steps;
+      Outcome outcome = runPlan(folder / "other.plan", options);
+      ASSERT_TRUE(outcome.status.ok()) << outcome.status.message;
+      EXPECT_EQ(outcome.recorder.steps[0].lr, isSet ? 0.25 : 0.125) << steps;
+    }
+    options.steps = 5;
+    options.settings = {{"lr", 0.0625}};
+    EXPECT_EQ(runPlan(folder / "other.plan", options).recorder.steps[0].lr, 0.0625);
+  }
+}
+
+// A signal ends the run after its step, which is saved; the run goes on to the same bits.
+TEST_F(Training, StopsAfterTheStepInWhichItIsAsked) {
+  struct Stopper : Recorder {
+    std::atomic<int> stop{0};
+    Status onStep(const StepReport &report) override {
+      stop = report.step == 7 ? SIGTERM : stop.load();
+      return Recorder::onStep(report);
+    }
+  };
+  Outcome whole = runPlan(folder / "m.plan", options);
+  auto run = [&](Stopper &stopper) {
+    auto plan = PlanFile::read(folder / "m.plan");
+    ThreadPool pool(1, GemmLibrary::initializeThread);
+    auto executor = Executor::create(*plan, 0, pool);
+    options.stop = &stopper.stop;
+    TrainingLoop loop(**executor, options, stopper);
+    for (Status status : {loop.prepareData(), loop.prepareState()})
+      EXPECT_TRUE(status.ok()) << status.message;
+    return loop.run();
+  };
+  Stopper unsaved;
+  Status status = run(unsaved);
+  EXPECT_EQ(status.code, StatusCode::Terminated);
+  EXPECT_NE(status.message.find("not saved"), std::string::npos) << status.message;
+  options.checkpointFolder = folder / "ck";
+  Stopper stopper;
+  status = run(stopper);
+  EXPECT_EQ(static_cast<int>(status.code), 143) << status.message;
+  EXPECT_EQ(stopper.steps.size(), 7u);
+  EXPECT_EQ(checkpointSteps(folder / "ck"), std::vector<uint64_t>{7});
+  options.stop = nullptr;
+  options.resume = true;
+  Outcome resumed = runPlan(folder / "m.plan", options);
+  ASSERT_TRUE(resumed.status.ok()) << resumed.status.message;
+  EXPECT_EQ(resumed.weight, whole.weight);
+}
+
+TEST_F(Training, AnObserversErrorEndsTheRun) {
+  struct Full : Recorder {
+    Status onStep(const StepReport &report) override {
+      (void)Recorder::onStep(report);
+      return report.step == 2 ? Status::badInput("full") : Status::success();
+    }
+  } full;
+  auto plan = PlanFile::read(folder / "m.plan");
+  ThreadPool pool(1, GemmLibrary::initializeThread);
+  auto executor = Executor::create(*plan, 0, pool);
+  TrainingLoop loop(**executor, options, full);
+  ASSERT_TRUE(loop.prepareData().ok() && loop.prepareState().ok());
+  EXPECT_EQ(loop.run().code, StatusCode::BadInput);
+  EXPECT_EQ(full.steps.size(), 2u);
+}
+
+TEST_F(Training, FolderIsLockedWhileItTrains) {
+  options.checkpointFolder = folder / "ck";
+  auto held = FolderLock::take(folder / "ck");
+  ASSERT_TRUE(held.ok());
+  Outcome outcome = runPlan(folder / "m.plan", options);
+  EXPECT_EQ(outcome.status.code, StatusCode::WrongUse);
+  EXPECT_NE(outcome.status.message.find("in use by another run"), std::string::npos) << outcome.status.message;
+  held->reset();
+  EXPECT_TRUE(runPlan(folder / "m.plan", options).status.ok());
+}
+
+std::string textIn(const std::string &path) {
+  std::vector<uint8_t> bytes = readBytes(path);
+  return {bytes.begin(), bytes.end()};
+}
+
+TEST(Metrics, OldFilesStay) {
+  TemporaryFolder folder;
+  std::string path = folder / "m.jsonl", old;
+  StepReport report;
+  {
+    auto fresh = MetricsFile::open(path, {});
+    ASSERT_TRUE(fresh.ok());
+    for (report.step = 1; report.step <= 3; ++report.step)
+      EXPECT_TRUE((*fresh)->addStep(report).ok());
+  }
+  old = textIn(path);
+  EXPECT_EQ(std::count(old.begin(), old.end(), '\n'), 3);
+  EXPECT_EQ(MetricsFile::open(path, {}).status().code, StatusCode::WrongUse);
+  EXPECT_EQ(textIn(path), old);
+  EXPECT_TRUE(MetricsFile::open(path, {false, true, 3}).ok());
+  EXPECT_EQ(textIn(path), old);
+  writeBytes(path, {old.begin(), old.end() - 20}); // killed while it wrote
+  EXPECT_TRUE(MetricsFile::open(path, {false, true, 2}).ok());
+  EXPECT_EQ(textIn(path), old.substr(0, old.rfind("{")));
+  std::string other = old + "my notes\n" + old;
+  writeBytes(path, {other.begin(), other.end()});
+  EXPECT_EQ(MetricsFile::open(path, {false, true, 3}).status().code, StatusCode::WrongUse);
+  EXPECT_EQ(textIn(path), other);
+  EXPECT_TRUE(MetricsFile::open(path, {true, false, 0}).ok());
+  EXPECT_EQ(textIn(path), "");
+  auto full = MetricsFile::open("/dev/full", {});
+  ASSERT_TRUE(full.ok());
+  EXPECT_EQ((*full)->addStep(report).code, StatusCode::BadInput);
+  EXPECT_EQ((*full)->addEvaluation(1, 2).code, StatusCode::BadInput);
 }
 
 TEST_F(Training, PromptIsContinued) {
@@ -165,10 +336,16 @@ TEST_F(Training, PromptIsContinued) {
   for (int i = 0; i < 8; ++i)
     weight[i * 8 + (i + 1) % 8] = 5.0f; // each id is followed by the next one
   std::vector<int64_t> out;
-  auto take = [&](int64_t id) { out.push_back(id); };
+  auto take = [&](int64_t id) {
+    out.push_back(id);
+    return true;
+  };
   ASSERT_TRUE(generate(**executor, {{2, 3}, 6, 0, 0}, take).ok());
   EXPECT_EQ(out, (std::vector<int64_t>{4, 5, 6, 7, 0, 1}));
   EXPECT_EQ(generate(**executor, {{9}, 1, 0, 0}, take).code, StatusCode::BadInput);
+  out.clear();
+  ASSERT_TRUE(generate(**executor, {{2}, 6, 0, 0}, [&](int64_t id) { return out.push_back(id), out.size() < 2; }).ok());
+  EXPECT_EQ(out, (std::vector<int64_t>{3, 4})); // stopped by the receiver
 }
 
 // Bad input: each a clear error before anything runs.

@@ -169,6 +169,32 @@ TEST(Validator, Launches) {
       {"wrong access", [](fb::PlanT &p) { at(p, 3, 2).operands[0]->access = fb::Access::ReadWrite; }},
       {"copy onto itself", [](fb::PlanT &p) { at(p, 3, 2).operands[1]->buffer = OutLogits; }},
       {"fill width", [](fb::PlanT &p) { at(p, 3, 2).operands.pop_back(), at(p, 3, 2).body.Set(fb::FillT()); }},
+      {"instruction kind Send is not executed", [](fb::PlanT &p) { at(p, 0, 0).body.Set(fb::SendT()); }},
+      {"copy needs a destination and a source", [](fb::PlanT &p) { at(p, 3, 2).operands.pop_back(); }},
+      {"a wait has no operands", [](fb::PlanT &p) { at(p, 3, 2).body.Set(fb::WaitT()); }},
+  });
+}
+
+/// The copy of segment `predict` becomes a fill of its destination.
+fb::InstructionT &makeFill(fb::PlanT &p, uint8_t width) {
+  fb::InstructionT &instruction = at(p, Predict, 2);
+  instruction.operands.pop_back();
+  fb::FillT fill;
+  fill.width = width;
+  instruction.body.Set(std::move(fill));
+  return instruction;
+}
+
+TEST(Validator, Fills) {
+  fb::PlanT good = tinyPlan();
+  makeFill(good, 4);
+  EXPECT_EQ(problemsOf(good), std::vector<std::string>());
+  runCases({
+      {"fill width is not 1, 2, 4 or 8", [](fb::PlanT &p) { makeFill(p, 3); }},
+      {"fill needs one destination", [](fb::PlanT &p) { makeFill(p, 4).operands.clear(); }},
+      {"fill has the wrong access", [](fb::PlanT &p) { makeFill(p, 4).operands[0]->access = fb::Access::Read; }},
+      {"fill does not fit its destination", [](fb::PlanT &p) { makeFill(p, 8).operands[0]->bytes = 12; }},
+      {"fill is not aligned", [](fb::PlanT &p) { makeFill(p, 8).operands[0]->bytes = 8, at(p, Predict, 2).operands[0]->offset = 4; }},
   });
 }
 
@@ -194,6 +220,43 @@ TEST(Validator, Contractions) {
       {"beta is not finite", [](fb::PlanT &p) { gemm(p).beta = NAN; }},
       {"unknown activation", [](fb::PlanT &p) { gemm(p).activation = static_cast<fb::Activation>(9); }},
       {"C overlaps", [](fb::PlanT &p) { at(p, 0, 3).operands[0]->buffer = Gradient; }},
+      {"contraction has too many tiles", [](fb::PlanT &p) {
+         gemm(p).tile_m = gemm(p).tile_n = 1;
+         gemm(p).batch = {1 << 26};
+         gemm(p).a_batch = gemm(p).b_batch = gemm(p).c_batch = {0};
+       }},
+      {"activation together with beta", [](fb::PlanT &p) {
+         gemm(p).beta = 1, gemm(p).activation = fb::Activation::Relu;
+         at(p, 0, 1).operands[2]->access = fb::Access::ReadWrite;
+       }},
+      {"A and B must be read only", [](fb::PlanT &p) { at(p, 0, 1).operands[1]->access = fb::Access::ReadWrite; }},
+  });
+}
+
+/// The first contraction gets a bias: eight f32 values of `buffer` from `offset` on.
+fb::OperandT &addBias(fb::PlanT &p, int buffer, uint64_t offset) {
+  gemm(p).has_bias = true;
+  at(p, Accumulate, 1).operands.push_back(std::make_unique<fb::OperandT>());
+  fb::OperandT &bias = *at(p, Accumulate, 1).operands.back();
+  bias.buffer = static_cast<uint32_t>(buffer);
+  bias.offset = offset;
+  bias.bytes = 32;
+  bias.access = fb::Access::Read;
+  return bias;
+}
+
+TEST(Validator, BiasOfContractions) {
+  fb::PlanT good = tinyPlan();
+  addBias(good, Momentum, 64);
+  EXPECT_EQ(problemsOf(good), std::vector<std::string>());
+  runCases({
+      {"bias is too small or not read only", [](fb::PlanT &p) { addBias(p, Momentum, 0).bytes = 28; }},
+      {"bias is too small or not read only", [](fb::PlanT &p) { addBias(p, Momentum, 0).access = fb::Access::ReadWrite; }},
+      {"bias is not aligned", [](fb::PlanT &p) {
+         buffer(p, Momentum).type = fb::DataType::U8, buffer(p, Momentum).shape = {256};
+         addBias(p, Momentum, 2);
+       }},
+      {"C overlaps the bias", [](fb::PlanT &p) { addBias(p, Logits, 32); }},
   });
 }
 
@@ -218,6 +281,24 @@ TEST(Validator, InputsOutputsSchedule) {
          buffer(p, Ids).segment = Accumulate;
        }},
       {"samples of a run", [&](fb::PlanT &p) { inputOf(p).buffer = PredictIds; }},
+      {"its first dimension is not the 2 samples", [&](fb::PlanT &p) { inputOf(p).buffer = PredictIds; }},
+      {"a position is not two 64-bit integers", [&](fb::PlanT &p) { inputOf(p).source = fb::Source::Position; }},
+      {"its type cannot be filled from its source", [&](fb::PlanT &p) { buffer(p, Ids).type = fb::DataType::F64; }},
+      {"its type cannot be filled from its source", [&](fb::PlanT &p) {
+         inputOf(p).source = fb::Source::Array, inputOf(p).array = "x";
+         buffer(p, Ids).type = fb::DataType::F16;
+       }},
+      {"a shifted array needs integer rows", [&](fb::PlanT &p) {
+         inputOf(p).source = fb::Source::ArrayNext, inputOf(p).array = "x";
+         buffer(p, Ids).type = fb::DataType::F64;
+       }},
+      {"its limit is impossible", [&](fb::PlanT &p) { inputOf(p).limit = uint64_t(1) << 63; }},
+      {"is neither f32 nor f64", [&](fb::PlanT &p) { outputOf(p).buffer = StepCount; }},
+      {"runs segment 'update' out of order", [](fb::PlanT &p) { std::swap(program(p).schedule[1], program(p).schedule[2]); }},
+      {"its weights file leaves the folder", [](fb::PlanT &p) { p.weights = "../w.safetensors"; }},
+      {"its weights file leaves the folder", [](fb::PlanT &p) { p.weights = "/w.safetensors"; }},
+      {"weight: its buffer is no scalar of the state", [](fb::PlanT &p) { program(p).weight = OutLoss; }},
+      {"weight: its buffer is no scalar of the state", [](fb::PlanT &p) { program(p).weight = 1000; }},
       {"not [samples, sequence]", [](fb::PlanT &p) { p.sequence = 3; }},
       {"two of one name", [&](fb::PlanT &p) { inputOf(p).name = "labels"; }},
       {"is never written", [&](fb::PlanT &p) { at(p, 1, 0).operands[6]->buffer = OutNorm; }},
@@ -232,6 +313,11 @@ TEST(Validator, InputsOutputsSchedule) {
       {"slot out of range", [](fb::PlanT &p) { program(p).schedule[0]->slot = 1; }},
       {"segment out of range", [](fb::PlanT &p) { program(p).schedule[0]->segment = 9; }},
   });
+}
+
+void setView(fb::PlanT &p, fb::ViewKind kind, std::vector<int64_t> values) {
+  parameter(p).view[0]->kind = kind;
+  parameter(p).view[0]->values = std::move(values);
 }
 
 TEST(Validator, ParametersAndScalars) {
@@ -259,6 +345,16 @@ TEST(Validator, ParametersAndScalars) {
       {"state without a name", [](fb::PlanT &p) { parameter(p).states[0]->name = ""; }},
       {"deviation is impossible", [](fb::PlanT &p) { parameter(p).init->b = -1; }},
       {"deviation is impossible", [](fb::PlanT &p) { parameter(p).init->a = INFINITY; }},
+      {"its range is impossible", [](fb::PlanT &p) { parameter(p).init->kind = fb::InitKind::Uniform, parameter(p).init->a = 1, parameter(p).init->b = 0; }},
+      {"its constant is not finite", [](fb::PlanT &p) { parameter(p).init->kind = fb::InitKind::Constant, parameter(p).init->a = NAN; }},
+      {"unknown initializer", [](fb::PlanT &p) { parameter(p).init->kind = static_cast<fb::InitKind>(9); }},
+      {"slice has the wrong number of values", [](fb::PlanT &p) { setView(p, fb::ViewKind::Slice, {0, 8}); }},
+      {"slice leaves dimension 1", [](fb::PlanT &p) { setView(p, fb::ViewKind::Slice, {0, 8, 1, 8}); }},
+      {"pad has the wrong number of values", [](fb::PlanT &p) { setView(p, fb::ViewKind::Pad, {0, 0, 0}); }},
+      {"pad is negative or too large", [](fb::PlanT &p) { setView(p, fb::ViewKind::Pad, {0, 0, -1, 1}); }},
+      {"gradient does not live from accumulate to update", [](fb::PlanT &p) { parameter(p).gradient->buffer = Logits; }},
+      {"gradient is neither f32 nor f64", [](fb::PlanT &p) { buffer(p, Gradient).type = fb::DataType::I32; }},
+      {"scalar 'lr': initial value is impossible", [](fb::PlanT &p) { program(p).scalars[1]->initial = 1e39; }},
       {"leaves the folder", [&](fb::PlanT &p) { setFile(p, "/etc/passwd"); }},
       {"leaves the folder", [&](fb::PlanT &p) { setFile(p, "a/../../b"); }},
       {"leaves the folder", [&](fb::PlanT &p) { setFile(p, ""); }},
@@ -333,6 +429,16 @@ TEST(Validator, ConstantsAreNotWritten) {
 }
 
 // All problems come at once, not only the first.
+TEST(Validator, KernelsNeedTheirImage) {
+  expectProblem(problemsOf(tinyPlan(), {0, 0}), "the file holds no kernel image");
+}
+
+TEST(Validator, LargeRatesAreTheUsersAffair) {
+  fb::PlanT plan = tinyPlan();
+  program(plan).scalars[1]->initial = 1e30;
+  EXPECT_EQ(problemsOf(plan), std::vector<std::string>());
+}
+
 TEST(Validator, ReportsAllProblems) {
   fb::PlanT plan = tinyPlan();
   buffer(plan, Weight).arena = 9;

@@ -146,11 +146,12 @@ Status runProcess(Backend backend, unsigned ranks, const RanksOptions &options, 
   unsigned threads = threadsFor(options, count); // of all cores: before binding
   if (options.bind && backend == Backend::Gloo) // mpirun and srun bind
     bindToShare(index, count);
-  if (Status status = rankMain(watched, (*world)->rank(), world->get(), threads); !status.ok())
+  Status status = rankMain(watched, (*world)->rank(), world->get(), threads);
+  if (!status.ok() && !status.isUserEnd())
     return status;
   Limit limit(worldOptions.deadline); // all is done; but a library may wait at its end for a rank that has stopped since
   world->reset();
-  return Status::success();
+  return status;
 }
 
 } // namespace
@@ -167,14 +168,14 @@ Status runRanks(unsigned ranks, const RanksOptions &options, const RankMain &ran
                               ranks == 1 ? "compile with `mesh` for several"
                                          : "run it with --ranks " + std::to_string(ranks) + ", or with mpirun -n " +
                                                std::to_string(ranks) + " llmc-run ...");
+    beginWatch(options.logFolder, std::chrono::milliseconds(0), ranks > 1);
     if (ranks == 1) {
       WatchedRank watched(0);
       return rankMain(watched, 0, nullptr, threadsFor(options, 1));
     }
-    beginWatch(options.logFolder, std::chrono::milliseconds(0));
     return runThreads(ranks, options, rankMain);
   }
-  beginWatch(options.logFolder, kProcessGrace);
+  beginWatch(options.logFolder, kProcessGrace, true);
   return runProcess(comm == "mpi" ? Backend::Mpi : Backend::Gloo, ranks, options, rankMain);
 }
 

@@ -26,6 +26,9 @@ struct Registry {
   std::vector<std::string> processes; // of all ranks, if they are not threads of this one
   std::string loss;                   // of another rank, if one is known
   std::chrono::milliseconds grace{0};
+  bool several = false; // processes or threads that are ranks of one job
+  unsigned stepping = 0; // ranks of this process that are in their steps
+  std::atomic<int> stop{0};
   std::atomic<std::chrono::steady_clock::time_point> told = std::chrono::steady_clock::time_point::max();
 };
 
@@ -56,31 +59,95 @@ std::string placeOf(const Watched &watched) {
   return watched.doing + (entries.back().end ? ", after " : ", in ") + watched.executor->describe(entries.back());
 }
 
-/// Who is missing, as text; where no rank knows, the ranks of this machine whose processes are gone.
-std::string whoIsMissing(const std::vector<std::string> &processes, const std::string &loss) {
-  if (!loss.empty())
-    return "; " + loss;
+/// Whether a process of this machine has ended, be it that nobody has asked how.
+bool isGone(int pid) {
+  if (::kill(pid, 0) != 0)
+    return errno == ESRCH;
+  std::ifstream stream("/proc/" + std::to_string(pid) + "/stat");
+  std::string text;
+  std::getline(stream, text);
+  size_t at = text.rfind(") ");
+  return at != std::string::npos && at + 2 < text.size() && (text[at + 2] == 'Z' || text[at + 2] == 'X');
+}
+
+/// The ranks of this machine whose processes are gone, as text.
+std::string goneRanks(const std::vector<std::string> &processes) {
   std::string own = thisProcess(), host = own.substr(0, own.rfind(' ') + 1), gone;
   for (size_t rank = 0; rank < processes.size(); ++rank) {
     if (processes[rank].compare(0, host.size(), host) != 0)
       continue;
     int pid = std::atoi(processes[rank].c_str() + host.size());
-    if (pid > 0 && ::kill(pid, 0) != 0 && errno == ESRCH)
+    if (pid > 0 && isGone(pid))
       gone += (gone.empty() ? "" : ", ") + std::to_string(rank);
   }
+  return gone;
+}
+
+/// Who is missing, as text; where no rank knows, the ranks of this machine whose processes are gone.
+std::string whoIsMissing(const std::vector<std::string> &processes, const std::string &loss) {
+  if (!loss.empty())
+    return "; " + loss;
+  std::string gone = goneRanks(processes);
   return gone.empty() ? "" : "; missing: rank " + gone;
 }
 
-void awaitSignal() {
+sigset_t endingSignals() {
   sigset_t signals;
   sigemptyset(&signals);
   sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGINT);
+  return signals;
+}
+
+const char *nameOf(int signal) { return signal == SIGINT ? "SIGINT" : "SIGTERM"; }
+
+[[noreturn]] void endAtOnce(int signal, const char *why) {
+  std::fprintf(stderr, "note: ended by %s %s\n", nameOf(signal), why);
+  std::fflush(nullptr);
+  std::_Exit(128 + signal);
+}
+
+/// A launcher has told the job to end since a rank has failed, or a user has.
+[[noreturn]] void endBeforeSteps(int signal) {
+  if (!registry().several || signal == SIGINT)
+    endAtOnce(signal, "before the first step");
+  std::this_thread::sleep_for(registry().grace);
+  endWithReport("was told to end (SIGTERM), as launchers do when another rank has failed", StatusCode::RankDied);
+}
+
+/// The first signal during the steps: they end after the present one. A second one ends the process, and so does the loss of a
+/// rank, if what waits for it does not notice.
+[[noreturn]] void endAfterStep(int signal, const sigset_t &signals) {
+  std::fprintf(stderr, "note: %s: ending after this step; send it again to end at once\n", nameOf(signal));
+  registry().stop = signal;
+  auto told = std::chrono::steady_clock::now();
+  for (;;) {
+    timespec wait = {0, 100'000'000};
+    int second = sigtimedwait(&signals, nullptr, &wait);
+    if (second > 0)
+      endAtOnce(second, "before the step was finished");
+    bool isLost;
+    {
+      std::lock_guard<std::mutex> lock(registry().mutex);
+      isLost = registry().stepping > 0 && !goneRanks(registry().processes).empty();
+    }
+    if (isLost && std::chrono::steady_clock::now() - told > registry().grace)
+      endWithReport("was told to end (SIGTERM), as launchers do when another rank has failed", StatusCode::RankDied);
+  }
+}
+
+void awaitSignal() {
+  sigset_t signals = endingSignals();
   int number = 0;
   while (sigwait(&signals, &number) != 0)
     ;
   registry().told = std::chrono::steady_clock::now();
-  std::this_thread::sleep_for(registry().grace);
-  endWithReport("was told to end (SIGTERM), as launchers do when another rank has failed", StatusCode::RankDied);
+  bool isStepping;
+  {
+    std::lock_guard<std::mutex> lock(registry().mutex);
+    isStepping = registry().stepping > 0;
+  }
+  isStepping ? endAfterStep(number, signals) : endBeforeSteps(number);
 }
 
 } // namespace
@@ -99,12 +166,11 @@ void endWithReport(const std::string &reason, StatusCode code) {
   std::_Exit(static_cast<int>(code));
 }
 
-void beginWatch(const std::string &logFolder, std::chrono::milliseconds grace) {
+void beginWatch(const std::string &logFolder, std::chrono::milliseconds grace, bool several) {
   registry().logFolder = logFolder;
   registry().grace = grace;
-  sigset_t signals;
-  sigemptyset(&signals);
-  sigaddset(&signals, SIGTERM);
+  registry().several = several;
+  sigset_t signals = endingSignals();
   pthread_sigmask(SIG_BLOCK, &signals, nullptr); // all threads inherit it: only one takes the signal
   std::thread(awaitSignal).detach();
 }
@@ -132,6 +198,18 @@ void noteLoss(const Status &loss) {
 }
 
 const std::atomic<std::chrono::steady_clock::time_point> &toldToEnd() { return registry().told; }
+
+const std::atomic<int> &stopAsked() { return registry().stop; }
+
+Stepping::Stepping() {
+  std::lock_guard<std::mutex> lock(registry().mutex);
+  ++registry().stepping;
+}
+
+Stepping::~Stepping() {
+  std::lock_guard<std::mutex> lock(registry().mutex);
+  --registry().stepping;
+}
 
 WatchedRank::WatchedRank(unsigned rank) : rank(rank) {
   std::lock_guard<std::mutex> lock(registry().mutex);

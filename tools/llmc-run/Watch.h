@@ -1,7 +1,7 @@
 //===- Watch.h - what a rank leaves behind when its job fails ---*- C++ -*-===//
 //
 // A rank whose job fails says on stderr where it stood, and writes its last instructions to llmc-rank-K.log: also when a
-// launcher ends it with SIGTERM, and when it hangs in a call that knows no deadline.
+// launcher ends it with SIGTERM, and when it hangs in a call that knows no deadline. A signal of the user ends a job after its step.
 //
 //===----------------------------------------------------------------------===//
 #ifndef LLMC_TOOLS_LLMC_RUN_WATCH_H
@@ -18,10 +18,23 @@
 
 namespace llmc::tool {
 
-/// From now on SIGTERM (launchers send it to the survivors of a job) makes this process report on the ranks it watches and
-/// end with the code of a rank that died; after `grace`, in which it may find out from other ranks what has happened, and end by
-/// itself. Called before any other thread is made; logs go to `logFolder` (empty: here).
-void beginWatch(const std::string &logFolder, std::chrono::milliseconds grace);
+/// From now on SIGINT and SIGTERM end this process in order. During the steps (Stepping) the first one sets `stopAsked`, and a
+/// second one ends the process at once with 128 + signal. Before them it ends so at once; but SIGTERM, which launchers send to
+/// the survivors of a job of `several` ranks, makes it report on the ranks it watches and end with the code of a rank that died:
+/// after `grace`, in which it may find out from other ranks what has happened, and end by itself. The same during the steps, if
+/// another process of the job is gone. Called before any other thread is made; logs go to `logFolder` (empty: here).
+void beginWatch(const std::string &logFolder, std::chrono::milliseconds grace, bool several);
+
+/// The signal that asked this process to end after its present step; 0 until then.
+const std::atomic<int> &stopAsked();
+
+/// A rank of this process is in its steps, and looks at `stopAsked` after each.
+class Stepping {
+public:
+  Stepping();
+  ~Stepping();
+  Stepping(const Stepping &) = delete;
+};
 
 /// When this process was told to end; in the future until then.
 const std::atomic<std::chrono::steady_clock::time_point> &toldToEnd();

@@ -5,27 +5,27 @@
 //===----------------------------------------------------------------------===//
 #include "runtime/comm/Failure.h"
 #include "runtime/executor/Generate.h"
-#include "runtime/executor/TrainingLoop.h"
+#include "runtime/executor/Predict.h"
 #include "runtime/plan/Tables.h"
-#include "tools/llmc-run/Ranks.h"
-#include <CLI/CLI.hpp>
+#include "runtime/support/Checked.h"
+#include "tools/common/Crash.h"
+#include "tools/llmc-run/Options.h"
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <unistd.h>
 
 using namespace llmc::runtime;
+using llmc::tool::Options;
 
 namespace {
 
-struct Options {
-  std::string plan, metrics, trace, profile, saveGradients, saveLogits;
-  std::optional<std::string> prompt;
-  std::vector<std::string> settings;
-  TrainingOptions training;
-  llmc::tool::RanksOptions ranks;
-  bool noMatrixUnits = false;
-  uint64_t generate = 0;
-  double temperature = 0;
-};
+/// A full disk behind stdout is an error as any other.
+Status flushOutput() {
+  if (std::fflush(stdout) == 0 && !std::ferror(stdout))
+    return Status::success();
+  return Status::badInput(std::string("cannot write to stdout: ") + std::strerror(errno));
+}
 
 /// Prints progress: steps to stdout, everything else to stderr; bars for long phases only on a terminal.
 class Printer : public TrainingObserver {
@@ -43,17 +43,15 @@ public:
     std::fflush(stderr);
   }
   void onNote(const std::string &text) override { std::fprintf(stderr, "note: %s\n", text.c_str()); }
-  void onStep(const StepReport &report) override {
+  Status onStep(const StepReport &report) override {
     std::printf("%s\n", formatProgress(report).c_str());
-    std::fflush(stdout);
-    if (metrics)
-      metrics->addStep(report);
+    Status status = flushOutput();
+    return status.ok() && metrics ? metrics->addStep(report) : status;
   }
-  void onEvaluation(uint64_t step, double loss) override {
+  Status onEvaluation(uint64_t step, double loss) override {
     std::printf("step: %2llu  eval_loss: %7.5f\n", static_cast<unsigned long long>(step), loss);
-    std::fflush(stdout);
-    if (metrics)
-      metrics->addEvaluation(step, loss);
+    Status status = flushOutput();
+    return status.ok() && metrics ? metrics->addEvaluation(step, loss) : status;
   }
   MetricsFile *metrics;
 
@@ -63,76 +61,10 @@ private:
 
 int fail(const Status &status) {
   std::fflush(stdout);
-  std::fprintf(stderr, "error: %s\n", status.message.c_str());
+  std::fprintf(stderr, "%s: %s\n", status.isUserEnd() ? "note" : "error", status.message.c_str());
   if (!status.hint.empty())
     std::fprintf(stderr, "hint: %s\n", status.hint.c_str());
   return static_cast<int>(status.code);
-}
-
-void declare(CLI::App &app, Options &options) {
-  TrainingOptions &training = options.training;
-  app.add_option("plan", options.plan, "the plan file")->required();
-  app.add_option("--data", training.dataFiles, "training data: .u16, .u32, llm.c .bin, text as bytes, .safetensors");
-  app.add_option("--steps", training.steps, "finish this many steps (default: the recipe's total)");
-  app.add_option("--checkpoint", training.checkpointFolder, "folder of checkpoints");
-  app.add_option("--checkpoint-every", training.checkpointEvery, "write one every N steps (default: after the last)");
-  app.add_flag("--resume", training.resume, "continue from the newest complete checkpoint");
-  app.add_option("--weights", training.weights, "start from this safetensors file");
-  app.add_option("--model-folder", training.modelFolder,
-                 "where the plan's parameter files lie (default: beside the plan)");
-  app.add_option("--profile", options.profile, "write measured times per instruction to this file, for llmc explain");
-  app.add_option("--metrics", options.metrics, "write one JSON object per step to this file");
-  app.add_option("--eval-data", training.evalFiles, "held-out data");
-  app.add_option("--eval-every", training.evalEvery, "evaluate every N steps");
-  app.add_option("--eval-batches", training.evalBatches, "micro-batches of one evaluation")->check(CLI::PositiveNumber);
-  app.add_option("--trace", options.trace, "write a Chrome trace of every instruction");
-  app.add_option("--ranks", options.ranks.ranks, "run this many ranks, as threads of this process")
-      ->check(CLI::Range(1u, 4096u));
-  app.add_option("--comm", options.ranks.comm, "how ranks talk: local, mpi, gloo or nccl (default: as they were launched)")
-      ->check(CLI::IsMember({"local", "mpi", "gloo", "nccl"}));
-  app.add_option("--deadline", options.ranks.deadline, "seconds to wait for another rank")->check(CLI::Range(0.1, 1e6));
-  app.add_option("--log-folder", options.ranks.logFolder,
-                 "where a rank of a failed job writes its last instructions (default: the checkpoint folder, or here)");
-  app.add_flag("!--no-bind", options.ranks.bind, "ranks share all cores, instead of having some of their own");
-  app.add_option("--threads", options.ranks.threads, "threads of all ranks here (default: one per core)")
-      ->check(CLI::Range(1u, 1024u));
-  app.add_flag("--no-matrix-units", options.noMatrixUnits, "contractions on vector units alone");
-  app.add_option("--set", options.settings, "NAME=VALUE: set a scalar of the plan, such as lr");
-  app.add_option("--save-gradients", options.saveGradients, "STEP:FILE: write the gradients of that step");
-  app.add_option("--prompt", options.prompt, "text to continue, or ids:1,2,3");
-  app.add_option("--generate", options.generate, "tokens to add to the prompt");
-  app.add_option("--save-logits", options.saveLogits,
-                 "write the logits of the prompt's places to this safetensors file");
-  app.add_option("--temperature", options.temperature, "sample instead of taking the likeliest token")
-      ->check(CLI::Range(0.0, 1000.0));
-}
-
-/// Parses NAME=VALUE and STEP:FILE.
-Status parseArguments(Options &options) {
-  for (const std::string &text : options.settings) {
-    size_t equals = text.find('=');
-    char *end = nullptr;
-    double value = equals == std::string::npos ? 0 : std::strtod(text.c_str() + equals + 1, &end);
-    if (!end || *end || end == text.c_str() + equals + 1 || equals == 0)
-      return Status::wrongUse("--set " + text + " is not NAME=VALUE");
-    options.training.settings.emplace_back(text.substr(0, equals), value);
-  }
-  if (!options.saveGradients.empty()) {
-    char *end = nullptr;
-    uint64_t step = std::strtoull(options.saveGradients.c_str(), &end, 10);
-    if (step == 0 || *end != ':' || !end[1])
-      return Status::wrongUse("--save-gradients " + options.saveGradients + " is not STEP:FILE");
-    options.training.saveGradients = {step, end + 1};
-  }
-  if (options.ranks.logFolder.empty())
-    options.ranks.logFolder = options.training.checkpointFolder;
-  if (options.training.resume && options.training.checkpointFolder.empty())
-    return Status::wrongUse("--resume needs --checkpoint DIR");
-  if (options.prompt.has_value() != (options.generate > 0 || !options.saveLogits.empty()))
-    return Status::wrongUse("--prompt TEXT needs --generate N or --save-logits FILE, and these need a prompt");
-  if (options.training.evalEvery > 0 && options.training.evalFiles.empty())
-    return Status::wrongUse("--eval-every needs --eval-data FILE");
-  return Status::success();
 }
 
 /// Prints the continuation: bytes as they are if the prompt was text, else ids.
@@ -147,17 +79,23 @@ Status continuePrompt(Executor &executor, const Options &options) {
   bool asIds = options.prompt->rfind("ids:", 0) == 0;
   std::printf("%s", options.prompt->c_str());
   GenerateOptions generation{*prompt, options.generate, options.temperature, executor.plan().seed()};
+  Status written;
   Status status = generate(executor, generation, [&](int64_t id) {
+    if (!written.ok())
+      return false;
     if (asIds)
       std::printf(",%lld", static_cast<long long>(id));
     else if (id < 256)
       std::putchar(static_cast<int>(id));
     else
       std::printf("<%lld>", static_cast<long long>(id));
-    std::fflush(stdout);
+    written = flushOutput();
+    return written.ok();
   });
   std::printf("\n");
-  return status;
+  if (!status.ok() || !written.ok())
+    return status.ok() ? written : status;
+  return flushOutput();
 }
 
 Status train(TrainingLoop &loop, Executor &executor, const Options &options, Printer *printer) {
@@ -168,7 +106,7 @@ Status train(TrainingLoop &loop, Executor &executor, const Options &options, Pri
   std::unique_ptr<MetricsFile> metrics;
   bool speaks = executor.rank() == 0; // one rank writes for all
   if (speaks && !options.metrics.empty()) {
-    auto opened = MetricsFile::open(options.metrics, options.training.resume ? loop.state().step() : 0);
+    auto opened = MetricsFile::open(options.metrics, {options.overwrite, options.training.resume, loop.state().step()});
     if (!opened.ok())
       return opened.status();
     metrics = std::move(*opened);
@@ -177,7 +115,11 @@ Status train(TrainingLoop &loop, Executor &executor, const Options &options, Pri
   Trace trace;
   if (speaks && !options.trace.empty())
     executor.setTrace(&trace);
-  Status status = loop.run();
+  Status status;
+  {
+    llmc::tool::Stepping stepping;
+    status = loop.run();
+  }
   if (printer)
     printer->metrics = nullptr;
   executor.setTrace(nullptr);
@@ -192,16 +134,33 @@ Status train(TrainingLoop &loop, Executor &executor, const Options &options, Pri
   return status;
 }
 
-Status continueText(TrainingLoop &loop, Executor &executor, const Options &options, Printer &printer) {
+/// The state that a prediction is made with.
+Status loadTrained(TrainingLoop &loop, const Options &options, Printer &printer) {
   if (Status status = loop.prepareState(); !status.ok())
     return status;
   if (loop.state().step() == 0 && options.training.resume)
     return Status::badInput("there is no trained state in '" + options.training.checkpointFolder +
-                            "' to continue the text with");
+                            "' to predict with");
   if (!options.training.resume && options.training.weights.empty())
     printer.onNote(
-        "the text is continued with the model's initial weights; --checkpoint DIR --resume takes trained ones");
-  return continuePrompt(executor, options);
+        "the model's initial weights are used; --checkpoint DIR --resume takes trained ones");
+  return Status::success();
+}
+
+Status continueText(TrainingLoop &loop, Executor &executor, const Options &options, Printer &printer) {
+  Status status = loadTrained(loop, options, printer);
+  return status.ok() ? continuePrompt(executor, options) : status;
+}
+
+/// Outputs for arrays, with trained or initial weights.
+Status predict(TrainingLoop &loop, Executor &executor, const Options &options, Printer &printer) {
+  if (Status status = loadTrained(loop, options, printer); !status.ok())
+    return status;
+  auto count = predictArrays(executor, options.training.dataFiles[0], options.predict);
+  if (!count.ok())
+    return count.status();
+  printer.onNote("'" + options.predict + "' has the outputs for " + std::to_string(*count) + " arrays of inputs");
+  return Status::success();
 }
 
 /// The rank's part of the job, without its beginning and end.
@@ -211,6 +170,8 @@ Status trainRank(Executor &executor, llmc::tool::WatchedRank &watched, const Opt
   TrainingLoop loop(executor, options.training, printer ? static_cast<TrainingObserver &>(*printer) : silent);
   if (options.prompt)
     return continueText(loop, executor, options, *printer);
+  if (!options.predict.empty())
+    return predict(loop, executor, options, *printer);
   watched.setDoing("training");
   return train(loop, executor, options, printer.get());
 }
@@ -238,17 +199,41 @@ Status executeRank(const std::shared_ptr<PlanFile> &plan, llmc::tool::WatchedRan
   }
   watched.setExecutor(executor->get());
   status = trainRank(**executor, watched, options);
-  if (status.ok() && world) {
+  if ((status.ok() || status.isUserEnd()) && world) {
     watched.setDoing("ending the run");
-    status = finish(*world, options);
+    Status ended = finish(*world, options);
+    status = ended.ok() ? status : ended;
   }
   watched.report(status);
   watched.setExecutor(nullptr);
   return status;
 }
 
+/// Memory of the ranks of this process against what it may have, before any of it is taken.
+Status checkMemory(const fb::Plan &plan, const Options &options) {
+  uint64_t here = std::max(1u, options.ranks.ranks), usable = usableMemoryBytes();
+  Checked bytes(0);
+  for (uint32_t rank = 0; rank < std::min<uint64_t>(here, sizeOf(plan.ranks())); ++rank) {
+    const auto *arenas = plan.programs()->Get(plan.ranks()->Get(rank)->program())->arenas();
+    for (uint32_t i = 0; i < sizeOf(arenas); ++i)
+      if (arenas->Get(i)->kind() != fb::ArenaKind::Constant)
+        bytes = bytes + arenas->Get(i)->bytes();
+  }
+  if (bytes.atMost(usable))
+    return Status::success();
+  auto gibibytes = [](double value) {
+    char text[32];
+    std::snprintf(text, sizeof(text), "%.2f GiB", value / 1073741824.0);
+    return std::string(text);
+  };
+  return {StatusCode::DoesNotFit,
+          "the plan needs " + (bytes.valid() ? gibibytes(static_cast<double>(bytes.value())) : std::string("over 2^63 bytes")) +
+              " of memory here, the machine has " + gibibytes(static_cast<double>(usable)),
+          "compile with smaller micro-batches (`batch: {micro: N}`), a `mesh`, or `memory: {budget: ...}` below what there is"};
+}
+
 Status execute(Options &options) {
-  if (Status status = parseArguments(options); !status.ok())
+  if (Status status = llmc::tool::parseArguments(options); !status.ok())
     return status;
   auto plan = PlanFile::read(options.plan);
   if (!plan.ok())
@@ -257,17 +242,20 @@ Status execute(Options &options) {
     return Status::wrongUse("--comm nccl is for ranks with a GPU each, the plan's target is " +
                                 textOf((*plan)->plan().target()),
                             "leave it out, or run the plan with --comm local, mpi or gloo");
-  bool isPrompt = options.prompt.has_value();
   unsigned ranks = (*plan)->plan().ranks()->size();
-  if (isPrompt && ranks != 1)
-    return Status::wrongUse("a text is continued by one rank, the plan is for " + std::to_string(ranks),
+  if (!options.isTraining() && ranks != 1)
+    return Status::wrongUse("predictions are made by one rank, the plan is for " + std::to_string(ranks),
                             "compile without `mesh`; the checkpoints are the same");
-  if (options.training.steps == 0)
-    options.training.steps = (*plan)->plan().total_steps();
-  if (!isPrompt && options.training.steps == 0)
+  options.training.steps = options.steps.value_or((*plan)->plan().total_steps());
+  if (options.isTraining() && !options.steps && options.training.steps == 0)
     return Status::wrongUse("the recipe names no number of steps", "give one with --steps");
-  if (!isPrompt && options.training.dataFiles.empty())
+  if (options.isTraining() && options.training.dataFiles.empty())
     return Status::wrongUse("training needs --data FILE");
+  if (Status status = llmc::tool::rolesOf(options, **plan).check(); !status.ok())
+    return status;
+  if (Status status = checkMemory((*plan)->plan(), options); !status.ok())
+    return status;
+  options.training.stop = &llmc::tool::stopAsked();
   return llmc::tool::runRanks(ranks, options.ranks, [&](llmc::tool::WatchedRank &watched, unsigned rank, World *world, unsigned threads) {
     return executeRank(*plan, watched, rank, world, threads, options);
   });
@@ -276,9 +264,10 @@ Status execute(Options &options) {
 } // namespace
 
 int main(int argc, char **argv) {
+  llmc::tool::reportCrashes(argc, argv);
   Options options;
   CLI::App app("llmc-run: trains and runs compiled plans");
-  declare(app, options);
+  llmc::tool::declare(app, options);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError &error) {

@@ -7,7 +7,6 @@
 #include "mlir/Support/FileUtilities.h"
 #include "tools/llmc/OnnxFile.h"
 #include "tools/llmc/Tool.h"
-#include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/ToolOutputFile.h"
 
@@ -23,18 +22,6 @@ static int printIr(ModuleOp module, StringRef output) {
   module->print(file->os(), OpPrintingFlags().enableDebugInfo(true, false).useLocalScope());
   file->os() << "\n";
   file->keep();
-  return kDone;
-}
-
-/// Said before minutes of work: a plan that nothing can be written to.
-static int checkWritable(StringRef path) {
-  StringRef folder = llvm::sys::path::parent_path(path);
-  if (llvm::sys::fs::is_directory(path))
-    return fail(kBadInput, "cannot write '" + path + "': it is a folder");
-  if (!llvm::sys::fs::is_directory(folder.empty() ? "." : folder))
-    return fail(kBadInput, "cannot write '" + path + "': there is no folder '" + folder + "'");
-  if (std::error_code error = llvm::sys::fs::access(folder.empty() ? "." : folder, llvm::sys::fs::AccessMode::Write))
-    return fail(kBadInput, "cannot write '" + path + "': " + error.message());
   return kDone;
 }
 
@@ -66,22 +53,36 @@ static int lower(ModuleOp module, const CompileOptions &options, const LoadedSha
   return succeeded(driver::runPipeline(module, pipeline)) ? kDone : kUnsupported;
 }
 
-/// Before anything is read.
-static int checkOutputs(const CompileOptions &options) {
-  if (options.writePlan)
-    return checkWritable(options.output);
+/// Before anything is read: no output is a file that is read, and each can be written.
+static int checkFiles(const CompileOptions &options, runtime::FileRoles &roles) {
+  roles.reads(options.model, "the model itself");
+  readsRecipe(roles, options.recipe);
   StringRef copy = options.sharded.output;
-  if (copy.empty())
-    return kDone;
-  if (!copy.ends_with(".onnx"))
+  if (!copy.empty() && !copy.ends_with(".onnx"))
     return fail(kWrongUse, "-o '" + copy + "' names no .onnx file", "llmc plan writes the model with its shardings");
-  if (int code = checkOnnxOutput(options.model, copy))
-    return code;
-  return checkWritable(copy);
+  if (options.output != "-")
+    roles.writes(options.output, "-o");
+  roles.writes(copy.str(), "-o");
+  if (!copy.empty())
+    roles.writes(copy.str() + ".data", "the data of -o");
+  if (!options.pipeline.dumpDirectory.empty())
+    for (int i = 0; i <= static_cast<int>(driver::Level::Plan); ++i)
+      roles.mayWrite(options.pipeline.dumpDirectory + "/" + std::to_string(i) + "-" + driver::nameOf(static_cast<driver::Level>(i)).str() + ".mlir",
+                     "a level of --dump-levels");
+  runtime::Status status = roles.check();
+  return status.ok() ? kDone : failWith(status);
+}
+
+int checkLoadedFiles(runtime::FileRoles &roles, const driver::LoadedModel &loaded) {
+  for (const std::string &file : loaded.files)
+    roles.reads(file, "a data file of the model itself");
+  runtime::Status status = roles.check();
+  return status.ok() ? kDone : failWith(status);
 }
 
 int compile(const CompileOptions &options, MLIRContext &context) {
-  if (int code = options.printRecipe ? kDone : checkOutputs(options))
+  runtime::FileRoles roles;
+  if (int code = checkFiles(options, roles))
     return code;
   LoadedShapes shapes;
   driver::PlanOptions plan;
@@ -90,6 +91,8 @@ int compile(const CompileOptions &options, MLIRContext &context) {
     driver::LoadedModel loaded = driver::loadModel(options.model, options.recipe, &context);
     if (!loaded.module || !loaded.problems.empty())
       return report(loaded.problems);
+    if (int code = checkLoadedFiles(roles, loaded))
+      return code;
     for (const std::string &note : loaded.notes)
       llvm::errs() << "note: " << note << "\n";
     if (options.printRecipe) {

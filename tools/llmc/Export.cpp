@@ -187,13 +187,21 @@ int Exporter::run() {
   bool asModel = output.ends_with(".onnx");
   if (!asModel && !output.ends_with(".safetensors"))
     return fail(kWrongUse, "-o '" + output + "' names neither a .onnx nor a .safetensors file");
-  if (asModel)
-    if (int code = checkOnnxOutput(options.model, output))
-      return code;
+  runtime::FileRoles roles;
+  roles.reads(options.model, "the model itself");
+  roles.readsFolder(options.checkpoint, "CHECKPOINT");
+  roles.writes(options.output, "-o");
+  if (auto status = roles.check(); !status.ok())
+    return failWith(status);
   onnx::ReadResult read = onnx::readModel(options.model);
   if (!read.model)
     return report(read.problems);
   model = std::move(read.model);
+  roles = runtime::FileRoles();
+  declareOnnx(*model, output, roles);
+  roles.readsFolder(options.checkpoint, "CHECKPOINT");
+  if (auto status = roles.check(); !status.ok())
+    return failWith(status);
   if (int code = openCheckpoint())
     return code;
   if (int code = matchTensors())

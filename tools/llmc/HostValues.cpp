@@ -4,6 +4,7 @@
 #include "dialects/interfaces/Interfaces.h"
 #include "dialects/train/Train.h"
 #include "runtime/io/Random.h"
+#include "runtime/io/WeightFiles.h"
 
 using namespace mlir;
 
@@ -58,6 +59,63 @@ runtime::Result<HostTensor> readParameter(func::FuncOp function, unsigned index,
   if (!value)
     return runtime::Status::badInput("parameter '" + name + "' has another size or type in " + *path);
   return std::move(*value);
+}
+
+static runtime::Result<HostTensor> toHost(const runtime::WeightFiles::Entry &entry, const std::string &name, RankedTensorType type) {
+  using runtime::fb::DataType;
+  const runtime::TensorInfo &info = *entry.info;
+  if (!llvm::equal(info.shape, type.getShape()) || !info.supported || !runtime::isFloat(info.type))
+    return runtime::Status::badInput("tensor of parameter '" + name + "' in '" + entry.file->path() + "' has another shape or type than the model's");
+  HostTensor value = HostTensor::zeros(type);
+  int64_t count = value.size();
+  runtime::Bytes bytes = entry.file->data(info);
+  std::vector<float> rounded(type.getElementType().isF64() ? 0 : count);
+  if (rounded.empty() && count > 0) {
+    runtime::convertElements(info.type, bytes.data(), DataType::F64, value.reals.data(), count);
+    return value;
+  }
+  runtime::convertElements(info.type, bytes.data(), DataType::F32, rounded.data(), count);
+  llvm::copy(rounded, value.reals.begin());
+  return value;
+}
+
+runtime::Result<std::map<std::string, HostTensor>> readWeights(ModuleOp module, StringRef folder, StringRef weights) {
+  auto path = runtime::resolveInside(folder.str(), weights.str());
+  if (!path.ok())
+    return path.status();
+  auto files = runtime::WeightFiles::open(*path);
+  if (!files.ok())
+    return files.status();
+  std::map<std::string, RankedTensorType> types;
+  std::map<std::string, std::vector<std::string>> aliases;
+  for (auto function : module.getOps<func::FuncOp>())
+    for (unsigned i = 0; i < function.getNumArguments(); ++i)
+      if (StringRef role = train::argumentString(function, i, train::kRole); role == train::kParam || role == train::kBuffer) {
+        std::string name = train::argumentString(function, i, train::kName).str();
+        types[name] = reference::logicalType(function, i);
+        aliases[name].clear();
+        if (auto others = function.getArgAttrOfType<ArrayAttr>(i, train::kAliases))
+          for (auto other : others.getAsRange<StringAttr>())
+            aliases[name].push_back(other.str());
+      }
+  std::vector<runtime::WeightFiles::Wanted> wanted;
+  for (auto &[name, type] : types)
+    wanted.push_back({name, aliases[name]});
+  runtime::WeightFiles::Match match = files->match(wanted);
+  std::map<std::string, HostTensor> values;
+  std::string problems = match.problem;
+  for (auto [tensor, entry] : llvm::zip_equal(wanted, match.entries)) {
+    if (!entry.file)
+      continue;
+    auto value = toHost(entry, tensor.name, types[tensor.name]);
+    if (value.ok())
+      values[tensor.name] = std::move(*value);
+    else
+      problems += "\n  " + value.status().message;
+  }
+  if (!problems.empty())
+    return runtime::Status::badInput("weights file '" + *path + "' does not fit the model:" + problems);
+  return values;
 }
 
 HostTensor makeUpInput(func::FuncOp function, unsigned index, ArrayRef<int64_t> shape, uint64_t seed, const std::string &name) {

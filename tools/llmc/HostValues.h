@@ -6,6 +6,7 @@
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "runtime/support/File.h"
 #include "runtime/support/Status.h"
+#include <map>
 #include <optional>
 
 namespace llmc::tool {
@@ -17,6 +18,10 @@ std::optional<HostTensor> fromBytes(runtime::Bytes bytes, mlir::RankedTensorType
 /// The value of argument `index` of `function` from the file below `folder` that its `train.source` names. Errors:
 /// BadInput, with the argument's name.
 runtime::Result<HostTensor> readParameter(mlir::func::FuncOp function, unsigned index, llvm::StringRef folder);
+
+/// The values of a module's parameters that the recipe's `weights`, a path below `folder`, hold. Errors: BadInput, all problems at
+/// once, for those of another shape or type; what is missing is left to the caller.
+runtime::Result<std::map<std::string, HostTensor>> readWeights(mlir::ModuleOp module, llvm::StringRef folder, llvm::StringRef weights);
 
 /// A value of `shape` for input `index` of a function, where there is no data: ids below the input's limit, an ignored one now
 /// and then but never in front of a row; ones where there is no limit, as in masks; reals in [-1, 1). A function of the seed

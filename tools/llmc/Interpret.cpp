@@ -5,6 +5,7 @@
 #include "runtime/io/Safetensors.h"
 #include "tools/llmc/HostValues.h"
 #include "tools/llmc/Tool.h"
+#include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Format.h"
 #include "llvm/Support/raw_ostream.h"
 #include <cmath>
@@ -28,6 +29,7 @@ public:
   int run();
 
 private:
+  int checkFiles(runtime::FileRoles &roles);
   int loadWeights();
   int loadStep(int64_t step, std::vector<reference::Trainer::Inputs> &batches);
   int save(const std::vector<std::string> &requests, int64_t step, bool gradients);
@@ -43,6 +45,13 @@ private:
 };
 
 int Session::loadWeights() {
+  if (!recipe.weights.empty()) {
+    auto values = readWeights(*loaded.module, loaded.folder, recipe.weights);
+    if (!values.ok())
+      return failWith(values.status());
+    for (auto &[name, value] : *values)
+      trainer->set(name, std::move(value));
+  }
   for (auto function : loaded.module->getOps<func::FuncOp>())
     for (unsigned i = 0; i < function.getNumArguments(); ++i) {
       StringRef role = train::argumentString(function, i, train::kRole),
@@ -137,10 +146,33 @@ int Session::save(const std::vector<std::string> &requests, int64_t step, bool g
   return kDone;
 }
 
+/// No output is a file that is read; metrics of another run stay.
+int Session::checkFiles(runtime::FileRoles &roles) {
+  roles.reads(options.model, "the model itself");
+  readsRecipe(roles, options.recipe);
+  roles.reads(options.data, "--data");
+  roles.writes(options.metrics, "--metrics");
+  for (auto [list, what] : {std::pair(&options.saveGradients, "--save-gradients"), std::pair(&options.saveWeights, "--save-weights")})
+    for (StringRef request : *list)
+      roles.writes(request.split(':').second.str(), what);
+  if (runtime::Status status = roles.check(); !status.ok())
+    return failWith(status);
+  uint64_t bytes = 0;
+  if (!options.metrics.empty() && !options.overwrite && !llvm::sys::fs::file_size(options.metrics, bytes) && bytes > 0)
+    return fail(kWrongUse, "'" + options.metrics + "' holds metrics of another run, or something else",
+                "name another file with --metrics, or write over this one with --overwrite");
+  return kDone;
+}
+
 int Session::run() {
+  runtime::FileRoles roles;
+  if (int code = checkFiles(roles))
+    return code;
   loaded = driver::loadModel(options.model, options.recipe, &context);
   if (!loaded.module || !loaded.problems.empty())
     return report(loaded.problems);
+  if (int code = checkLoadedFiles(roles, loaded))
+    return code;
   driver::PipelineOptions pipeline;
   pipeline.to = driver::Level::Step;
   if (failed(driver::runPipeline(*loaded.module, pipeline)))

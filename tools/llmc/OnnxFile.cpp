@@ -3,22 +3,23 @@
 #include "runtime/io/Checkpoint.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
+#include <set>
 
 namespace llmc::tool {
 
-int checkOnnxOutput(llvm::StringRef model, llvm::StringRef output) {
-  if (llvm::sys::fs::equivalent(output, model))
-    return fail(kWrongUse, "'" + output + "' is the model itself", "give another name with -o");
-  return kDone;
-}
-
-static bool isDataFileOf(const onnx::Model &model, llvm::StringRef path) {
-  return llvm::any_of(model.initializers, [&](const onnx::Tensor &initializer) {
-    llvm::SmallString<256> source(model.folder);
+void declareOnnx(const onnx::Model &model, llvm::StringRef output, runtime::FileRoles &roles) {
+  roles.reads(model.path, "the model itself");
+  std::set<std::string> files;
+  for (const onnx::Tensor &initializer : model.initializers)
     if (initializer.source)
-      llvm::sys::path::append(source, initializer.source->path);
-    return initializer.source && llvm::sys::fs::equivalent(source, path);
-  });
+      files.insert(initializer.source->path);
+  for (const std::string &file : files) {
+    llvm::SmallString<256> path(model.folder);
+    llvm::sys::path::append(path, file);
+    roles.reads(path.str().str(), "a data file of the model itself");
+  }
+  roles.writes(output.str(), "-o");
+  roles.writes(output.str() + ".data", "the data of -o");
 }
 
 static runtime::Status writeData(const onnx::WrittenModel &model, const std::string &path) {
@@ -37,10 +38,6 @@ static runtime::Status writeData(const onnx::WrittenModel &model, const std::str
 
 int writeOnnx(onnx::Model &model, const onnx::NewValues &values, onnx::WriteOptions options, llvm::StringRef output) {
   std::string dataPath = output.str() + ".data";
-  if (isDataFileOf(model, output))
-    return fail(kWrongUse, "'" + output + "' is a data file of the model itself", "give another name with -o");
-  if (isDataFileOf(model, dataPath))
-    return fail(kWrongUse, "'" + dataPath + "' is a data file of the model itself", "give another name with -o");
   options.dataFile = llvm::sys::path::filename(dataPath).str();
   onnx::WriteResult written = onnx::rewriteModel(model, values, options);
   if (!written.model)

@@ -4,6 +4,7 @@
 
 #include "compiler/driver/Frontend.h"
 #include "compiler/driver/Pipeline.h"
+#include "runtime/support/FileRoles.h"
 #include "llvm/Support/raw_ostream.h"
 
 namespace llmc::tool {
@@ -23,6 +24,19 @@ inline int fail(ExitCode code, const llvm::Twine &message, const llvm::Twine &hi
     llvm::errs() << "hint: " << text << "\n";
   return code;
 }
+
+inline int failWith(const runtime::Status &status) {
+  return fail(static_cast<ExitCode>(status.code), status.message, status.hint);
+}
+
+/// A recipe may also come from a pipe that the shell has opened, as in -r <(...).
+inline void readsRecipe(runtime::FileRoles &roles, const std::string &recipe) {
+  if (!llvm::StringRef(recipe).starts_with("/dev/"))
+    roles.reads(recipe, "the recipe");
+}
+
+/// The files of a loaded model beside the model itself: outputs must not be one of them.
+int checkLoadedFiles(runtime::FileRoles &roles, const driver::LoadedModel &loaded);
 
 using LoadedShapes = llvm::StringMap<llvm::SmallVector<int64_t>>;
 
@@ -49,6 +63,7 @@ struct InterpretOptions {
   int64_t steps = 1;
   bool f64 = false;
   std::vector<std::string> saveGradients, saveWeights; // STEP:FILE
+  bool overwrite = false; // metrics
 };
 
 struct ExportOptions {

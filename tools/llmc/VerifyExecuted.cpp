@@ -32,7 +32,10 @@ namespace fb = runtime::fb;
 
 /// Keeps what rank 0 reports.
 struct Recorder : runtime::TrainingObserver {
-  void onStep(const runtime::StepReport &report) override { steps.push_back(report); }
+  runtime::Status onStep(const runtime::StepReport &report) override {
+    steps.push_back(report);
+    return runtime::Status::success();
+  }
   std::vector<runtime::StepReport> steps;
 };
 

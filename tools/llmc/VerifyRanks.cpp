@@ -65,7 +65,7 @@ private:
     auto read = function.getArgAttr(i, train::kSource) ? std::optional(readParameter(function, i, folder)) : std::nullopt;
     if (read && read->ok())
       value = std::move(**read);
-    else if (read && !init) // with an initial value, a graph may come without its weights
+    else if (read && !init && recipe.weights.empty()) // with other values to come, a graph may be without its weights
       return fail(kBadInput, read->status().message, read->status().hint);
     else
       makeUpValue(name, init ? *init : train::Initializer{train::Initializer::Uniform, "*", -0.05, 0.05}, value);

@@ -1,9 +1,11 @@
 //===- main.cpp - llmc: the compiler's command line -------------------------------===//
 #include "mlir/IR/Diagnostics.h"
 #include "mlir/IR/MLIRContext.h"
+#include "runtime/io/TokenFile.h"
+#include "tools/common/Crash.h"
 #include "tools/llmc/Tool.h"
 #include "llvm/Support/CommandLine.h"
-#include "llvm/Support/InitLLVM.h"
+#include "llvm/Support/ManagedStatic.h"
 
 using namespace llmc;
 namespace cl = llvm::cl;
@@ -61,8 +63,10 @@ cl::opt<std::string> data("data", cl::desc("safetensors file with NAME.0, NAME.1
 cl::opt<std::string> verifyData("data", cl::desc("tokens, text or a safetensors file; without it inputs are made up"),
                                 cl::sub(verifyCommand));
 cl::opt<std::string> metrics("metrics", cl::desc("JSONL file"), cl::sub(interpretCommand));
+cl::opt<bool> overwrite("overwrite", cl::desc("let --metrics write over an older file"), cl::sub(interpretCommand));
 cl::opt<int64_t> steps("steps", cl::desc("number of steps"), cl::init(1), cl::sub(interpretCommand));
 cl::opt<int64_t> verifySteps("steps", cl::desc("number of steps"), cl::init(2), cl::sub(verifyCommand));
+cl::opt<bool> verbose("verbose", cl::desc("after a crash: the stack"), cl::sub(cl::SubCommand::getAll()));
 cl::opt<std::string> shrink("shrink",
                             cl::desc("auto (the default): if the interpreter needs it; no; blocks: one of each repeated "
                                      "block; sizes: that, and smaller sizes"),
@@ -150,23 +154,30 @@ int runVerify(mlir::MLIRContext &context) {
   return tool::verify(options, context);
 }
 
-} // namespace
+/// A pipe, say, would be waited for.
+int checkInputs() {
+  runtime::FileRoles roles;
+  roles.reads(model, "the model");
+  roles.reads(exportedModel, "the model");
+  roles.reads(planFile, "the plan");
+  roles.reads(profile, "--profile");
+  roles.reads(data, "--data");
+  for (const std::string &file : runtime::TokenFile::filesOf(verifyData))
+    roles.reads(file, "--data");
+  tool::readsRecipe(roles, recipeFile);
+  runtime::Status status = roles.check();
+  return status.ok() ? tool::kDone : tool::failWith(status);
+}
 
-int main(int argc, char **argv) {
-  llvm::InitLLVM init(argc, argv);
-  cl::OptionCategory ours("options of llmc"); // the top level has none; LLVM's hundreds are left out of the help
-  cl::HideUnrelatedOptions(ours);
-  std::string mistakes;
-  llvm::raw_string_ostream stream(mistakes);
-  if (!cl::ParseCommandLineOptions(argc, argv, "llmc: compiles the training of a model\n", &stream))
-    return tool::fail(tool::kWrongUse, llvm::StringRef(mistakes).trim(),
-                      "llmc --help and llmc COMMAND --help list the options");
+int runCommand() {
   mlir::DialectRegistry registry;
   driver::registerAllDialects(registry);
   mlir::MLIRContext context(registry);
   context.loadAllAvailableDialects();
   context.printOpOnDiagnostic(false);
   context.getDiagEngine().registerHandler(printDiagnostic);
+  if (int code = checkInputs())
+    return code;
   if (checkCommand)
     return tool::check(model, recipeFile, context);
   if (compileCommand)
@@ -181,10 +192,34 @@ int main(int argc, char **argv) {
     return tool::exportCheckpoint({checkpointFolder, exportedModel, exportOutput});
   if (interpretCommand && recipeFile.empty())
     return tool::fail(tool::kWrongUse, "interpret needs a recipe", "give one with -r recipe.yaml");
+  if (steps < 0 || verifySteps < 1)
+    return tool::fail(tool::kWrongUse, "--steps needs a whole number from 1 on");
   if (interpretCommand)
-    return tool::interpret({model, recipeFile, data, metrics, steps, f64, saveGradients, saveWeights}, context);
+    return tool::interpret({model, recipeFile, data, metrics, steps, f64, saveGradients, saveWeights, overwrite}, context);
   if (verifyCommand)
     return runVerify(context);
   return tool::fail(tool::kWrongUse, "no command",
                     "llmc check | compile | plan | explain | export | interpret | recipe | verify; llmc --help");
+}
+
+} // namespace
+
+int main(int argc, char **argv) {
+  tool::reportCrashes(argc, argv);
+  cl::OptionCategory ours("options of llmc"); // the top level has none; LLVM's hundreds are left out of the help
+  cl::HideUnrelatedOptions(ours);
+  llvm::llvm_shutdown_obj shutdown;
+  std::string mistakes;
+  llvm::raw_string_ostream stream(mistakes);
+  if (!cl::ParseCommandLineOptions(argc, argv, "llmc: compiles the training of a model\n", &stream))
+    return tool::fail(tool::kWrongUse, llvm::StringRef(mistakes).trim(),
+                      "llmc --help and llmc COMMAND --help list the options");
+  int code = runCommand();
+  llvm::outs().flush();
+  if (llvm::outs().has_error()) {
+    std::string reason = llvm::outs().error().message();
+    llvm::outs().clear_error();
+    return tool::fail(tool::kBadInput, "cannot write to stdout: " + reason);
+  }
+  return code;
 }

@@ -151,9 +151,9 @@ TEST(Worlds, AMissingPluginNamesItsPackage) {
   options.plugins = "/nowhere";
   Status status = openWorld(Backend::Gloo, options).status();
   EXPECT_EQ(status.code, StatusCode::WrongUse);
-  EXPECT_EQ(status.message, "ranks cannot talk over gloo: there is no '/nowhere/llmc_comm_gloo.so'");
-  EXPECT_EQ(status.hint, "install the package libgloo-dev, and build again");
-  EXPECT_EQ(openWorld(Backend::Mpi, options).status().hint, "install the package libopenmpi-dev, and build again");
+  EXPECT_EQ(status.message, "ranks cannot talk over gloo: there is no '/nowhere/llmc_comm_gloo.so', as where its package was not there at the build");
+  EXPECT_EQ(status.hint, "install the package libgloo-dev, configure and build again");
+  EXPECT_EQ(openWorld(Backend::Mpi, options).status().hint, "install the package libopenmpi-dev, configure and build again");
   EXPECT_EQ(openWorld(Backend::Local, options).status().code, StatusCode::WrongUse);
   EXPECT_TRUE(openWorld(Backend::Local, {}).ok());
 }

@@ -1,0 +1,365 @@
+#!/usr/bin/env python3
+"""What runs take and how they end: files of tokens and weights of all kinds give the same numbers, signals end a run after its
+step, folders are locked, files that shrink are named, predictions are NumPy's. The model is that of bad_input.py.
+
+    runs.py [PART OF A NAME]
+"""
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+from bad_input import LENGTH, RECIPE, ROWS, VOCABULARY, WIDTH, batches, compiling, external, with_recipe, weights
+from bad_runs import PREDICTS, TOKENS, npy, predictor
+from support import LLMC, LLMC_RUN, Report, must, run
+
+TESTS = []
+
+
+def test(function):
+    TESTS.append(function)
+    return function
+
+
+def losses(folder: pathlib.Path, *more, plan: str = "m.plan") -> list[float]:
+    metrics = folder / "metrics.jsonl"
+    metrics.unlink(missing_ok=True)
+    must(LLMC_RUN, folder / plan, "--metrics", metrics, *more)
+    return [json.loads(line)["loss"] for line in metrics.read_text().splitlines()]
+
+
+def rates(folder: pathlib.Path, plan: str, *more) -> list[float]:
+    result = must(LLMC_RUN, folder / plan, "--metrics", folder / "metrics.jsonl", *more)
+    return [json.loads(line)["lr"] for line in (folder / "metrics.jsonl").read_text().splitlines()], result.stderr
+
+
+@test
+def token_files(folder):
+    """One stream of ids in every format."""
+    must(*compiling(folder, recipe=TOKENS))
+    ids = (np.arange(400) * 7 % 11).astype(np.uint16)
+    files = {"a.u16": ids.tobytes(), "A.U16": ids.tobytes(), "a.u32": ids.astype(np.uint32).tobytes(), "a.i64": ids.astype(np.int64).tobytes(),
+             "raw.bin:u16": ids.tobytes(), "raw:i32": ids.astype(np.int32).tobytes(), "bytes.dat:u8": ids.astype(np.uint8).tobytes(),
+             "gpt2.bin": struct.pack("<256i", 20240520, 1, len(ids), *[0] * 253) + ids.tobytes(),
+             "llama3.bin": struct.pack("<256i", 20240801, 7, len(ids), *[0] * 253) + ids.astype(np.uint32).tobytes()}
+    files |= {f"{kind}.npy": npy(ids.astype(kind)) for kind in ("uint8", "uint16", "int32", "uint32", "int64")}
+    files["table.npy"] = npy(ids.reshape(20, 20))
+    index = b"MMIDIDX\0\0" + struct.pack("<QBQQ", 1, 8, 2, 3) + struct.pack("<2i2q3q", 150, 250, 0, 300, 0, 1, 2)
+    files |= {"megatron.idx": index, "megatron.bin": ids.tobytes()}
+    for name, content in files.items():
+        (folder / name.split(":")[0]).write_bytes(content)
+    expected = losses(folder, "--data", folder / "a.u16", "--steps", 3)
+    for name in files:
+        found = losses(folder, "--data", folder / name, "--steps", 3)
+        if found != expected:
+            return f"{name}: {found}, not {expected}"
+    note = must(LLMC_RUN, folder / "m.plan", "--data", folder / "table.npy", "--steps", 1).stderr
+    return "" if "has shape (20,20)" in note else "no note for an array of two dimensions"
+
+
+@test
+def weight_files(folder):
+    """One set of weights under every name, in one file and in several; converted from bf16."""
+    save_file(weights(), folder / "w.safetensors")
+    must(*compiling(folder, external("none.bin", offset=0, length=WIDTH * VOCABULARY * 4), RECIPE + "weights: w.safetensors\n"))
+    save_file(batches(), folder / "data.safetensors")
+    data = ("--data", folder / "data.safetensors", "--steps", 3)
+    by_key = losses(folder, *data)
+    must(*compiling(folder))
+    expected = losses(folder, *data)
+    if by_key != expected:
+        return f"weights of the recipe give {by_key}, not {expected}"
+    own = weights()
+    save_file({f"model.{name}": value for name, value in own.items()}, folder / "prefixed.safetensors")
+    save_file({f"module._orig_mod.{name}": value for name, value in own.items()}, folder / "twice.safetensors")
+    for number, name in enumerate(own):
+        save_file({f"model.{name}": own[name]}, folder / f"{number}.safetensors")
+    (folder / "i.json").write_text(json.dumps({"weight_map": {f"model.{name}": f"{k}.safetensors" for k, name in enumerate(own)}}))
+    other = {name: value + np.float32(0.25) for name, value in own.items()}
+    save_file(other, folder / "other.safetensors")
+    if losses(folder, *data, "--weights", folder / "other.safetensors") == expected:
+        return "other weights give the same losses"
+    for name in ("prefixed.safetensors", "twice.safetensors", "i.json"):
+        if (found := losses(folder, *data, "--weights", folder / name)) != expected:
+            return f"{name}: {found}, not {expected}"
+    interpreted = folder / "interpreted.jsonl"
+    save_file(other, folder / "w.safetensors")
+    command = compiling(folder, recipe=RECIPE + "weights: w.safetensors\n")
+    must(*command)
+    compiled = losses(folder, *data)
+    must(LLMC, "interpret", *command[2:-2], "--data", folder / "data.safetensors", "--steps", 3, "--metrics", interpreted)
+    found = [json.loads(line)["loss"] for line in interpreted.read_text().splitlines()]
+    return "" if np.allclose(found, compiled, rtol=1e-5) else f"the interpreter gives {found}, the plan {compiled}"
+
+
+@test
+def missing_weights_stand_in(folder):
+    """A parameter that the file lacks takes the recipe's `init`, if that names it; a catch-all is no name."""
+    save_file({"embed": weights()["embed"]}, folder / "w.safetensors")
+    must(*compiling(folder, recipe=RECIPE + 'weights: w.safetensors\ninit: {"head": normal(0.02)}\n'))
+    save_file(batches(), folder / "data.safetensors")
+    result = must(LLMC_RUN, folder / "m.plan", "--data", folder / "data.safetensors", "--steps", 1)
+    if "does not hold head" not in result.stderr:
+        return f"no note: {result.stderr}"
+    must(*compiling(folder, recipe=RECIPE + 'weights: w.safetensors\ninit: {"*": normal(0.02)}\n'))
+    code = run(LLMC_RUN, folder / "m.plan", "--data", folder / "data.safetensors", "--steps", 1).returncode
+    return "" if code == 3 else f"exit code {code} for a catch-all"
+
+
+@test
+def rate_of_a_new_recipe(folder):
+    """27i: a new lr counts on --resume; one of --set stays."""
+    plain = with_recipe(("schedule: {cosine: {warmup_steps: 2, total_steps: 4, min_lr: 1.0e-3}}\n", ""))
+    must(*compiling(folder, recipe=plain, out="a.plan"))
+    must(*compiling(folder, recipe=plain.replace("1.0e-2", "5.0e-2"), out="b.plan"))
+    save_file(batches(steps=8), folder / "data.safetensors")
+    data = ("--data", folder / "data.safetensors")
+    for is_set, expected in ((False, 0.05), (True, 0.003)):
+        shutil.rmtree(folder / "ck", ignore_errors=True)
+        (folder / "metrics.jsonl").unlink(missing_ok=True)
+        rates(folder, "a.plan", *data, "--steps", 2, "--checkpoint", folder / "ck", *(["--set", "lr=0.003"] if is_set else []))
+        found, notes = rates(folder, "b.plan", *data, "--steps", 4, "--checkpoint", folder / "ck", "--resume")
+        if len(found) != 4 or abs(found[-1] / expected - 1) > 1e-6:
+            return f"with --set {is_set}: {found}"
+        if "lr is" not in notes:
+            return f"no note about lr: {notes}"
+        found, _ = rates(folder, "b.plan", *data, "--steps", 5, "--checkpoint", folder / "ck", "--resume", "--set", "lr=0.002")
+        if abs(found[-1] / 0.002 - 1) > 1e-6:
+            return f"--set on resume: {found}"
+    return ""
+
+
+class Long:
+    """A run that would take very long, once it is in its steps."""
+
+    def __init__(self, folder, *more, processes: int = 0, data: str = "data.safetensors"):
+        self.folder = folder
+        self.command = [str(part) for part in (LLMC_RUN, folder / "m.plan", "--data", folder / data, "--steps", 10**9, "--epochs", 10**9,
+                                               "--threads", 1, *more)]
+        self.processes = []
+        for rank in range(max(1, processes)):
+            place = {"RANK": str(rank), "WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(20000 + os.getpid() % 10000)}
+            with open(folder / f"out.{rank}", "w") as out, open(folder / f"err.{rank}", "w") as err:
+                self.processes.append(subprocess.Popen(self.command, stdout=out, stderr=err, env={**os.environ, **(place if processes else {})}))
+
+    def wait_for_steps(self, count=3):
+        end = time.monotonic() + 60
+        while (self.folder / "out.0").read_text().count("step:") < count:
+            if time.monotonic() > end or self.processes[0].poll() is not None:
+                raise RuntimeError("it does not train: " + self.text())
+            time.sleep(0.01)
+
+    def send(self, number, rank=0):
+        self.processes[rank].send_signal(number)
+
+    def codes(self):
+        try:
+            return [process.wait(timeout=30) for process in self.processes]
+        finally:
+            for process in self.processes:
+                process.kill()
+
+    def text(self):
+        return "".join(path.read_text() for path in sorted(self.folder.glob("err.*")))
+
+
+def prepare(folder, ranks: int = 1):
+    must(*compiling(folder, recipe=RECIPE + (f"mesh: {{dp: {ranks}}}\n" if ranks > 1 else "")))
+    save_file(batches(), folder / "data.safetensors")
+
+
+def last_step(folder):
+    return int(sorted((folder / "ck").glob("step-*"))[-1].name[5:])
+
+
+@test
+def signals_end_a_run_after_its_step(folder):
+    prepare(folder)
+    for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
+        for checkpoint in (False, True):
+            shutil.rmtree(folder / "ck", ignore_errors=True)
+            long = Long(folder, *(["--checkpoint", folder / "ck"] if checkpoint else []))
+            long.wait_for_steps()
+            long.send(number)
+            codes, text = long.codes(), long.text()
+            if codes != [code] or "ended by SIG" not in text or "error" in text:
+                return f"{number}: {codes} {text}"
+            if checkpoint and (found := re.search(r"after step (\d+), whose checkpoint", text)) and int(found[1]) != last_step(folder):
+                return f"the checkpoint is of step {last_step(folder)}: {text}"
+            if checkpoint and not found or not checkpoint and "not saved" not in text:
+                return text
+    step = last_step(folder)
+    resumed = must(LLMC_RUN, folder / "m.plan", "--data", folder / "data.safetensors", "--epochs", 10**9, "--steps", step + 2, "--checkpoint", folder / "ck", "--resume")
+    return "" if f"continuing after step {step}" in resumed.stderr else resumed.stderr
+
+
+@test
+def a_second_signal_ends_at_once(folder):
+    prepare(folder)
+    long = Long(folder)
+    long.wait_for_steps()
+    long.send(signal.SIGSTOP)
+    long.send(signal.SIGINT)
+    long.send(signal.SIGTERM)
+    long.send(signal.SIGCONT)
+    return "" if long.codes()[0] in (130, 143) else long.text()
+
+
+@test
+def ranks_agree_on_the_last_step(folder):
+    """The signal reaches one rank: threads, and processes over TCP."""
+    prepare(folder, 2)
+    plugin = (LLMC_RUN.parent / "llmc_comm_gloo.so").exists()
+    for processes in (0, 2) if plugin else (0,):
+        shutil.rmtree(folder / "ck", ignore_errors=True)
+        more = ["--comm", "gloo"] if processes else ["--ranks", 2]
+        long = Long(folder, "--checkpoint", folder / "ck", "--log-folder", folder, *more, processes=processes)
+        long.wait_for_steps()
+        long.send(signal.SIGTERM, rank=processes // 2)
+        codes, text = long.codes(), long.text()
+        if set(codes) != {143} or f"after step {last_step(folder)}, whose checkpoint" not in text:
+            return f"{codes} {text}"
+    return ""
+
+
+@test
+def a_folder_is_one_runs(folder):
+    prepare(folder)
+    long = Long(folder, "--checkpoint", folder / "ck")
+    long.wait_for_steps()
+    second = run(LLMC_RUN, folder / "m.plan", "--data", folder / "data.safetensors", "--steps", 2, "--checkpoint", folder / "ck", "--resume")
+    long.send(signal.SIGKILL)
+    long.codes()
+    if second.returncode != 2 or f"process {long.processes[0].pid}" not in second.stderr:
+        return f"{second.returncode} {second.stderr}"
+    third = run(LLMC_RUN, folder / "m.plan", "--data", folder / "data.safetensors", "--steps", 2, "--checkpoint", folder / "ck")
+    return "" if third.returncode == 0 else f"the lock outlives its holder: {third.stderr}"
+
+
+@test
+def a_file_that_shrinks_is_named(folder):
+    must(*compiling(folder, recipe=TOKENS))
+    (folder / "data.u16").write_bytes(bytes(1 << 20))
+    long = Long(folder, data="data.u16")
+    long.wait_for_steps()
+    os.truncate(folder / "data.u16", 10)
+    codes, text = long.codes(), long.text()
+    return "" if codes == [3] and "data.u16' has become shorter" in text and "SIGBUS" not in text else f"{codes} {text}"
+
+
+@test
+def a_crash_says_where_to_report_it(folder):
+    prepare(folder)
+    for more, has_stack in (([], False), (["--verbose"], True)):
+        long = Long(folder, *more)
+        long.wait_for_steps()
+        long.send(signal.SIGSEGV)
+        codes, text = long.codes(), long.text()
+        lines = [line for line in text.splitlines() if line.startswith("error:")]
+        if codes != [-signal.SIGSEGV] or len(lines) != 1 or "report" not in lines[0] or (len(text.splitlines()) > 1) != has_stack:
+            return f"{codes} {text}"
+    return ""
+
+
+@test
+def no_steps(folder):
+    """--steps 0 runs none, also where the recipe names a number."""
+    prepare(folder)
+    result = must(LLMC_RUN, folder / "m.plan", "--data", folder / "data.safetensors", "--steps", 0)
+    return "" if result.stdout == "" else f"it ran: {result.stdout}"
+
+
+def ignored(step: int, rows=slice(None)):
+    data = batches()
+    data[f"labels.{step}"][rows] = -100
+    return data
+
+
+@test
+def steps_without_labels(folder):
+    """Averaged over tokens, a step in which no label counts changes nothing, and is told; else it is the data's mistake."""
+    prepare(folder)
+    save_file(ignored(1), folder / "data.safetensors")
+    result = must(LLMC_RUN, folder / "m.plan", "--data", folder / "data.safetensors", "--steps", 2)
+    if "note: step 2: no label counts" not in result.stderr:
+        return result.stderr
+    for mesh, more in (("", ()), ("mesh: {dp: 2}\n", ("--ranks", 2))):
+        must(*compiling(folder, recipe=RECIPE + "loss_average: micro_batch\n" + mesh))
+        save_file(ignored(2, slice(2, 4)), folder / "data.safetensors")
+        result = run(LLMC_RUN, folder / "m.plan", "--data", folder / "data.safetensors", "--steps", 4, *more)
+        if result.returncode != 3 or "step 3: no label of micro-batch 2 of 2 counts" not in result.stderr:
+            return f"{result.returncode} {result.stderr}"
+    return ""
+
+
+@test
+def epochs_of_arrays(folder):
+    must(*compiling(folder, recipe=with_recipe(("schedule: {cosine: {warmup_steps: 2, total_steps: 4, min_lr: 1.0e-3}}\n", ""))))
+    save_file(batches(), folder / "data.safetensors")
+    data = ("--data", folder / "data.safetensors", "--set", "lr=0")
+    found = losses(folder, *data, "--steps", 8, "--epochs", 2)
+    return "" if len(found) == 8 and found[:4] == found[4:] and len(set(found)) == 4 else str(found)
+
+
+@test
+def metrics_of_resumed_runs(folder):
+    prepare(folder)
+    command = [LLMC_RUN, folder / "m.plan", "--data", folder / "data.safetensors", "--checkpoint", folder / "ck", "--metrics", folder / "m.jsonl"]
+    must(*command, "--steps", 2)
+    must(*command, "--steps", 4, "--resume")
+    steps = [json.loads(line)["step"] for line in (folder / "m.jsonl").read_text().splitlines()]
+    shutil.rmtree(folder / "ck")
+    must(*command, "--steps", 1, "--overwrite")
+    again = [json.loads(line)["step"] for line in (folder / "m.jsonl").read_text().splitlines()]
+    return "" if (steps, again) == ([1, 2, 3, 4], [1]) else f"{steps} {again}"
+
+
+@test
+def predictions_are_numpys(folder):
+    must(*compiling(folder, predictor(), PREDICTS))
+    random = np.random.default_rng(4)
+    arrays = {f"ids.{k}": random.integers(0, VOCABULARY, (rows, LENGTH)) for k, rows in enumerate((5, 1, 12))}
+    save_file(arrays, folder / "in.safetensors")
+    must(LLMC_RUN, folder / "m.plan", "--data", folder / "in.safetensors", "--predict", folder / "out.safetensors")
+    found, own = load_file(folder / "out.safetensors"), weights()
+    if sorted(found) != [f"logits.{k}" for k in range(3)]:
+        return f"it holds {sorted(found)}"
+    for k in range(3):
+        expected = own["embed"][arrays[f"ids.{k}"]] @ own["head"]
+        value = found[f"logits.{k}"]
+        if value.shape != expected.shape or np.abs(value - expected).max() > 1e-6:
+            return f"array {k}: shape {value.shape}, difference {np.abs(value - expected).max() if value.shape == expected.shape else '-'}"
+    save_file(batches(), folder / "data.safetensors")
+    must(LLMC_RUN, folder / "m.plan", "--data", folder / "data.safetensors", "--steps", 4, "--checkpoint", folder / "ck")
+    must(LLMC_RUN, folder / "m.plan", "--data", folder / "in.safetensors", "--predict", folder / "after.safetensors", "--checkpoint", folder / "ck", "--resume")
+    trained = load_file(folder / "ck" / "step-00000004" / "model.safetensors")
+    expected = trained["embed"][arrays["ids.2"]] @ trained["head"]
+    return "" if np.abs(load_file(folder / "after.safetensors")["logits.2"] - expected).max() < 1e-6 else "trained weights are not used"
+
+
+def main() -> int:
+    report = Report()
+    for function in TESTS:
+        if len(sys.argv) > 1 and sys.argv[1] not in function.__name__:
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                problem = function(pathlib.Path(folder))
+            except (RuntimeError, subprocess.TimeoutExpired) as failure:
+                problem = str(failure)
+            report.add(function.__name__.replace("_", " "), problem)
+    return report.code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

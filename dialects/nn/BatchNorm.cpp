@@ -9,7 +9,7 @@ using namespace llmc::nn;
 LogicalResult BatchNormOp::verify() {
   RankedTensorType type = typeOf(getInput());
   if (type.getRank() < 2 || type.getNumElements() < 2 * type.getDimSize(1))
-    return emitOpError("C1: rank 2 or more and two elements in each channel expected");
+    return emitOpError("C1: rank 2 or more and two values in each channel expected: one has no variance");
   auto channels = RankedTensorType::get({type.getDimSize(1)}, type.getElementType());
   bool fits = typeOf(getResult()) == type;
   for (Value value : {getScale(), getBias(), getMean(), getVariance(), getNewMean(), getNewVariance()})

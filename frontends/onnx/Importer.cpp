@@ -8,6 +8,7 @@
 //
 //===----------------------------------------------------------------------===//
 #include "frontends/onnx/Importer.h"
+#include "dialects/train/Train.h"
 #include "frontends/onnx/NodeImporter.h"
 #include "frontends/onnx/OpTable.h"
 #include "frontends/onnx/recipe/RecipeChecks.h"
@@ -153,7 +154,9 @@ private:
   Location locationOf(const Node &node);
   NamedAttribute name(StringRef key, StringRef value) { return builder.getNamedAttr(key, builder.getStringAttr(value)); }
   void makeArguments();
-  void addParameter(const Tensor &tensor, RankedTensorType type);
+  void findChangedBuffers();
+  void addUpdate(const std::string &output, const std::string &buffer, Value value);
+  void addWeight(const Tensor &tensor, RankedTensorType type, StringRef role);
   /// True if the value of this name was imported.
   bool isKnown(StringRef name) const {
     auto it = state.slots.find(name);
@@ -260,8 +263,24 @@ Location Importer::locationOf(const Node &node) {
   return FusedLoc::get(builder.getContext(), {name, line});
 }
 
-void Importer::addParameter(const Tensor &tensor, RankedTensorType type) {
-  SmallVector<NamedAttribute> attrs = {name("train.name", tensor.name), name("train.role", "param")};
+/// Running statistics of batch normalization in training mode, and what the exporter says that forward changes.
+void Importer::findChangedBuffers() {
+  auto add = [&](const std::string &name) {
+    if (model.initializer(name))
+      state.bufferOf[name] = name;
+  };
+  for (auto [i, node] : llvm::enumerate(model.nodes)) {
+    const NodeAttribute *training = node.op == "BatchNormalization" && node.domain.empty() ? node.attribute("training_mode") : nullptr;
+    if (live[i] && training && training->i != 0 && node.inputs.size() == 5)
+      add(node.inputs[3]), add(node.inputs[4]);
+  }
+  for (auto &[output, buffer] : model.bufferUpdates)
+    add(buffer);
+}
+
+/// An argument of role param or buffer, which has its initial value in a file.
+void Importer::addWeight(const Tensor &tensor, RankedTensorType type, StringRef role) {
+  SmallVector<NamedAttribute> attrs = {name("train.name", tensor.name), name("train.role", role)};
   if (result.roles.frozen.contains(tensor.name))
     attrs.push_back(builder.getNamedAttr("train.frozen", builder.getUnitAttr()));
   if (tensor.source)
@@ -281,6 +300,7 @@ void Importer::addParameter(const Tensor &tensor, RankedTensorType type) {
 }
 
 void Importer::makeArguments() {
+  findChangedBuffers();
   auto addInput = [&](const std::string &input, RankedTensorType type) {
     unsigned index = function.getNumArguments();
     (void)function.insertArgument(index, type,
@@ -308,7 +328,9 @@ void Importer::makeArguments() {
     if (isParameter && tensor.elements == 0)
       problem("parameter `" + Twine(tensor.name) + "` is empty", tensor.name, "");
     else if (isParameter)
-      addParameter(tensor, type);
+      addWeight(tensor, type, "param");
+    else if (state.bufferOf.contains(tensor.name))
+      addWeight(tensor, type, "buffer");
     else
       state.slots[tensor.name].value = pool.fromInitializer(NameLoc::get(builder.getStringAttr(tensor.name)), tensor, type,
                                                             result.roles.of(tensor.name) == Kind::Buffer);
@@ -356,11 +378,22 @@ void Importer::importNodes() {
       importNode(node);
   reportUnsupported();
   for (const ValueInfo &output : model.outputs) {
-    outputs.emplace_back(output.name, state.slots.lookup(output.name).value);
-    if (result.problems.empty() && !outputs.back().second)
+    Value value = state.slots.lookup(output.name).value;
+    if (auto update = model.bufferUpdates.find(output.name); update != model.bufferUpdates.end())
+      addUpdate(output.name, update->second, value);
+    else
+      outputs.emplace_back(output.name, value);
+    if (result.problems.empty() && !value)
       problem("output `" + output.name + "` is no tensor that can be computed", model.file, "leave it out of the export",
               Problem::kUnsupported);
   }
+}
+
+void Importer::addUpdate(const std::string &output, const std::string &buffer, Value value) {
+  if (!state.bufferOf.contains(buffer) || !state.slots.lookup(buffer).value)
+    return problem("output `" + output + "` is the new value of `" + buffer + "`, which is no buffer of the model", model.file, "");
+  if (value)
+    state.newBuffers.try_emplace(buffer, value); // a batch normalization has said it, if it is its own
 }
 
 /// Now that every value has its shape.
@@ -408,6 +441,12 @@ void Importer::finish() {
     values.push_back(value);
     types.push_back(value.getType());
   }
+  for (auto &[buffer, value] : state.newBuffers) {
+    if (value.getType() != state.slots[buffer].value.getType())
+      problem("the new value of buffer `" + Twine(buffer) + "` has another shape or type than it", buffer, "", Problem::kUnsupported);
+    values.push_back(value);
+    types.push_back(value.getType());
+  }
   func::ReturnOp::create(builder, builder.getUnknownLoc(), values);
   pool.materialize(function);
   function.walk([&](Operation *op) {
@@ -420,6 +459,8 @@ void Importer::finish() {
   SmallVector<Attribute> attrs;
   for (auto &[name, value] : outputs)
     attrs.push_back(builder.getDictionaryAttr({this->name("train.name", name)}));
+  for (auto &[buffer, value] : state.newBuffers)
+    attrs.push_back(train::nameAndRole(builder.getContext(), buffer, train::kBuffer));
   ArrayAttr argumentAttrs = function.getAllArgAttrs();
   function.setType(builder.getFunctionType(arguments, types));
   if (argumentAttrs)
@@ -433,16 +474,16 @@ void Importer::finish() {
 
   SmallVector<const Tensor *> needed;
   for (const Tensor &tensor : model.initializers)
-    if (tensor.missing && (result.roles.of(tensor.name) == Kind::Parameter || pool.used.count(&tensor)))
+    if (tensor.missing && (result.roles.of(tensor.name) == Kind::Parameter || state.bufferOf.contains(tensor.name) || pool.used.count(&tensor)))
       needed.push_back(&tensor);
   checkValues(needed);
   size_t fixed = 0;
   for (auto [i, node] : llvm::enumerate(model.nodes))
-    if (live[i] && node.op == "BatchNormalization")
-      ++fixed;
+    if (const NodeAttribute *training = node.attribute("training_mode"); live[i] && node.op == "BatchNormalization")
+      fixed += !training || training->i == 0;
   if (fixed > 0)
-    result.notes.push_back(std::to_string(fixed) + " BatchNormalization nodes use their stored statistics (training_mode=0): "
-                                                   "the exporter writes this even for a module in training mode");
+    result.notes.push_back(std::to_string(fixed) + " BatchNormalization nodes use their stored statistics (training_mode=0), as a "
+                                                   "module in evaluation mode does; torch.onnx.export writes this for one in training mode too");
   if (!result.roles.fromMetadata)
     result.notes.push_back("the file does not say which initializers are parameters; " +
                            std::to_string(result.roles.kinds.size()) + " were found by how they are used (see `llmc check`)");

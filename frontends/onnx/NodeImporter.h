@@ -28,6 +28,9 @@ struct ImportState {
   int64_t nextDropout = 0; // stable id of the next dropout
   /// Imports the nodes of a graph inside a node, as if they stood in its place; false if one of them could not be.
   std::function<bool(const Subgraph &)> importGraph;
+  /// Which buffer a value holds, of the initializers that a step changes and what nodes make of them.
+  llvm::StringMap<std::string> bufferOf;
+  std::map<std::string, mlir::Value> newBuffers; // the values after the step, by buffer
 };
 
 class NodeImporter {

@@ -150,7 +150,6 @@ struct BuildStep : training::impl::TrainingBuildStepBase<BuildStep> {
   /// The runtime finds the prediction by one name, and feeds only what it depends on (no labels).
   void finishPredict(func::FuncOp predict) {
     removeDropout(predict);
-    useRunningStatistics(predict);
     predict.setResultAttrs(0, train::nameAndRole(&getContext(), "logits", train::kOutput));
     llvm::BitVector unused(predict.getNumArguments());
     for (BlockArgument argument : predict.getArguments())

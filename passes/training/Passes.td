@@ -8,12 +8,14 @@ def TrainingSelectOutputs : Pass<"training-select-outputs", "::mlir::ModuleOp"> 
   let summary = "splits @forward into @forward (the loss only) and @predict (one other output)";
   let description = [{
     The loss is the result named by the recipe's `loss`, the prediction the one named by `predict`; other outputs of the
-    graph are dropped, and with them what only they need.
+    graph are dropped, and with them what only they need. New values of buffers stay results of @forward; in @predict, batches are
+    normalized by their running statistics.
 
     Input:  func.func @forward(%ids, %w) -> (tensor<f32> {train.name = "loss"}, tensor<8x64x256xf32> {train.name = "logits"})
     Output: func.func @forward(%ids, %w) -> (tensor<f32> {train.name = "loss"})
             func.func @predict(%ids, %w) -> (tensor<8x64x256xf32> {train.name = "logits"})
   }];
+  let dependentDialects = ["::llmc::nn::NnDialect"];
 }
 
 def TrainingNormalizeLoss : Pass<"training-normalize-loss", "::mlir::ModuleOp"> {

@@ -1,4 +1,5 @@
 //===- SelectOutputs.cpp - training-select-outputs ---------------------------===//
+#include "dialects/nn/Nn.h"
 #include "dialects/train/Recipe.h"
 #include "dialects/train/Train.h"
 #include "passes/training/Passes.h"
@@ -51,6 +52,10 @@ struct SelectOutputs : training::impl::TrainingSelectOutputsBase<SelectOutputs> 
       module.insert(std::next(forward->getIterator()), predict);
       if (failed(keepResult(predict, recipe.predict, "predict")))
         return signalPassFailure();
+      predict.walk([](nn::BatchNormOp op) { // one sample has no statistics of its own
+        OpBuilder b(op);
+        op.getResult().replaceAllUsesWith(op.expandInference(b));
+      });
     }
     if (failed(keepResult(forward, recipe.loss.output, "loss")))
       return signalPassFailure();

@@ -115,17 +115,44 @@ static LogicalResult instanceNorm(NodeImporter &n) {
   return n.in(0) && n.rank(0) >= 2 ? groupNorm(n, n.shape(0)[1], false) : n.fail("a real image expected");
 }
 
-/// BatchNormalization with fixed statistics; in training mode it would change buffers.
+/// BatchNormalization in training mode: the batch's statistics, and new running ones. Their variance is the unbiased one, as
+/// PyTorch has it, from which such files come; the standard's is the biased one.
+static LogicalResult batchNormTraining(NodeImporter &n) {
+  if (nn::typeOf(n.in(0)).getNumElements() < 2 * n.shape(0)[1])
+    return n.fail("training_mode=1 with one value per channel, which has no variance");
+  auto running = [&](size_t i) {
+    std::string buffer = n.state.bufferOf.lookup(n.node.inputs[i]);
+    auto changed = n.state.newBuffers.find(buffer); // by another node: the same module, called again
+    return std::pair(buffer, buffer.empty() ? Value() : changed == n.state.newBuffers.end() ? n.in(i) : changed->second);
+  };
+  auto [meanName, mean] = running(3);
+  auto [varianceName, variance] = running(4);
+  if (!mean || !variance)
+    return n.fail("training_mode=1 with running statistics that are no initializers of the file");
+  OpBuilder &b = n.state.builder;
+  SmallVector<Value> results = n.emitAll<nn::BatchNormOp>(
+      n.in(0).getType(), mean.getType(), variance.getType(), n.in(0), n.in(1), n.in(2), mean, variance,
+      b.getF64FloatAttr(n.attrFloat("epsilon", 1e-5f)), b.getF64FloatAttr(n.attrFloat("momentum", 0.9f)));
+  n.state.newBuffers[meanName] = results[1];
+  n.state.newBuffers[varianceName] = results[2];
+  for (size_t i = 0; i < 3; ++i)
+    n.out(i, results[i]);
+  for (size_t i : {1, 2})
+    if (n.wants(i))
+      n.state.bufferOf[n.node.outputs[i]] = i == 1 ? meanName : varianceName;
+  return success();
+}
+
 static LogicalResult batchNorm(NodeImporter &n) {
   for (size_t i = 0; i < 5; ++i)
     if (!n.in(i) || (i > 0 && n.rank(i) != 1))
       return n.fail("five inputs expected");
-  if (n.attr("training_mode", 0))
-    return n.fail("training_mode=1: running statistics that a step changes");
   if (!n.attr("spatial", 1))
     return n.fail("spatial=0: statistics of each element");
   if (n.rank(0) < 2)
     return n.fail("an image expected");
+  if (n.attr("training_mode", 0))
+    return batchNormTraining(n);
   ArrayRef<int64_t> shape = n.shape(0);
   auto wide = [&](Value p) { return n.broadcast(p, shape, {1}); };
   Value deviation = n.emit<arith::AddFOp>(n.in(4), n.splatLike(n.in(4), n.attrFloat("epsilon", 1e-5f)));

@@ -57,8 +57,8 @@ class Case:
             tensor = onnx.TensorProto.FromString(tensor.SerializeToString())
             tensor.name = named(value.name)
             graph.initializer.append(tensor)
-            entry = graph.value_info.add(name=tensor.name).metadata_props.add(key=KIND)
-            entry.value = "PARAMETER" if tensor.data_type in REAL else "BUFFER"
+            if tensor.data_type in REAL:
+                graph.value_info.add(name=tensor.name).metadata_props.add(key=KIND, value="PARAMETER")
         for tensor in self.graph.initializer:
             graph.initializer.add().CopyFrom(tensor)
             graph.initializer[-1].name = named(tensor.name)

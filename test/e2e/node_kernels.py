@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """ONNX node tests through compiled kernels: node_kernels.py [--only SUBSTRING] [--group N] [--folder DIR]
 
-Each test of test/frontends/onnx/node_tests.txt whose inputs and outputs are numbers and of which one is a real output takes part.
-Many of them become one model: real inputs of more than one number are frozen parameters, so that nothing is evaluated by the compiler, other inputs are
-constants, and the real outputs, one after the other, are what the plan predicts. `llmc compile` and `llmc-run --predict` compute
+Each test of test/frontends/onnx/node_tests.txt with a real input of more than one number takes part.
+Many of them become one model: such inputs are frozen parameters, so that nothing is evaluated by the compiler, other inputs are
+constants, and the outputs, one after the other, are what the plan predicts. `llmc compile` and `llmc-run --predict` compute
 them. A group that does not compile is halved until the tests that fail alone are known. Those of UNCOMPILED may fail to compile, and
 must; nothing may be wrong. Needs the onnx package (third_party/venv) and its node tests (third_party/onnx/node).
 """
@@ -25,6 +25,7 @@ NODES = ROOT / "third_party" / "onnx" / "node"
 LIST = ROOT / "test" / "frontends" / "onnx" / "node_tests.txt"
 UNCOMPILED = ROOT / "test" / "frontends" / "onnx" / "node_tests_uncompiled.txt"
 REAL = {TensorProto.FLOAT, TensorProto.DOUBLE}
+NUMBERS = REAL | {TensorProto.INT8, TensorProto.INT16, TensorProto.INT32, TensorProto.INT64, TensorProto.BOOL}
 KIND = "pkg.torch.export.graph_signature.InputSpec.kind"
 OPSETS = range(7, 28)
 SAMPLES = 7
@@ -43,12 +44,12 @@ class Case:
         self.model, self.graph = model, model.graph
 
     def takes_part(self) -> bool:
-        return (any(self.real(output) for output in self.outputs) and any(self.moves(tensor) for tensor in self.inputs)
+        return (any(self.compared(output) for output in self.outputs) and any(self.moves(tensor) for tensor in self.inputs)
                 and not self.model.functions and set(self.versions) == {""} and all(0 not in tensor.dims for tensor in self.inputs))
 
     @staticmethod
-    def real(tensor: onnx.TensorProto) -> bool:
-        return tensor.data_type in REAL and 0 not in tensor.dims
+    def compared(tensor: onnx.TensorProto) -> bool:
+        return tensor.data_type in NUMBERS and 0 not in tensor.dims
 
     @staticmethod
     def moves(tensor: onnx.TensorProto) -> bool:
@@ -56,7 +57,7 @@ class Case:
         return tensor.data_type in REAL and np.prod(tensor.dims) > 1
 
     def add_to(self, graph: onnx.GraphProto, prefix: str) -> list[str]:
-        """Adds the nodes; returns the names of real outputs as rows of float32."""
+        """Adds the nodes; returns the names of outputs as rows of float32."""
         def named(name: str) -> str:
             return prefix + name if name else ""
         def copied(node: onnx.NodeProto) -> onnx.NodeProto:
@@ -86,7 +87,7 @@ class Case:
             graph.node.add().CopyFrom(copied(node))
         rows = []
         for value, tensor in zip(self.graph.output, self.outputs):
-            if self.real(tensor):
+            if self.compared(tensor):
                 single, row = named(value.name) + "/single", named(value.name) + "/row"
                 graph.node.add().CopyFrom(helper.make_node("Cast", [named(value.name)], [single], to=TensorProto.FLOAT))
                 graph.node.add().CopyFrom(helper.make_node("Reshape", [single, "one_row"], [row]))
@@ -94,11 +95,11 @@ class Case:
         return rows
 
     def expected(self) -> list[np.ndarray]:
-        return [numpy_helper.to_array(tensor).astype(np.float32).ravel() for tensor in self.outputs if self.real(tensor)]
+        return [numpy_helper.to_array(tensor).astype(np.float32).ravel() for tensor in self.outputs if self.compared(tensor)]
 
 
 def model_of(cases: list[Case]) -> onnx.ModelProto:
-    """Predicts `row`: all real outputs one after the other, plus 0 times a sample's input."""
+    """Predicts `row`: all outputs one after the other, plus 0 times a sample's input."""
     graph = helper.make_graph([], "nodes", [helper.make_tensor_value_info("z", TensorProto.FLOAT, [SAMPLES, 1])],
                               [helper.make_tensor_value_info("loss", TensorProto.FLOAT, []), helper.make_tensor_value_info("row", TensorProto.FLOAT, None)])
     graph.initializer.append(numpy_helper.from_array(np.array([1, -1], np.int64), "one_row"))
@@ -173,7 +174,7 @@ def main() -> int:
     if args.verbose:
         for name, reason in failed.items():
             print(f"{name}: {reason}")
-    report.add(f"{len(cases) - len(failed)} of {len(cases)} node tests with real outputs have the right numbers from kernels", "; ".join(wrong[:5]))
+    report.add(f"{len(cases) - len(failed)} of {len(cases)} node tests on real inputs have the right numbers from kernels", "; ".join(wrong[:5]))
     new = [name for name in failed if name not in known]
     report.add("node tests that do not compile stand in node_tests_uncompiled.txt", "; ".join(f"{name}: {failed[name]}" for name in new[:5]))
     gone = [name for name in known if args.only in name and name not in failed]

@@ -50,6 +50,9 @@ TEST_F(VersionsTest, SoftmaxOverRows) {
   EXPECT_EQ(of(12, node("Softmax", {"x"}, {"y"}), x), (Values{0.25, 0.25, 0.25, 0.25}));
   EXPECT_EQ(of(12, node("Softmax", {"x"}, {"y"}, attr("axis", int64_t(2))), x), (Values{0.5, 0.5, 0.5, 0.5}));
   EXPECT_EQ(of(13, node("Softmax", {"x"}, {"y"}), x), (Values{0.5, 0.5, 0.5, 0.5}));
+  HostTensor y = reals({1, 2, 2}, {1, 2, 3, 0});
+  EXPECT_EQ(of(12, node("Hardmax", {"x"}, {"y"}), y), (Values{0, 0, 1, 0}));
+  EXPECT_EQ(of(13, node("Hardmax", {"x"}, {"y"}), y), (Values{0, 1, 1, 0}));
   Values logs = of(11, node("LogSoftmax", {"x"}, {"y"}, attr("axis", int64_t(0))), x);
   ASSERT_EQ(logs.size(), 4u);
   EXPECT_NEAR(logs[0], -1.3862944, 1e-6);

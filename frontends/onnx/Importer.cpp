@@ -216,19 +216,17 @@ void Importer::bindDimensions() {
         shape.back() = it->second;
       } else if (d == 0 && batch > 0) {
         shape.back() = batch;
-        if (dim.symbol != "?")
-          sizes[dim.symbol] = batch;
+        sizes[dim.symbol] = batch;
       } else if (!forTraining) {
-        shape.back() = d == 0 ? 2 : 16;
-        if (dim.symbol != "?")
-          sizes[dim.symbol] = shape.back();
+        constexpr int64_t kSequence = 16, kImage = 224;
+        shape.back() = d == 0 ? 2 : input.dims.size() == 4 && d >= 2 ? kImage : kSequence;
+        sizes[dim.symbol] = shape.back();
         result.notes.push_back("dimension `" + dim.symbol + "` of `" + input.name + "` is symbolic; checked with size " +
                                std::to_string(shape.back()));
-      } else if (unbound.insert(dim.symbol + (dim.symbol == "?" ? input.name : "")).second) {
+      } else if (unbound.insert(dim.symbol).second) {
         keyProblem("shapes", "dimension " + Twine(d) + " of input `" + input.name + "` (`" + dim.symbol + "`) has no size",
                 d == 0 ? Twine("give `batch: {micro: N}`")
-                       : "give `shapes: {" + (dim.symbol == "?" ? std::string("NAME") : dim.symbol) + ": N}`" +
-                             (dim.symbol == "?" ? " after naming the dimension in the export" : ""));
+                       : "give `shapes: {" + dim.symbol + ": N}`");
       }
       if (shape.back() == 0)
         shape.back() = 1;
@@ -331,9 +329,9 @@ void Importer::makeArguments() {
       addWeight(tensor, type, "param");
     else if (state.bufferOf.contains(tensor.name))
       addWeight(tensor, type, "buffer");
-    else
+    else // a buffer of integers that does not change is a constant
       state.slots[tensor.name].value = pool.fromInitializer(NameLoc::get(builder.getStringAttr(tensor.name)), tensor, type,
-                                                            result.roles.of(tensor.name) == Kind::Buffer);
+                                                            result.roles.of(tensor.name) == Kind::Buffer && isa<FloatType>(element));
   }
 }
 

@@ -129,7 +129,7 @@ struct Subgraph {
   std::vector<std::string> inputs, outputs; // a branch of If has no inputs
 };
 
-/// A dimension of an input or output: a size, or the name of a symbol ("?" if it has none).
+/// A dimension of an input or output: a size, or the name of a symbol, INPUT.INDEX if the file gives none.
 struct Dim {
   int64_t size = -1; // -1: symbolic
   std::string symbol;

@@ -12,6 +12,7 @@
 #include "llvm/Support/Path.h"
 #include <google/protobuf/io/coded_stream.h>
 #include <google/protobuf/stubs/logging.h>
+#include <set>
 
 using llvm::StringRef;
 using namespace llmc;
@@ -28,10 +29,12 @@ static ValueInfo readValue(const ::onnx::ValueInfoProto &proto) {
   value.hasShape = type.has_shape();
   for (const auto &dim : type.shape().dim()) {
     Dim read;
-    if (dim.has_dim_value())
+    if (dim.has_dim_value() && dim.dim_value() != -1) // which some writers mean by an open size
       read.size = dim.dim_value();
-    else
-      read.symbol = dim.dim_param().empty() ? "?" : dim.dim_param();
+    else if (!dim.dim_param().empty() && dim.dim_param() != "?")
+      read.symbol = dim.dim_param();
+    else // so that a recipe can bind it
+      read.symbol = proto.name() + "." + std::to_string(value.dims.size());
     value.dims.push_back(read);
   }
   return value;
@@ -109,6 +112,40 @@ static void readInitializers(const ::onnx::GraphProto &graph, llvm::ArrayRef<Ele
     problems.push_back({"sparse initializers are not supported", model.file, "export dense weights", Problem::kUnsupported});
 }
 
+static bool isReal(int32_t type) {
+  return type == ::onnx::TensorProto::FLOAT || type == ::onnx::TensorProto::DOUBLE || type == ::onnx::TensorProto::FLOAT16 ||
+         type == ::onnx::TensorProto::BFLOAT16;
+}
+
+/// The tensor of a Constant node that may be a weight; null if it is none.
+static const ::onnx::TensorProto *weightOf(const ::onnx::NodeProto &node) {
+  if (node.op_type() != "Constant" || !node.domain().empty() || node.output_size() != 1 || node.attribute_size() != 1)
+    return nullptr;
+  const ::onnx::AttributeProto &attribute = node.attribute(0);
+  return attribute.has_t() && isReal(attribute.t().data_type()) && attribute.t().dims_size() > 0 ? &attribute.t() : nullptr;
+}
+
+/// Some writers keep all weights in Constant nodes: where no initializer is real, these are initializers by their outputs' names.
+/// Returns the nodes that are.
+static std::set<int> readConstants(const ::onnx::GraphProto &graph, llvm::ArrayRef<char> file, TensorReader &tensors, Model &model) {
+  std::set<int> taken;
+  for (const auto &tensor : graph.initializer())
+    if (isReal(tensor.data_type()) && tensor.dims_size() > 0)
+      return taken;
+  std::map<int, ElementRange> ranges = findConstants(file);
+  for (int i = 0; i < graph.node_size(); ++i) {
+    const ::onnx::TensorProto *proto = weightOf(graph.node(i));
+    if (!proto || graph.node(i).output(0).empty() ||
+        !model.initializerIndex.try_emplace(graph.node(i).output(0), model.initializers.size()).second)
+      continue;
+    auto range = ranges.find(i);
+    model.initializers.push_back(tensors.read(*proto, graph.node(i).output(0), range == ranges.end() ? nullptr : &range->second));
+    model.initializers.back().name = graph.node(i).output(0);
+    taken.insert(i);
+  }
+  return taken;
+}
+
 /// Inputs of the graph without those that only give an initializer's type; their types must agree.
 static void readInputs(const ::onnx::GraphProto &graph, Model &model, Problems &problems) {
   for (const auto &proto : graph.input()) {
@@ -143,11 +180,14 @@ static void convert(const ::onnx::ModelProto &proto, Model &model, Problems &pro
     return;
   std::vector<ElementRange> ranges = findInitializers({buffer.getBufferStart(), buffer.getBufferSize()});
   readInitializers(proto.graph(), ranges, tensors, model, problems);
+  std::set<int> constants = readConstants(proto.graph(), {buffer.getBufferStart(), buffer.getBufferSize()}, tensors, model);
   readInputs(proto.graph(), model, problems);
   for (const auto &value : proto.graph().output())
     model.outputs.push_back(readValue(value));
-  for (const auto &node : proto.graph().node()) {
-    model.nodes.push_back(readNode(node, tensors));
+  for (int i = 0; i < proto.graph().node_size(); ++i) {
+    if (constants.count(i))
+      continue;
+    model.nodes.push_back(readNode(proto.graph().node(i), tensors));
     setVersion(model.nodes.back(), opsets);
     nameGraphs(model.nodes.back());
   }

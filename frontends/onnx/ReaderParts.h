@@ -31,6 +31,9 @@ struct ElementRange {
 /// the protobuf parser has then refused already.
 std::vector<ElementRange> findInitializers(llvm::ArrayRef<char> file);
 
+/// The same of each node's attribute tensor, by the position of the node in the file; absent for nodes without one.
+std::map<int, ElementRange> findConstants(llvm::ArrayRef<char> file);
+
 /// Turns TensorProtos into Tensors: element counts checked, external data mapped.
 class TensorReader {
 public:

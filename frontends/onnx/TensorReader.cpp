@@ -50,29 +50,54 @@ template <typename F> static bool walkMessage(CodedInputStream &stream, F visit)
   return true;
 }
 
+/// Reads the ranges of a TensorProto that the stream stands at; false on malformed bytes.
+static bool walkTensor(CodedInputStream &stream, ElementRange &range) {
+  int floatFields = 0;
+  return walkMessage(stream, [&](int field, int64_t position, int64_t length) {
+    if (field == ::onnx::TensorProto::kRawDataFieldNumber) {
+      range.rawOffset = position;
+      range.rawSize = length;
+    } else if (field == ::onnx::TensorProto::kFloatDataFieldNumber) {
+      range.floatOffset = position;
+      range.floatSize = ++floatFields == 1 ? length : -1;
+    }
+    return true;
+  });
+}
+
+/// Calls `visit(field)` for each message in the file's graph.
+template <typename F> static void walkGraph(CodedInputStream &stream, F visit) {
+  walkMessage(stream, [&](int field, int64_t, int64_t) {
+    return field != ::onnx::ModelProto::kGraphFieldNumber || walkMessage(stream, [&](int field, int64_t, int64_t) { return visit(field); });
+  });
+}
+
 std::vector<ElementRange> llmc::onnx::findInitializers(llvm::ArrayRef<char> file) {
   std::vector<ElementRange> ranges;
   CodedInputStream stream(reinterpret_cast<const uint8_t *>(file.data()), static_cast<int>(file.size()));
-  walkMessage(stream, [&](int field, int64_t, int64_t) {
-    if (field != ::onnx::ModelProto::kGraphFieldNumber)
+  walkGraph(stream, [&](int field) {
+    if (field != ::onnx::GraphProto::kInitializerFieldNumber)
       return true;
+    ElementRange range;
+    bool ok = walkTensor(stream, range);
+    ranges.push_back(range);
+    return ok;
+  });
+  return ranges;
+}
+
+std::map<int, ElementRange> llmc::onnx::findConstants(llvm::ArrayRef<char> file) {
+  std::map<int, ElementRange> ranges;
+  CodedInputStream stream(reinterpret_cast<const uint8_t *>(file.data()), static_cast<int>(file.size()));
+  int next = 0;
+  walkGraph(stream, [&](int field) {
+    if (field != ::onnx::GraphProto::kNodeFieldNumber)
+      return true;
+    int node = next++;
     return walkMessage(stream, [&](int field, int64_t, int64_t) {
-      if (field != ::onnx::GraphProto::kInitializerFieldNumber)
-        return true;
-      ElementRange range;
-      int floatFields = 0;
-      bool ok = walkMessage(stream, [&](int field, int64_t position, int64_t length) {
-        if (field == ::onnx::TensorProto::kRawDataFieldNumber) {
-          range.rawOffset = position;
-          range.rawSize = length;
-        } else if (field == ::onnx::TensorProto::kFloatDataFieldNumber) {
-          range.floatOffset = position;
-          range.floatSize = ++floatFields == 1 ? length : -1;
-        }
-        return true;
+      return field != ::onnx::NodeProto::kAttributeFieldNumber || walkMessage(stream, [&](int field, int64_t, int64_t) {
+        return field != ::onnx::AttributeProto::kTFieldNumber || walkTensor(stream, ranges[node]);
       });
-      ranges.push_back(range);
-      return ok;
     });
   });
   return ranges;

@@ -2,7 +2,7 @@
 //
 // The importer's handlers take each operator in its newest form. Most changes from one operator set to the next only allow more
 // types or shapes; the others stand here in one table. An operator whose meaning changed with its form unchanged (Softmax,
-// GroupNormalization) has a handler for each meaning in the table of operators instead.
+// Hardmax, GroupNormalization) has a handler for each meaning in the table of operators instead.
 //
 //===----------------------------------------------------------------------===//
 #include "frontends/onnx/ReaderParts.h"

@@ -73,7 +73,10 @@ void ModelWriter::visitInitializers(::onnx::GraphProto &graph) {
 void ModelWriter::visitNodes(google::protobuf::RepeatedPtrField<::onnx::NodeProto> &nodes) {
   for (::onnx::NodeProto &node : nodes)
     for (::onnx::AttributeProto &attribute : *node.mutable_attribute()) {
-      if (attribute.has_t())
+      auto constant = node.op_type() == "Constant" && node.output_size() == 1 ? values.find(node.output(0)) : values.end();
+      if (attribute.has_t() && constant != values.end())
+        changes.push_back({attribute.mutable_t(), constant->second});
+      else if (attribute.has_t())
         moveExternal(*attribute.mutable_t(), node.name());
       for (::onnx::TensorProto &tensor : *attribute.mutable_tensors())
         moveExternal(tensor, node.name());

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """ONNX node tests through compiled kernels: node_kernels.py [--only SUBSTRING] [--group N] [--folder DIR]
 
-Each test of test/frontends/onnx/node_tests.txt whose inputs and outputs are numbers and of which one is a real output takes part.
-Many of them become one model: real inputs are frozen parameters, so that nothing is evaluated by the compiler, other inputs are
-constants, and the real outputs, one after the other, are what the plan predicts. `llmc compile` and `llmc-run --predict` compute
+Each test of test/frontends/onnx/node_tests.txt with a real input of more than one number takes part.
+Many of them become one model: such inputs are frozen parameters, so that nothing is evaluated by the compiler, other inputs are
+constants, and the outputs, one after the other, are what the plan predicts. `llmc compile` and `llmc-run --predict` compute
 them. A group that does not compile is halved until the tests that fail alone are known. Those of UNCOMPILED may fail to compile, and
 must; nothing may be wrong. Needs the onnx package (third_party/venv) and its node tests (third_party/onnx/node).
 """
@@ -25,8 +25,10 @@ NODES = ROOT / "third_party" / "onnx" / "node"
 LIST = ROOT / "test" / "frontends" / "onnx" / "node_tests.txt"
 UNCOMPILED = ROOT / "test" / "frontends" / "onnx" / "node_tests_uncompiled.txt"
 REAL = {TensorProto.FLOAT, TensorProto.DOUBLE}
+NUMBERS = REAL | {TensorProto.INT8, TensorProto.INT16, TensorProto.INT32, TensorProto.INT64, TensorProto.BOOL}
 KIND = "pkg.torch.export.graph_signature.InputSpec.kind"
 OPSETS = range(7, 28)
+SAMPLES = 7
 
 
 class Case:
@@ -42,35 +44,50 @@ class Case:
         self.model, self.graph = model, model.graph
 
     def takes_part(self) -> bool:
-        return (any(self.real(output) for output in self.outputs) and any(tensor.data_type in REAL for tensor in self.inputs)
+        return (any(self.compared(output) for output in self.outputs) and any(self.moves(tensor) for tensor in self.inputs)
                 and not self.model.functions and set(self.versions) == {""} and all(0 not in tensor.dims for tensor in self.inputs))
 
     @staticmethod
-    def real(tensor: onnx.TensorProto) -> bool:
-        return tensor.data_type in REAL and 0 not in tensor.dims
+    def compared(tensor: onnx.TensorProto) -> bool:
+        return tensor.data_type in NUMBERS and 0 not in tensor.dims
+
+    @staticmethod
+    def moves(tensor: onnx.TensorProto) -> bool:
+        """Becomes a parameter; single numbers are ratios, bounds and depths, which must be known."""
+        return tensor.data_type in REAL and np.prod(tensor.dims) > 1
 
     def add_to(self, graph: onnx.GraphProto, prefix: str) -> list[str]:
-        """Adds the nodes; returns the names of real outputs as rows of float32."""
+        """Adds the nodes; returns the names of outputs as rows of float32."""
         def named(name: str) -> str:
             return prefix + name if name else ""
+        def copied(node: onnx.NodeProto) -> onnx.NodeProto:
+            copy = onnx.NodeProto.FromString(node.SerializeToString())
+            copy.name = named(node.name or node.op_type)
+            copy.input[:] = [named(name) for name in node.input]
+            copy.output[:] = [named(name) for name in node.output]
+            for attribute in copy.attribute:
+                if attribute.HasField("g"):
+                    nodes = [copied(inner) for inner in attribute.g.node]
+                    del attribute.g.node[:]
+                    attribute.g.node.extend(nodes)
+                    for entry in [*attribute.g.input, *attribute.g.output, *attribute.g.initializer]:
+                        entry.name = named(entry.name)
+            return copy
+
         for value, tensor in zip(self.graph.input, self.inputs):
             tensor = onnx.TensorProto.FromString(tensor.SerializeToString())
             tensor.name = named(value.name)
             graph.initializer.append(tensor)
-            entry = graph.value_info.add(name=tensor.name).metadata_props.add(key=KIND)
-            entry.value = "PARAMETER" if tensor.data_type in REAL else "BUFFER"
+            if self.moves(tensor):
+                graph.value_info.add(name=tensor.name).metadata_props.add(key=KIND, value="PARAMETER")
         for tensor in self.graph.initializer:
             graph.initializer.add().CopyFrom(tensor)
             graph.initializer[-1].name = named(tensor.name)
         for node in self.graph.node:
-            copy = graph.node.add()
-            copy.CopyFrom(node)
-            copy.name = named(node.name or node.op_type)
-            copy.input[:] = [named(name) for name in node.input]
-            copy.output[:] = [named(name) for name in node.output]
+            graph.node.add().CopyFrom(copied(node))
         rows = []
         for value, tensor in zip(self.graph.output, self.outputs):
-            if self.real(tensor):
+            if self.compared(tensor):
                 single, row = named(value.name) + "/single", named(value.name) + "/row"
                 graph.node.add().CopyFrom(helper.make_node("Cast", [named(value.name)], [single], to=TensorProto.FLOAT))
                 graph.node.add().CopyFrom(helper.make_node("Reshape", [single, "one_row"], [row]))
@@ -78,12 +95,12 @@ class Case:
         return rows
 
     def expected(self) -> list[np.ndarray]:
-        return [numpy_helper.to_array(tensor).astype(np.float32).ravel() for tensor in self.outputs if self.real(tensor)]
+        return [numpy_helper.to_array(tensor).astype(np.float32).ravel() for tensor in self.outputs if self.compared(tensor)]
 
 
 def model_of(cases: list[Case]) -> onnx.ModelProto:
-    """Predicts `row`: all real outputs one after the other, plus 0 times a sample's input."""
-    graph = helper.make_graph([], "nodes", [helper.make_tensor_value_info("z", TensorProto.FLOAT, [2, 1])],
+    """Predicts `row`: all outputs one after the other, plus 0 times a sample's input."""
+    graph = helper.make_graph([], "nodes", [helper.make_tensor_value_info("z", TensorProto.FLOAT, [SAMPLES, 1])],
                               [helper.make_tensor_value_info("loss", TensorProto.FLOAT, []), helper.make_tensor_value_info("row", TensorProto.FLOAT, None)])
     graph.initializer.append(numpy_helper.from_array(np.array([1, -1], np.int64), "one_row"))
     graph.initializer.append(numpy_helper.from_array(np.zeros(1, np.float32), "nothing"))
@@ -100,9 +117,9 @@ def model_of(cases: list[Case]) -> onnx.ModelProto:
 def run(cases: list[Case], folder: pathlib.Path) -> tuple[str, list[str]]:
     """Why the group does not compile or run, empty if it does; and the tests that are wrong."""
     onnx.save(model_of(cases), folder / "model.onnx")
-    recipe = {"loss": "loss", "data": {"z": "z"}, "predict": "row", "trainable": ["trained"], "batch": {"step": 2}}
+    recipe = {"loss": "loss", "data": {"z": "z"}, "predict": "row", "trainable": ["trained"], "batch": {"step": SAMPLES}}
     (folder / "recipe.yaml").write_text(json.dumps(recipe))
-    save_file({"z.0": np.ones((2, 1), np.float32)}, folder / "data.safetensors")
+    save_file({"z.0": np.ones((SAMPLES, 1), np.float32)}, folder / "data.safetensors")
     for command in ([LLMC, "compile", folder / "model.onnx", "-r", folder / "recipe.yaml", "-o", folder / "m.plan"],
                     [LLMC_RUN, folder / "m.plan", "--data", folder / "data.safetensors", "--predict", folder / "out.safetensors"]):
         result = call(*command)
@@ -157,7 +174,7 @@ def main() -> int:
     if args.verbose:
         for name, reason in failed.items():
             print(f"{name}: {reason}")
-    report.add(f"{len(cases) - len(failed)} of {len(cases)} node tests with real outputs have the right numbers from kernels", "; ".join(wrong[:5]))
+    report.add(f"{len(cases) - len(failed)} of {len(cases)} node tests on real inputs have the right numbers from kernels", "; ".join(wrong[:5]))
     new = [name for name in failed if name not in known]
     report.add("node tests that do not compile stand in node_tests_uncompiled.txt", "; ".join(f"{name}: {failed[name]}" for name in new[:5]))
     gone = [name for name in known if args.only in name and name not in failed]

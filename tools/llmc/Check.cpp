@@ -3,6 +3,7 @@
 #include "dialects/train/Train.h"
 #include "frontends/onnx/Importer.h"
 #include "frontends/onnx/Reader.h"
+#include "frontends/onnx/Summary.h"
 #include "frontends/recipe/RecipeParser.h"
 #include "tools/llmc/Tool.h"
 #include "llvm/ADT/StringMap.h"
@@ -60,6 +61,7 @@ int check(StringRef model, StringRef recipe, MLIRContext &context) {
       llvm::outs() << " " << train::resultString(forward, i, train::kName) << " " << forward.getResultTypes()[i];
     llvm::outs() << "\n";
   }
+  onnx::printRoles(*read.model, imported.roles, parsed.recipe, llvm::outs());
   for (const std::string &note : imported.notes)
     llvm::outs() << "note: " << note << "\n";
   llvm::outs().flush();

@@ -75,8 +75,10 @@ Value emitElementwise(Code &code, const Node &node, ArrayRef<Value> values, int6
 }
 
 void populateMathApproximations(RewritePatternSet &patterns) {
-  populateMathPolynomialApproximationPatterns(
-      patterns, [](StringRef name) { return name != math::SinOp::getOperationName() && name != math::CosOp::getOperationName(); });
+  // Not good enough of sine and cosine; of the reciprocal root it is an op of a dialect of one processor.
+  populateMathPolynomialApproximationPatterns(patterns, [](StringRef name) {
+    return name != math::SinOp::getOperationName() && name != math::CosOp::getOperationName() && name != math::RsqrtOp::getOperationName();
+  });
 }
 
 } // namespace llmc::codegen

@@ -104,8 +104,29 @@ static Value maskScores(NodeImporter &n, Value scores, const AttentionParts &a) 
   return n.emit<arith::SelectOp>(n.broadcastTo(mask, type.getShape()), scores, low);
 }
 
+/// True if a parameter that may be trained flows into `value`.
+static bool isTrained(Value value) {
+  llvm::SmallPtrSet<Value, 16> seen;
+  SmallVector<Value> stack = {value};
+  while (!stack.empty()) {
+    Value next = stack.pop_back_val();
+    if (!seen.insert(next).second)
+      continue;
+    if (Operation *op = next.getDefiningOp()) {
+      llvm::append_range(stack, op->getOperands());
+      continue;
+    }
+    auto argument = cast<BlockArgument>(next);
+    auto function = cast<func::FuncOp>(argument.getOwner()->getParentOp());
+    auto role = function.getArgAttrOfType<StringAttr>(argument.getArgNumber(), "train.role");
+    if (role && role.getValue() == "param" && !function.getArgAttr(argument.getArgNumber(), "train.frozen"))
+      return true;
+  }
+  return false;
+}
+
 /// The forms that nn.attention lacks, score by score: a soft cap, a past, queries and keys of different number that are causal,
-/// the scores as a result.
+/// the scores as a result, a mask that needs a gradient.
 static Value scoredAttention(NodeImporter &n, const AttentionParts &a) {
   ArrayRef<int64_t> qs = nn::typeOf(a.query).getShape(), ks = nn::typeOf(a.key).getShape(), vs = nn::typeOf(a.value).getShape();
   int64_t batch = qs[0], t = qs[1], heads = qs[2], s = ks[1], groups = ks[2];
@@ -140,7 +161,8 @@ static LogicalResult attention(NodeImporter &n) {
   if (auto scores = llvm::checkedMul(t, s); !scores || *scores > (int64_t(1) << 28))
     return n.fail("too many queries and keys");
   Value y;
-  if (n.attrFloat("softcap", 0) != 0 || (a->causal && (t != s || a->past)) || n.wants(3)) {
+  bool trainedMask = a->mask && isa<FloatType>(nn::typeOf(a->mask).getElementType()) && isTrained(a->mask);
+  if (n.attrFloat("softcap", 0) != 0 || (a->causal && (t != s || a->past)) || n.wants(3) || trainedMask) {
     y = scoredAttention(n, *a);
   } else {
     OpBuilder &b = n.state.builder;

@@ -215,18 +215,35 @@ static LogicalResult argExtreme(NodeImporter &n, bool largest) {
 static LogicalResult argMax(NodeImporter &n) { return argExtreme(n, true); }
 static LogicalResult argMin(NodeImporter &n) { return argExtreme(n, false); }
 
-/// 1 at the first largest entry along an axis, else 0.
+/// 1 at the first largest entry of x's last dimension, else 0.
+static Value hardmaxOf(NodeImporter &n, Value x) {
+  SmallVector<int64_t> shape(nn::typeOf(x).getShape());
+  int64_t last = nn::typeOf(x).getRank() - 1;
+  SmallVector<int64_t> one = shape;
+  one.back() = 1;
+  Value at = n.emitAll<nn::TopKOp>(TypeRange{RankedTensorType::get(one, nn::typeOf(x).getElementType()),
+                                             RankedTensorType::get(one, n.state.builder.getI64Type())}, x)[1];
+  Value hit = n.emit<arith::CmpIOp>(arith::CmpIPredicate::eq, n.broadcastTo(at, shape), positionsAlong(n, shape, last));
+  return n.cast(hit, nn::typeOf(x).getElementType());
+}
+
 static LogicalResult hardmax(NodeImporter &n) {
   if (!n.in(0) || !isa<FloatType>(nn::typeOf(n.in(0)).getElementType()) || n.rank(0) == 0)
     return n.fail("a real input expected");
-  auto axis = n.axis(n.attr("axis", -1), n.rank(0));
+  bool rows = n.node.version < 13; // over all dimensions from `axis` on together
+  auto axis = n.axis(n.attr("axis", rows ? 1 : -1), n.rank(0));
   if (failed(axis))
     return failure();
-  if (n.shape(0)[*axis] < 1 || n.shape(0)[*axis] > kMaxPositions)
-    return n.fail("a dimension of size " + Twine(n.shape(0)[*axis]));
-  Value at = n.broadcastTo(extremeByTopK(n, *axis, /*largest=*/true), n.shape(0));
-  Value hit = n.emit<arith::CmpIOp>(arith::CmpIPredicate::eq, at, positionsAlong(n, n.shape(0), *axis));
-  return n.done(n.cast(hit, nn::typeOf(n.in(0)).getElementType()));
+  int64_t columns = 1;
+  for (int64_t extent : rows ? n.shape(0).drop_front(*axis) : n.shape(0).slice(*axis, 1))
+    columns *= extent;
+  if (columns < 1 || columns > kMaxPositions)
+    return n.fail("a dimension of size " + Twine(columns));
+  if (!rows)
+    return n.done(n.swapLast(hardmaxOf(n, n.swapLast(n.in(0), *axis)), *axis));
+  SmallVector<int64_t> shape(n.shape(0).take_front(*axis));
+  shape.push_back(columns);
+  return n.done(n.reshape(hardmaxOf(n, n.reshape(n.in(0), shape)), n.shape(0)));
 }
 
 /// Rows along an axis, or elements, where a known condition is true.
@@ -281,20 +298,20 @@ static LogicalResult oneHot(NodeImporter &n) {
   if (!isInteger(n.in(0)) || !size || size->size() != 1 || !values || values->size() != 2 || !(size->real(0) >= 1) ||
       !(size->real(0) <= static_cast<double>(kMaxPositions)))
     return n.fail("integer indices, a constant depth and two constant values expected");
-  SmallVector<int64_t, 1> depths = {static_cast<int64_t>(size->real(0))}, *depth = &depths;
+  int64_t depth = static_cast<int64_t>(size->real(0));
   auto axis = n.axis(n.attr("axis", -1), n.rank(0) + 1);
   if (failed(axis))
     return failure();
   SmallVector<int64_t> shape(n.shape(0)), dims, positions;
-  shape.insert(shape.begin() + *axis, depth->front());
+  shape.insert(shape.begin() + *axis, depth);
   for (int64_t d = 0; d < n.rank(0); ++d)
     dims.push_back(d < *axis ? d : d + 1);
-  for (int64_t i = 0; i < depth->front(); ++i)
+  for (int64_t i = 0; i < depth; ++i)
     positions.push_back(i);
   Value indices = n.broadcast(n.cast(n.in(0), n.state.builder.getI64Type()), shape, dims);
   Value below = n.emit<arith::CmpIOp>(arith::CmpIPredicate::slt, indices, n.splatLike(indices, 0));
   indices = n.emit<arith::SelectOp>(
-      below, n.emit<arith::AddIOp>(indices, n.splatLike(indices, static_cast<double>(depth->front()))), indices);
+      below, n.emit<arith::AddIOp>(indices, n.splatLike(indices, static_cast<double>(depth))), indices);
   Value hit = n.emit<arith::CmpIOp>(arith::CmpIPredicate::eq, indices,
                                     n.broadcast(n.state.pool.makeInts(n.loc, positions), shape, {*axis}));
   auto type = RankedTensorType::get(shape, nn::typeOf(n.in(2)).getElementType());
@@ -308,7 +325,7 @@ void llmc::onnx::registerIndexing(OpTable &t) {
   t.add("TopK", 1, topK);
   t.add("ArgMax", 1, argMax);
   t.add("ArgMin", 1, argMin);
-  t.add("Hardmax", 13, hardmax);
+  t.add("Hardmax", 1, hardmax);
   t.add("Compress", 9, compress);
   t.add("ReverseSequence", 10, reverseSequence);
   t.add("OneHot", 9, oneHot);

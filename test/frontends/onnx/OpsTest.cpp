@@ -1,5 +1,6 @@
 //===- OpsTest.cpp - operators whose import takes more than one op: values of small graphs ------===//
 #include "GraphTest.h"
+#include "frontends/onnx/Reader.h"
 
 namespace llmc::test {
 namespace {
@@ -94,6 +95,25 @@ TEST_F(OpsTest, AttentionForms) {
                      {reals({1, 1, 1, 1}, {1}), reals({1, 1, 2, 1}, {0, 100}), reals({1, 1, 2, 1}, {0, 1})}, 23);
   ASSERT_EQ(capped.size(), 1u);
   EXPECT_NEAR(capped[0], 0.7310586, 1e-6); // 1 / (1 + exp(-tanh(100)))
+}
+
+// A mask that a parameter flows into needs a gradient, which the fused form does not give.
+TEST_F(OpsTest, TrainedMaskStaysApart) {
+  auto text = [&](const std::string &mask) {
+    auto read = onnx::readModel(model(graphOf(23, value("input", "q", 1, {"1", "1", "2", "1"}) + value("input", "m", 1, {"2", "2"}) + value("output", "y", 1, {}) +
+                                                      floatsOf("w", {2, 2}, {.1, .2, .3, .4}) + kind("w", "PARAMETER") + node("Tanh", {"w"}, {"t"}) +
+                                                      node("Attention", {"q", "q", "q", mask}, {"y"}))));
+    EXPECT_TRUE(read.model) << textOf(read.problems);
+    auto result = onnx::importModel(*read.model, options, &context);
+    EXPECT_TRUE(result.module) << textOf(result.problems);
+    std::string ir;
+    llvm::raw_string_ostream os(ir);
+    if (result.module)
+      result.module->print(os);
+    return ir;
+  };
+  EXPECT_EQ(text("t").find("nn.attention"), std::string::npos);
+  EXPECT_NE(text("m").find("nn.attention"), std::string::npos);
 }
 
 TEST_F(OpsTest, BooleansReduce) {

@@ -108,6 +108,32 @@ TEST_F(RolesTest, UsesThatDoNotTell) {
   EXPECT_NE(problems[0].hint.find("trainable: [\"c\""), std::string::npos) << problems[0].hint;
 }
 
+// Equal initializers that several nodes read may be several parameters that an exporter merged.
+TEST_F(RolesTest, MergedParameters) {
+  auto norms = [](const std::string &first, const std::string &scale) {
+    return floatsOf("w", {3}, {.1, .2, .3}) + scale + floatsOf("o", {3}, {1, 2, 3}) + node("LayerNormalization", {"x", first, "o"}, {"a"}) +
+           node("LayerNormalization", {"a", "g", "o"}, {"y"});
+  };
+  Problems problems = onnx::reportUnclear(rolesOf(norms("g", floats("g", {3}, 1))));
+  expectOne(problems, "1 initializers hold equal numbers and are read by several nodes");
+  EXPECT_NE(problems[0].message.find("\n  g  2 nodes"), std::string::npos) << problems[0].message;
+  EXPECT_TRUE(onnx::reportUnclear(rolesOf(norms("g", floats("g", {3}, 1)), {"g", "o"})).empty());
+  EXPECT_TRUE(onnx::reportUnclear(rolesOf(norms("w", floats("g", {3}, 1)))).empty());
+  EXPECT_TRUE(onnx::reportUnclear(rolesOf(norms("g", floatsOf("g", {3}, {1, 1, 2})))).empty());
+}
+
+// export.py says which names one parameter has.
+TEST_F(RolesTest, TiedNames) {
+  std::string tied = "metadata_props { key: \"llmc.tied\" value: \"fc1.weight shared.weight other.weight\" }\n"
+                     "metadata_props { key: \"pkg.torch.export.ExportedProgram.graph_signature\" value: \"p_a: PARAMETER "
+                     "target='shared.weight'\\np_b: PARAMETER target='other.weight'\\np_c: PARAMETER target='fc1.weight'\" }\n";
+  auto result = onnx::readModel(model(mlpText(tied)));
+  ASSERT_TRUE(result.model);
+  onnx::Roles roles = onnx::findRoles(*result.model);
+  EXPECT_EQ(roles.aliases["fc1.weight"], (std::vector<std::string>{"shared.weight", "other.weight"}));
+  EXPECT_TRUE(roles.lost.empty());
+}
+
 // `trainable` may name any real initializer; a glob decides unclear ones, `*` decides nothing.
 TEST_F(RolesTest, RecipeDecides) {
   std::string parts = hidden() + floats("c", {4, 3}, 0.5) + node("Mul", {"h", "c"}, {"a"}) + floats("w", {3, 3}, 1) + node("MatMul", {"a", "w"}, {"m"}) +

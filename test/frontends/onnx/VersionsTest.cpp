@@ -1,6 +1,9 @@
 //===- VersionsTest.cpp - operators that changed, in the form of each operator set ------===//
 #include "GraphTest.h"
 #include "frontends/onnx/Reader.h"
+#include "frontends/onnx/Writer.h"
+#include <cstring>
+#include <fstream>
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 
 namespace llmc::test {
@@ -47,6 +50,9 @@ TEST_F(VersionsTest, SoftmaxOverRows) {
   EXPECT_EQ(of(12, node("Softmax", {"x"}, {"y"}), x), (Values{0.25, 0.25, 0.25, 0.25}));
   EXPECT_EQ(of(12, node("Softmax", {"x"}, {"y"}, attr("axis", int64_t(2))), x), (Values{0.5, 0.5, 0.5, 0.5}));
   EXPECT_EQ(of(13, node("Softmax", {"x"}, {"y"}), x), (Values{0.5, 0.5, 0.5, 0.5}));
+  HostTensor y = reals({1, 2, 2}, {1, 2, 3, 0});
+  EXPECT_EQ(of(12, node("Hardmax", {"x"}, {"y"}), y), (Values{0, 0, 1, 0}));
+  EXPECT_EQ(of(13, node("Hardmax", {"x"}, {"y"}), y), (Values{0, 1, 1, 0}));
   Values logs = of(11, node("LogSoftmax", {"x"}, {"y"}, attr("axis", int64_t(0))), x);
   ASSERT_EQ(logs.size(), 4u);
   EXPECT_NEAR(logs[0], -1.3862944, 1e-6);
@@ -163,6 +169,67 @@ TEST_F(VersionsTest, IfTakesTheKnownBranch) {
   std::string data = node("ReduceSum", {"x"}, {"sum"}, attr("keepdims", int64_t(0))) + node("Cast", {"sum"}, {"cond"}, attr("to", int64_t(9)));
   std::string refusal = refusalOf(graph(data));
   EXPECT_NE(refusal.find("If  1x  first at node_y  a condition that depends on data"), std::string::npos) << refusal;
+}
+
+// No altered byte of a model with branches, old forms and weights in nodes crashes reader or importer.
+TEST_F(VersionsTest, Altered) {
+  std::string branch = " attribute { name: \"then_branch\" type: GRAPH g { name: \"b\" " + node("Add", {"p", "p"}, {"r"}) + " output { name: \"r\" } } }";
+  std::string path = model(graphOf(9, value("input", "x", 1, {"2", "3"}) + value("output", "y", 1, {}) +
+                                          "node { op_type: \"Constant\" output: \"w\" attribute { name: \"value\" type: TENSOR t { data_type: 1 dims: 3 "
+                                          "float_data: 1 float_data: 2 float_data: 3 } } }\n" +
+                                          "initializer { name: \"yes\" data_type: 9 int32_data: 1 }\n" + node("Mul", {"x", "w"}, {"m"}) +
+                                          node("Pad", {"m"}, {"p"}, attrInts("pads", {0, 1, 0, 0}) + attr("value", 7.0)) +
+                                          node("If", {"yes"}, {"i"}, branch) + node("Slice", {"i"}, {"s"}, attrInts("starts", {1}) + attrInts("ends", {2})) +
+                                          node("Squeeze", {"s"}, {"y"}, attrInts("axes", {0}))));
+  std::ifstream in(path, std::ios::binary);
+  std::string bytes((std::istreambuf_iterator<char>(in)), {});
+  for (size_t i = 0; i < bytes.size(); ++i) {
+    std::string altered = bytes;
+    altered[i] = static_cast<char>(altered[i] ^ (1 << (i % 8)));
+    auto read = onnx::readModel(write("altered.onnx", altered));
+    if (!read.model)
+      continue;
+    auto result = onnx::importModel(*read.model, options, &context);
+    EXPECT_TRUE(result.module || !result.problems.empty()) << i;
+  }
+}
+
+// Some writers keep all weights in Constant nodes: they are initializers, trained and written back.
+TEST_F(VersionsTest, WeightsInConstantNodes) {
+  auto constant = [](const std::string &name, const std::string &numbers) {
+    return "node { op_type: \"Constant\" output: \"" + name + "\" attribute { name: \"value\" type: TENSOR t { data_type: 1 " + numbers + " } } }\n";
+  };
+  std::string parts = value("input", "x", 1, {"2", "3"}) + value("output", "y", 1, {}) +
+                      constant("w", "dims: 3 dims: 1 raw_data: \"\\000\\000\\200\\077\\000\\000\\000\\100\\000\\000\\200\\077\"") + constant("c", "float_data: 2") +
+                      node("MatMul", {"x", "w"}, {"m"}) + node("Mul", {"m", "c"}, {"y"});
+  EXPECT_EQ(valuesOf(graphOf(12, parts), {six}), (Values{16, 40}));
+  auto read = onnx::readModel(model(graphOf(12, parts)));
+  ASSERT_TRUE(read.model);
+  const onnx::Tensor *weight = read.model->initializer("w");
+  ASSERT_NE(weight, nullptr);
+  EXPECT_TRUE(weight->source) << "the values are read from the file when training starts";
+  EXPECT_EQ(read.model->initializer("c"), nullptr);
+  std::vector<float> values = {3, 3, 3};
+  auto written = onnx::rewriteModel(*read.model, {{"w", {reinterpret_cast<const char *>(values.data()), 12}}}, {});
+  ASSERT_TRUE(written.model) << textOf(written.problems);
+  auto again = onnx::readModel(write("again.onnx", written.model->file));
+  ASSERT_TRUE(again.model) << textOf(again.problems);
+  EXPECT_EQ(std::memcmp(again.model->initializer("w")->data.data(), values.data(), 12), 0);
+  // Beside real initializers a Constant node stays what it says.
+  read = onnx::readModel(model(graphOf(12, parts + floats("other", {2}, 1))));
+  EXPECT_EQ(read.model->initializer("w"), nullptr);
+}
+
+// Open dimensions without a name are bound as INPUT.INDEX; -1 and "?" are open too.
+TEST_F(VersionsTest, OpenDimensionsWithoutName) {
+  auto graph = [](const std::string &dim) {
+    return graphOf(11, "input { name: \"x\" type { tensor_type { elem_type: 1 shape { dim { dim_value: 2 } dim { " + dim + " } } } } }\n" +
+                           value("output", "y", 1, {}) + node("Relu", {"x"}, {"y"}));
+  };
+  options.recipe.shapes = {{"x.1", 3}};
+  for (const char *dim : {"", "dim_value: -1", "dim_param: \"?\""})
+    EXPECT_EQ(valuesOf(graph(dim), {six}).size(), 6u) << dim;
+  EXPECT_NE(refusalOf(graph("dim_value: -2")).find("a dimension of input `x` is out of range"), std::string::npos);
 }
 
 // A graph inside a graph inside a function: each level reads the levels around it.

@@ -20,6 +20,7 @@ from support import LLMC, LLMC_RUN, Report, must, run
 W = np.array([[.5, -1], [.25, 2], [-1.5, 0]], np.float32)
 X = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0]], np.float32)
 REAL = np.array([[.5, -.5], [1, 0], [-1.25, 1], [-1, 1.5]], np.float32)
+FAR = np.array([[.5, -.5], [1, 0], [-1.25, 1], [-1, 3]], np.float32)  # no gradient is near 0, where Adam is ill-conditioned
 SHARE = np.array([[1, 0], [.25, 1], [0, 1], [1, 0]], np.float32)
 IGNORED, LABELS = np.array([0, 1, 1, -100]), np.array([0, 1, 1, 0])
 
@@ -42,22 +43,26 @@ LOSSES = {
                                                 (0.41003764, [0.0, 0.0, 0.0, -0.05960148, 0.0, -0.25], [0.0, -0.30960149])),
 }
 
-# recipe's optimizer: parameters after four steps of the mean squared error
+# recipe's optimizer: parameters after four steps of the mean squared error against FAR
 OPTIMIZERS = {
-    "sgd: {lr: 0.1}": ([0.3454736, -0.9019337, 0.1677077, 1.857286, -1.4736465, 0.0963129], [-0.0474194, -0.0001187]),
-    "sgd: {lr: 0.1, weight_decay: 0.5}": ([0.272542, -0.724376, 0.1341694, 1.5165573, -1.2075717, 0.0890715], [-0.0483673, 0.0127438]),
-    "sgd: {lr: 0.1, weight_decay: 0.5, no_decay: []}": ([0.2723803, -0.7243697, 0.1340077, 1.5165637, -1.2076538, 0.0890746], [-0.0442144, 0.0122922]),
-    "sgd: {lr: 0.1, weight_decay: 0.5, no_decay: [layer.w]}": ([0.3453096, -0.9019337, 0.1675436, 1.857286, -1.4737298, 0.0963129],
-                                                               [-0.0432794, -0.0001172]),
-    "sgd: {lr: 0.1, weight_decay: 0.5, momentum: 0.9}": ([-0.0095553, -0.3775525, -0.0080235, 0.9120317, -0.8405933, 0.2008262],
-                                                         [-0.1057212, 0.0307156]),
-    "sgd: {lr: 0.1, weight_decay: 0.5, momentum: 0.9, nesterov: true}": ([-0.0786333, -0.2283827, -0.0233754, 0.695864, -0.6956529, 0.2421978],
-                                                                         [-0.0888037, 0.0658497]),
-    "adamw: {lr: 0.1, weight_decay: 0.5}": ([0.0589611, -0.4473431, -0.0759965, 1.2636137, -0.8973392, 0.3679361], [-0.1521575, -0.0507745]),
-    "adamw: {lr: 0.1, betas: [0.8, 0.99], eps: 1.0e-3, weight_decay: 0.5, no_decay: []}":
-        ([0.070036, -0.450044, -0.061581, 1.2732474, -0.9238561, 0.3639913], [-0.1143943, 0.0086754]),
-    "adamw: {lr: 0.1, weight_decay: 0.5, no_decay: [\"*.w\"]}": ([0.1174306, -0.6010104, -0.0762869, 1.6029656, -1.1050928, 0.3983246],
-                                                               [-0.1306154, -0.0749884]),
+    'sgd: {lr: 0.1}':
+        ([0.3454736, -0.7772691, 0.1677077, 1.9819505, -1.4736465, 0.0914953], [-0.0474194, 0.1096479]),
+    'sgd: {lr: 0.1, weight_decay: 0.5}':
+        ([0.272542, -0.6091906, 0.1341694, 1.6317427, -1.2075717, 0.0844227], [-0.0483673, 0.1231936]),
+    'sgd: {lr: 0.1, weight_decay: 0.5, no_decay: []}':
+        ([0.2723803, -0.6088539, 0.1340077, 1.6320795, -1.2076538, 0.0845934], [-0.0442144, 0.1139365]),
+    'sgd: {lr: 0.1, weight_decay: 0.5, no_decay: [layer.w]}':
+        ([0.3453096, -0.776934, 0.1675436, 1.9822857, -1.4737298, 0.0916652], [-0.0432794, 0.1008533]),
+    'sgd: {lr: 0.1, weight_decay: 0.5, momentum: 0.9}':
+        ([-0.0095553, -0.1211867, -0.0080235, 1.1683974, -0.8405933, 0.1895328], [-0.1057212, 0.2756381]),
+    'sgd: {lr: 0.1, weight_decay: 0.5, momentum: 0.9, nesterov: true}':
+        ([-0.0786333, 0.0421955, -0.0233754, 0.9664422, -0.6956529, 0.2186397], [-0.0888037, 0.3121128]),
+    'adamw: {lr: 0.1, weight_decay: 0.5}':
+        ([0.0589611, -0.4482854, -0.0759965, 1.3931731, -0.8973392, 0.3614792], [-0.1521575, 0.363436]),
+    'adamw: {lr: 0.1, betas: [0.8, 0.99], eps: 1.0e-3, weight_decay: 0.5, no_decay: []}':
+        ([0.070036, -0.4537304, -0.061581, 1.3960336, -0.9238561, 0.3528082], [-0.1143943, 0.3238896]),
+    'adamw: {lr: 0.1, weight_decay: 0.5, no_decay: ["*.w"]}':
+        ([0.1174306, -0.6048111, -0.0762869, 1.753854, -1.1050928, 0.3904254], [-0.1306154, 0.3159512]),
 }
 
 SCHEDULES = {  # of lr 0.1: the rates of eight steps
@@ -129,7 +134,7 @@ def main() -> int:
         for name in LOSSES:
             check_loss(report, folder, name)
         for optimizer, (w, b) in OPTIMIZERS.items():
-            _, _, trained = train(folder, recipe(LOSSES["mse"][0], optimizer, more=""), REAL, 4)
+            _, _, trained = train(folder, recipe(LOSSES["mse"][0], optimizer), FAR, 4)
             worst = max(difference(trained["layer.w"], w), difference(trained["layer.b"], b))
             report.add(optimizer, "" if worst < 2e-6 else f"{worst:.1e} off", f"{worst:.0e}")
         for schedule, rates in SCHEDULES.items():

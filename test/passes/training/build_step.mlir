@@ -46,7 +46,7 @@ module attributes {train.recipe = {loss = "loss", predict = "scores"}} {
 
 // Without a list, what has two dimensions in the model decays: not a vector that is stored as a matrix, whatever its name, but a
 // matrix that is stored as a vector. With a list, what it does not name decays, by any of a parameter's names.
-// CHECK-LABEL: func.func @update
+// CHECK-LABEL: module attributes {train.recipe = {optimizer.kind = 1 : i64, optimizer.weight_decay
 //       CHECK: nn.sgd {{.*}} {decay = 0.000000e+00
 //       CHECK: nn.sgd {{.*}} {decay = 5.000000e-01
 //       CHECK: nn.sgd {{.*}} {decay = 5.000000e-01
@@ -66,14 +66,16 @@ module attributes {train.recipe = {optimizer.kind = 1 : i64, optimizer.weight_de
 
 // -----
 
-// CHECK-LABEL: func.func @update
+// CHECK-LABEL: module attributes {train.recipe = {optimizer.kind = 1 : i64, optimizer.no_decay
 //       CHECK: nn.sgd {{.*}} {decay = 5.000000e-01
 //       CHECK: nn.sgd {{.*}} {decay = 0.000000e+00
 module attributes {train.recipe = {optimizer.kind = 1 : i64, optimizer.weight_decay = 0.5 : f64, optimizer.no_decay = ["tied.*"]}} {
-  func.func @forward(%a: tensor<3xf32> {train.name = "a", train.role = "param"},
+  func.func @forward(%x: tensor<2x3xf32> {train.name = "x", train.role = "input"}, %a: tensor<3xf32> {train.name = "a", train.role = "param"},
                      %b: tensor<3xf32> {train.name = "b", train.role = "param", train.aliases = ["tied.b"]}) -> (tensor<f32> {train.name = "loss"}) {
     %0 = arith.mulf %a, %b : tensor<3xf32>
-    %1 = nn.reduce %0 {kind = 0 : i32, dims = array<i64: 0>} : (tensor<3xf32>) -> tensor<f32>
+    %s = nn.broadcast %0 {dims = array<i64: 1>} : (tensor<3xf32>) -> tensor<2x3xf32>
+    %m = arith.mulf %s, %x : tensor<2x3xf32>
+    %1 = nn.reduce %m {kind = 0 : i32, dims = array<i64: 0, 1>} : (tensor<2x3xf32>) -> tensor<f32>
     return %1 : tensor<f32>
   }
 }

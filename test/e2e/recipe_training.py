@@ -33,6 +33,8 @@ LOSSES = {
     "huber": ("huber: {prediction: y, target: t}", REAL, True, (0.4765625, [0.125, -0.125, 0.03125, 0.0625, -0.03125, -0.125], [0.0, -0.125])),
     "bce_with_logits": ("bce_with_logits: {logits: y, target: t}", SHARE, True,
                         (0.53404993, [-0.08729524, 0.125, -0.00108059, 0.07648195, 0.02280319, -0.0625], [-0.02546998, 0.04759963])),
+    "l1 of a Softplus": ("l1: {prediction: softplus, target: t}", np.zeros((4, 2), np.float32), True,
+                         (0.94811243, [0.16270477, 0.125, 0.1551694, 0.20148197, 0.02280319, 0.0625], [0.25578001, 0.29759964])),
     "cross_entropy": ("cross_entropy: {logits: y, labels: t}", IGNORED, False,
                       (0.18768363, [-0.06080852, 0.0608085, 0.04934907, -0.04934907, 0.0608085, -0.06080852], [0.04934905, -0.04934909])),
     "cross_entropy of a Softmax": ("cross_entropy: {probabilities: softmax, labels: t}", IGNORED, False,
@@ -75,8 +77,8 @@ SCHEDULES = {  # of lr 0.1: the rates of eight steps
 
 def write_model(path: pathlib.Path) -> None:
     nodes = [helper.make_node("Gemm", ["x", "layer.w", "layer.b"], ["y"], name="layer"), helper.make_node("Softmax", ["y"], ["softmax"], name="soft", axis=-1),
-             helper.make_node("Sigmoid", ["y"], ["sigmoid"], name="sig")]
-    outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [4, 2]) for name in ("y", "softmax", "sigmoid")]
+             helper.make_node("Sigmoid", ["y"], ["sigmoid"], name="sig"), helper.make_node("Softplus", ["y"], ["softplus"], name="plus")]
+    outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [4, 2]) for name in ("y", "softmax", "sigmoid", "softplus")]
     graph = helper.make_graph(nodes, "g", [helper.make_tensor_value_info("x", TensorProto.FLOAT, [4, 3])], outputs,
                               [numpy_helper.from_array(W, "layer.w"), numpy_helper.from_array(np.zeros(2, np.float32), "layer.b")])
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), path)

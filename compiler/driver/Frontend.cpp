@@ -22,8 +22,10 @@ static int64_t exportedBatch(ModuleOp module) {
   return 0;
 }
 
+/// Numbers for what the recipe leaves to the model. What they contradict then, the recipe's reader could not see.
 static void resolveBatch(train::Recipe &recipe, int64_t exported, Problems &problems) {
   train::Batch &batch = recipe.batch;
+  bool given = batch.step != 0 || batch.micro != 0;
   if (batch.step == 0)
     batch.step = batch.micro != 0 ? batch.micro : exported;
   if (batch.micro == 0)
@@ -31,9 +33,17 @@ static void resolveBatch(train::Recipe &recipe, int64_t exported, Problems &prob
   if (batch.step > INT32_MAX)
     problems.push_back({"batch.step (" + std::to_string(batch.step) + ") is more samples than a plan counts, " + std::to_string(INT32_MAX), "",
                         "a step of fewer samples, with more steps"});
-  if (batch.micro != 0 && batch.step % batch.micro != 0)
-    problems.push_back({"batch.step (" + std::to_string(batch.step) + ") is not a multiple of batch.micro (" + std::to_string(batch.micro) + ")",
-                        "", "choose a micro-batch that divides the step"});
+  int64_t ranks = 1;
+  for (auto &[axis, size] : recipe.mesh)
+    if (axis == "dp" || axis == "dp_replicate")
+      ranks *= size;
+  if (given || batch.micro % ranks == 0)
+    return;
+  Problem problem{"the batch that the model was exported with, " + std::to_string(exported) + " samples, does not divide by the " + std::to_string(ranks) +
+                      " data ranks of `mesh`",
+                  "", "give a multiple of " + std::to_string(ranks) + ": `batch: {micro: " + std::to_string(ranks) + "}`"};
+  problem.key = "mesh.dp";
+  problems.push_back(problem);
 }
 
 /// Parameters as a recipe can name them.
@@ -119,6 +129,7 @@ LoadedModel loadModel(StringRef modelPath, StringRef recipePath, MLIRContext *co
     return loaded;
   loaded.recipe = parsed.recipe;
   resolveBatch(loaded.recipe, exportedBatch(*imported.module), loaded.problems);
+  recipe::locate(loaded.problems, parsed);
   loaded.shapes = std::move(imported.shapes);
   train::Recipe attached = loaded.recipe;
   attached.modelSharding = std::move(imported.shardings);

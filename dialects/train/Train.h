@@ -36,6 +36,7 @@ inline constexpr llvm::StringLiteral kAxes =
     "train.axes"; // DenseI64ArrayAttr on a reshape or slice just imported: the dimensions that it makes, drops or cuts, increasing
 inline constexpr llvm::StringLiteral kRecipe = "train.recipe";   // DictionaryAttr on the module
 inline constexpr llvm::StringLiteral kLeftOut = "train.left_out"; // ArrayAttr of lines on the module: what shrinking it left out
+inline constexpr llvm::StringLiteral kMistake = "train.mistake";  // UnitAttr on the module: a pass failed over the recipe, not the model
 inline constexpr llvm::StringLiteral kModel = "train.model";     // StringAttr on the module: the model's file name
 
 // Roles. A result with the name and role of an argument is the argument's new value (state in = state out).

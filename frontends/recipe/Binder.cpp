@@ -53,6 +53,9 @@ static std::string exampleOf(const std::string &name) {
   return "for example `" + key->example.substr(end + 1).str() + "`";
 }
 
+/// Keys of a recipe that have no effect yet.
+static const StringRef kPlanned[] = {"pipeline", "quantize", "lora"};
+
 static std::string pretty(double value) {
   std::string text;
   llvm::raw_string_ostream(text) << llvm::format("%g", value);
@@ -75,6 +78,10 @@ void Binder::mapping(const Value &value, const std::string &path, ArrayRef<Key> 
   }
   for (const Value::Entry &entry : value.entries) {
     const Key *key = llvm::find_if(keys, [&](const Key &k) { return k.name == entry.key; });
+    if (key == keys.end() && path.empty() && llvm::is_contained(kPlanned, entry.key)) {
+      problem(entry.line, "`" + entry.key + "` is not supported yet", "remove it");
+      continue;
+    }
     if (key == keys.end()) {
       std::string close = nearest(entry.key, names);
       problem(entry.line, "unknown key `" + path + entry.key + "`",

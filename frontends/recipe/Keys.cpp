@@ -26,7 +26,7 @@ FIELD(nesterov, optimizer.nesterov, b.boolean(v, path, into))
 FIELD(warmup, schedule.warmupSteps, b.integer(v, path, into, 0, kMaxSteps))
 FIELD(total, schedule.totalSteps, b.integer(v, path, into, 1, kMaxSteps))
 FIELD(minRate, schedule.minLr, b.number(v, path, into, 0, kMaxRate))
-FIELD(precision, precision, b.word(v, path, into, {"fp32", "bf16", "fp16", "fp8"}))
+FIELD(precision, precision, b.word(v, path, into, {"fp32", "bf16", "fp16", "fp8", "fp8_tensor"}))
 FIELD(zero, zero, b.integer(v, path, into, 0, 3))
 FIELD(sequenceParallel, sequenceParallel, b.boolean(v, path, into))
 FIELD(onnxSharding, onnxSharding, b.text(v, path, into))
@@ -174,7 +174,7 @@ const KeyInfo table[] = {
      "schedule: {cosine: {total_steps: 100, min_lr: 3.0e-5}}", minRate},
     {"clip_grad_norm", "number greater than 0", "",
      "Gradients of a larger norm, all parameters together, are scaled down to it, as torch's `clip_grad_norm_`. Default: never.", "clip_grad_norm: 1.0", clipGradNorm},
-    {"precision", "fp32", "fp32", "Element type of the computation. bf16, fp16 and fp8 are known and not supported yet.", "precision: fp32", precision},
+    {"precision", "fp32", "fp32", "Element type of the computation. bf16, fp16, fp8 and fp8_tensor are known and not supported yet.", "precision: fp32", precision},
     {"mesh", "mapping from axis to ranks", "", "How many ranks there are. The last axis varies fastest.", "mesh: {dp: 2, tp: 2}", readMesh},
     {"mesh.dp_replicate", "integer from 1 to 2^20", "", "Data ranks that ZeRO does not cut over.", "mesh: {dp_replicate: 2, dp: 2}\nzero: 2", nullptr},
     {"mesh.dp", "integer from 1 to 2^20", "", "Data ranks: each has a part of the samples.", "mesh: {dp: 4}", nullptr},

@@ -2,6 +2,7 @@
 #include "compiler/driver/Compile.h"
 #include "compiler/driver/Budget.h"
 #include "compiler/driver/Explain.h"
+#include "dialects/train/Train.h"
 #include "frontends/recipe/RecipePrinter.h"
 #include "mlir/Parser/Parser.h"
 #include "mlir/Support/FileUtilities.h"
@@ -38,19 +39,22 @@ static int printForecast(ModuleOp module, driver::PlanOptions options, bool asJs
   return kDone;
 }
 
+/// Of a pipeline that failed.
+static ExitCode codeOf(ModuleOp module) { return module->hasAttr(train::kMistake) ? kBadInput : kUnsupported; }
+
 /// To the level that the options say. A copy of the model that says how it is sharded is written on the way.
 static int lower(ModuleOp module, const CompileOptions &options, const LoadedShapes &shapes) {
   driver::PipelineOptions pipeline = options.pipeline;
   if (!options.sharded.output.empty()) {
     pipeline.to = driver::Level::Sharded;
     if (failed(driver::runPipeline(module, pipeline)))
-      return kUnsupported;
+      return codeOf(module);
     if (int code = writeShardedModel(module, options.model, shapes, options.sharded))
       return code;
     pipeline.from = driver::Level::Sharded;
     pipeline.to = options.pipeline.to;
   }
-  return succeeded(driver::runPipeline(module, pipeline)) ? kDone : kUnsupported;
+  return succeeded(driver::runPipeline(module, pipeline)) ? kDone : codeOf(module);
 }
 
 /// Before anything is read: no output is a file that is read, and each can be written.

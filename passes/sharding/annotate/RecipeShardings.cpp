@@ -63,6 +63,7 @@ public:
   }
 
   InFlightDiagnostic fail() {
+    forward->getParentOfType<ModuleOp>()->setAttr(train::kMistake, UnitAttr::get(forward.getContext()));
     return forward.emitError() << "recipe, line " << entry.line << ": `sharding." << entry.glob << "`: ";
   }
 

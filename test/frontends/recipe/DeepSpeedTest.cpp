@@ -1,5 +1,6 @@
 //===- DeepSpeedTest.cpp - DeepSpeed configurations as recipes ------===//
 #include "frontends/recipe/RecipeParser.h"
+#include "frontends/recipe/RecipePrinter.h"
 #include "llvm/ADT/STLExtras.h"
 #include <gtest/gtest.h>
 
@@ -110,6 +111,16 @@ TEST(DeepSpeedTest, BatchIdentity) {
             std::string::npos);
   EXPECT_NE(problemsOf(R"({"gradient_accumulation_steps": 2})").find("needs `train_micro_batch_size_per_gpu`"), std::string::npos);
   EXPECT_NE(problemsOf(R"({"train_batch_size": 1099511627776})").find("at most 16777216"), std::string::npos);
+}
+
+// What it says, written as a recipe, is the same recipe.
+TEST(DeepSpeedTest, PrintsAsRecipe) {
+  ParsedRecipe parsed = parse(R"({"train_batch_size": 8, "train_micro_batch_size_per_gpu": 2, "gradient_accumulation_steps": 2, "zero_optimization": {"stage": 2},
+    "optimizer": {"type": "Adam", "params": {"lr": 0.01, "weight_decay": 0.1}}, "scheduler": {"type": "WarmupDecayLR", "params": {"total_num_steps": 9}},
+    "llmc": {"data": {"x": "tokens"}}})");
+  ParsedRecipe again = parseRecipe(llvm::MemoryBufferRef(printRecipe(parsed.recipe), "r.yaml"));
+  EXPECT_TRUE(again.problems.empty()) << again.problems[0].text();
+  EXPECT_EQ(again.recipe, parsed.recipe) << printRecipe(parsed.recipe);
 }
 
 TEST(DeepSpeedTest, Optimizers) {

@@ -193,6 +193,9 @@ INSTANTIATE_TEST_SUITE_P(
         Bad{"clip_grad_norm: -1", 1, "greater than 0", ""},
         Bad{"zero: 1", 1, "the mesh has no axis `dp`", "mesh: {dp: 2}"},
         Bad{"mesh: {tp: 2}\nzero: 1", 2, "the mesh has no axis `dp`", ""},
+        Bad{"lora: {rank: 8}", 1, "`lora` is not supported yet", ""},
+        Bad{"pipeline: {schedule: 1f1b}", 1, "`pipeline` is not supported yet", ""},
+        Bad{"quantize: {}", 1, "`quantize` is not supported yet", ""},
         Bad{"zero: true", 1, "must be an integer", ""},
         Bad{"communication: {bucket: 1MiB}", 1, "has no effect: there is one rank", ""},
         Bad{"memory: {budget: 24}", 1, "`memory.budget` has no unit", "24MiB"},
@@ -376,7 +379,7 @@ TEST(RecipeTest, RefusesByName) {
   for (auto [text, what] : {std::pair("batch: {step: 8, micro: auto}", "`batch.micro: auto` is not supported yet"),
                             std::pair("memory: {budget: 1GiB, recompute: auto}", "`memory.recompute: auto` under a budget"),
                             std::pair("memory: {recompute: all}", "`memory.recompute: all`"), std::pair("memory: {offload: host}", "`memory.offload: host`"),
-                            std::pair("precision: fp16", "`precision: fp16`"), std::pair("mesh: {pp: 2}", "`mesh.pp: 2`"),
+                            std::pair("precision: fp16", "`precision: fp16`"), std::pair("precision: fp8_tensor", "`precision: fp8_tensor`"), std::pair("mesh: {pp: 2}", "`mesh.pp: 2`"),
                             std::pair("mesh: {cp: 2}", "`mesh.cp: 2`"), std::pair("mesh: {ep: 2}", "`mesh.ep: 2`")}) {
     std::string problems = textOf(checkSupported(parse(text)));
     EXPECT_NE(problems.find(what), std::string::npos) << problems;

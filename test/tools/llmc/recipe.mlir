@@ -23,7 +23,7 @@
 // RUN: llmc compile %S/../../models/mlp/model.onnx -r %t.yaml --print-recipe | FileCheck %s --check-prefix=PRINT
 // PRINT: loss: "loss"
 // PRINT: batch: {step: 32, micro: 32}
-// PRINT: optimizer: {adamw: {lr: 0.0003, weight_decay: 0, betas: [0.9, 0.95], eps: 1e-08}}
+// PRINT: optimizer: {adamw: {lr: 3e-04, weight_decay: 0, betas: [0.9, 0.95], eps: 1e-08}}
 // PRINT: memory: {recompute: cheap, offload: none}
 // PRINT: seed: 1234
 

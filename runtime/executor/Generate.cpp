@@ -121,10 +121,12 @@ Status saveLogits(Executor &executor, const std::vector<int64_t> &prompt, const 
 Result<std::vector<int64_t>> parsePrompt(const std::string &prompt, uint64_t vocabulary) {
   std::vector<int64_t> ids;
   if (prompt.rfind("ids:", 0) != 0) {
-    if (vocabulary < 256)
+    bool isSaid = prompt.rfind("bytes:", 0) == 0;
+    if (vocabulary < 256 || (vocabulary > 256 && !isSaid))
       return Status::wrongUse("the model's tokens are not bytes: its vocabulary has " + std::to_string(vocabulary) + " ids",
-                              "give the prompt as ids:1,2,3");
-    for (char c : prompt)
+                              std::string("give the prompt as ids:1,2,3") +
+                                  (vocabulary > 256 ? ", or as bytes:TEXT if the first 256 ids are bytes" : ""));
+    for (char c : prompt.substr(isSaid ? 6 : 0))
       ids.push_back(static_cast<unsigned char>(c));
     return ids;
   }

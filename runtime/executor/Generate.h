@@ -25,7 +25,8 @@ Status generate(Executor &executor, const GenerateOptions &options, const std::f
 /// window is shorter) to a safetensors file. Errors: as `generate`; BadInput if the file cannot be written.
 Status saveLogits(Executor &executor, const std::vector<int64_t> &prompt, const std::string &path);
 
-/// Ids of a prompt: `ids:1,2,3`, or the bytes of a text if the vocabulary has room for them. Errors: WrongUse.
+/// Ids of a prompt: `ids:1,2,3`; the bytes of a text if the vocabulary is just these, or if it has room for them and the prompt
+/// says `bytes:TEXT`. Errors: WrongUse.
 Result<std::vector<int64_t>> parsePrompt(const std::string &prompt, uint64_t vocabulary);
 
 } // namespace llmc::runtime

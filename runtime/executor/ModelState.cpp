@@ -42,6 +42,8 @@ Status ModelState::initializeParameters(const InitialValues &from, const Progres
   uint32_t count = sizeOf(program().parameters());
   for (uint32_t i = 0; i < count; ++i) {
     const fb::Parameter &parameter = *program().parameters()->Get(i);
+    if (!parameter.init() && from.mayBeZero)
+      continue;
     Status status = initializer.initialize(parameter, executor.data(parameter.buffer()));
     if (!status.ok()) {
       problems += "\n  " + status.message;

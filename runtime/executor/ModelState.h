@@ -18,6 +18,7 @@ namespace llmc::runtime {
 struct InitialValues {
   std::string folder;  // in which the plan's files lie
   std::string weights; // instead of them: a safetensors file, or an index of several; empty: none
+  bool mayBeZero = false; // parameters that nothing gives a value stay zero, instead of being an error
 };
 
 /// What outlives a step, by logical name: moves it between files and an executor's buffers. If the plan has several

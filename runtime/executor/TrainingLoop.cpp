@@ -348,9 +348,12 @@ Result<int> TrainingLoop::stopAsked() {
   int32_t asked = options.stop ? options.stop->load() : 0;
   if (!executor.world() || executor.world()->size() == 1)
     return static_cast<int>(asked);
-  Operand operand{&asked, &asked, 1};
-  Status status = executor.world()->all().allReduce({&operand, 1}, fb::DataType::I32, Reduction::Max);
-  return status.ok() ? Result<int>(static_cast<int>(asked)) : during("after step " + std::to_string(modelState.step()), status);
+  std::vector<int32_t> all(executor.world()->size()); // from each rank itself: who is missing is then known
+  Operand operand{&asked, all.data(), 1};
+  Status status = executor.world()->all().allGather({&operand, 1}, fb::DataType::I32);
+  if (!status.ok())
+    return during("step " + std::to_string(modelState.step()) + ", ending the step", status);
+  return static_cast<int>(*std::max_element(all.begin(), all.end()));
 }
 
 Status TrainingLoop::endForUser(int signal) {

@@ -142,8 +142,11 @@ static std::string tryRead(const std::string &path) {
 }
 
 Status FileRoles::check() const {
-  if (std::string problems = conflicts(); !problems.empty())
-    return Status::wrongUse("files that are given are not written over:" + problems, "give each output a name of its own");
+  if (std::string problems = conflicts(); !problems.empty()) {
+    bool isOne = problems.find("\n  ", 1) == std::string::npos;
+    return Status::wrongUse(isOne ? problems.substr(3) : "files that are given are not written over:" + problems,
+                            "give each output a name of its own; nothing was written");
+  }
   std::string problems;
   for (const Entry &entry : entries) {
     std::string problem = entry.role == Role::Writes         ? tryFile(entry.path)

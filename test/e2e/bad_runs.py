@@ -22,7 +22,7 @@ PREDICTS = RECIPE + "predict: scores\n"
 # --- outputs that are inputs
 
 def is_read(what: str):
-    return "files that are given are not written over", f"is {what}, which is read", "hint: give each output a name of its own"
+    return f"is {what}, which is read", "hint: give each output a name of its own; nothing was written"
 
 
 @case("compile -o onto the model", 2, *is_read("the model itself"))
@@ -162,7 +162,7 @@ def _(folder):
     return running(folder, "--steps", 2, "--checkpoint", folder / "ck", "--metrics", folder / "ck" / "step-00000002" / "m.jsonl")
 
 
-@case("a checkpoint folder that is the data", 2, "--checkpoint", *is_read("--data")[1:2])
+@case("a checkpoint folder that is the data", 2, "--checkpoint", *is_read("--data"))
 def _(folder):
     return running(folder, "--steps", 2, "--checkpoint", folder / "data.safetensors")
 

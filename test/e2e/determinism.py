@@ -99,7 +99,7 @@ def threads(report: Report, model: pathlib.Path, recipe: str, what: str) -> None
         compile_plan(model, recipe, plan)
         for count in (1, 2, 4):
             folder = root / str(count)
-            must(*training(plan, model, folder, 5, "--threads", count, "--metrics", root / "metrics.jsonl"))
+            must(*training(plan, model, folder, 5, "--threads", count, "--metrics", root / "metrics.jsonl", "--overwrite"))
             states.append(final_state(folder) | {"metrics": (root / "metrics.jsonl").read_text().count("\n")})
         problems = [f"{count} threads: {difference(state, states[0])}" for count, state in zip((2, 4), states[1:]) if difference(state, states[0])]
         report.add(f"threads: {what}", "; ".join(problems))

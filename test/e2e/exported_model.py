@@ -28,7 +28,7 @@ def main() -> int:
             subprocess.run([str(part) for part in command], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
         run(tools / "llmc", "compile", model, "-r", ROOT / "examples/quickstart/recipe.yaml", "-o", plan)
-        run(tools / "llmc-run", plan, "--data", __file__, "--steps", "30", "--checkpoint", checkpoints)
+        run(tools / "llmc-run", plan, "--data", f"{__file__}:bytes", "--steps", "30", "--checkpoint", checkpoints)
         run(tools / "llmc", "export", checkpoints, "--model", model, "-o", trained)
         session = onnxruntime.InferenceSession(trained, providers=["CPUExecutionProvider"])
         batch, length = session.get_inputs()[0].shape

@@ -326,6 +326,15 @@ TEST(Metrics, OldFilesStay) {
   EXPECT_EQ((*full)->addEvaluation(1, 2).code, StatusCode::BadInput);
 }
 
+TEST(Prompt, TextIsBytesOnlyOfModelsOfBytes) {
+  EXPECT_EQ(*parsePrompt("ab", 256), (std::vector<int64_t>{97, 98}));
+  EXPECT_EQ(*parsePrompt("bytes:ab", 300), (std::vector<int64_t>{97, 98}));
+  EXPECT_EQ(*parsePrompt("ids:7,0", 300), (std::vector<int64_t>{7, 0}));
+  for (const char *prompt : {"ab", "ids:1,", "ids:-1", "ids:1;2"})
+    EXPECT_EQ(parsePrompt(prompt, 50257).status().code, StatusCode::WrongUse) << prompt;
+  EXPECT_EQ(parsePrompt("bytes:ab", 255).status().code, StatusCode::WrongUse);
+}
+
 TEST_F(Training, PromptIsContinued) {
   auto plan = PlanFile::read(folder / "m.plan");
   ASSERT_TRUE(plan.ok());

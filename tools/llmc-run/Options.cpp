@@ -49,7 +49,7 @@ static void declareRanks(CLI::App &app, Options &options) {
 }
 
 static void declarePrediction(CLI::App &app, Options &options) {
-  app.add_option("--prompt", options.prompt, "text to continue, or ids:1,2,3");
+  app.add_option("--prompt", options.prompt, "text to continue, bytes:TEXT, or ids:1,2,3");
   app.add_option("--generate", options.generate, "tokens to add to the prompt")->check(count(1, kMostTokens));
   app.add_option("--save-logits", options.saveLogits,
                  "write the logits of the prompt's places to this safetensors file");

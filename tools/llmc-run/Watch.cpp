@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <fstream>
 #include <map>
+#include <optional>
 #include <unistd.h>
 
 using namespace llmc::runtime;
@@ -110,7 +111,8 @@ const char *nameOf(int signal) { return signal == SIGINT ? "SIGINT" : "SIGTERM";
 /// A launcher has told the job to end since a rank has failed, or a user has.
 [[noreturn]] void endBeforeSteps(int signal) {
   if (!registry().several || signal == SIGINT)
-    endAtOnce(signal, "before the first step");
+    endAtOnce(signal, "before the first step, or after the last");
+  registry().told = std::chrono::steady_clock::now();
   std::this_thread::sleep_for(registry().grace);
   endWithReport("was told to end (SIGTERM), as launchers do when another rank has failed", StatusCode::RankDied);
 }
@@ -120,9 +122,9 @@ const char *nameOf(int signal) { return signal == SIGINT ? "SIGINT" : "SIGTERM";
 [[noreturn]] void endAfterStep(int signal, const sigset_t &signals) {
   std::fprintf(stderr, "note: %s: ending after this step; send it again to end at once\n", nameOf(signal));
   registry().stop = signal;
-  auto told = std::chrono::steady_clock::now();
+  std::optional<std::chrono::steady_clock::time_point> lost;
   for (;;) {
-    timespec wait = {0, 100'000'000};
+    timespec wait = {0, 50'000'000};
     int second = sigtimedwait(&signals, nullptr, &wait);
     if (second > 0)
       endAtOnce(second, "before the step was finished");
@@ -131,7 +133,9 @@ const char *nameOf(int signal) { return signal == SIGINT ? "SIGINT" : "SIGTERM";
       std::lock_guard<std::mutex> lock(registry().mutex);
       isLost = registry().stepping > 0 && !goneRanks(registry().processes).empty();
     }
-    if (isLost && std::chrono::steady_clock::now() - told > registry().grace)
+    if (isLost && !lost)
+      registry().told = *(lost = std::chrono::steady_clock::now());
+    if (lost && std::chrono::steady_clock::now() - *lost > registry().grace)
       endWithReport("was told to end (SIGTERM), as launchers do when another rank has failed", StatusCode::RankDied);
   }
 }
@@ -141,13 +145,14 @@ void awaitSignal() {
   int number = 0;
   while (sigwait(&signals, &number) != 0)
     ;
-  registry().told = std::chrono::steady_clock::now();
   bool isStepping;
   {
     std::lock_guard<std::mutex> lock(registry().mutex);
     isStepping = registry().stepping > 0;
   }
-  isStepping ? endAfterStep(number, signals) : endBeforeSteps(number);
+  if (isStepping)
+    endAfterStep(number, signals);
+  endBeforeSteps(number);
 }
 
 } // namespace

@@ -36,7 +36,7 @@ public:
   Stepping(const Stepping &) = delete;
 };
 
-/// When this process was told to end; in the future until then.
+/// When this process was told to end at once, since the job has not begun or has failed; in the future until then.
 const std::atomic<std::chrono::steady_clock::time_point> &toldToEnd();
 
 /// Reports on the ranks that this process still watches, as "rank K `reason`", and ends it.

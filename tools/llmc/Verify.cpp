@@ -132,7 +132,7 @@ int Verifier::makePlan() {
                         "ask for fewer with --steps");
   }
   runtime::Status status =
-      runtime::ModelState(*executor).initialize({loaded.folder, ""}, [](const std::string &, double) {});
+      runtime::ModelState(*executor).initialize({loaded.folder, "", /*mayBeZero=*/true}, [](const std::string &, double) {});
   if (!status.ok())
     return fail(status);
   trainer = std::make_unique<reference::Trainer>(*stepModule, reference::Arithmetic::AsTyped);

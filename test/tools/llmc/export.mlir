@@ -22,7 +22,7 @@
 // RUN: not llmc export %t --model %t/model.onnx -o %t/x.onnx 2>&1 | FileCheck %s --check-prefix=NONE
 // NONE: error: there is no complete checkpoint in
 // RUN: not llmc export %t/ck --model %t/model.onnx -o %t/model.onnx 2>&1 | FileCheck %s --check-prefix=SAME
-// SAME: error: {{.*}} is the model itself
+// SAME: error: -o {{.*}} is the model itself, which is read
 // RUN: dd if=/dev/zero of=%t/ck/step-00000003/model.safetensors bs=1 seek=9000 count=8 conv=notrunc
 // RUN: not llmc export %t/ck --model %t/model.onnx -o %t/x.onnx 2>&1 | FileCheck %s --check-prefix=DAMAGED
 // DAMAGED: error: all checkpoints in {{.*}} are damaged: {{.*}}its digest does not match the manifest

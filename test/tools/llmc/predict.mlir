@@ -1,7 +1,7 @@
 // A recipe with `predict` makes a plan that continues a text; what cannot be continued is said.
 // RUN: rm -rf %t && mkdir %t
 // RUN: llmc compile %S/../../../examples/quickstart/model.onnx -r %S/../../../examples/quickstart/recipe.yaml -o %t/m.plan
-// RUN: llmc-run %t/m.plan --data %s --steps 1 --checkpoint %t/ck
+// RUN: llmc-run %t/m.plan --data %s:bytes --steps 1 --checkpoint %t/ck
 // RUN: llmc-run %t/m.plan --checkpoint %t/ck --resume --prompt ids:84,104,101 --generate 130 | FileCheck %s --check-prefix=IDS
 // IDS: ids:84,104,101{{(,[0-9]+){130}$}}
 

@@ -32,7 +32,8 @@ void Trainer::findViews() {
 
 void Trainer::set(StringRef name, HostTensor value) {
   for (StringRef role : {train::kParam, train::kBuffer, train::kScalar})
-    state[{role.str(), name.str()}] = {value, {}, {}, false};
+    if (llvm::any_of(module.getOps<func::FuncOp>(), [&](func::FuncOp function) { return train::findArgument(function, name, role) >= 0; }))
+      state[{role.str(), name.str()}] = {value, {}, {}, false};
 }
 
 const Trainer::Key *Trainer::find(StringRef name) const {

@@ -121,7 +121,8 @@ int Session::save(const std::vector<std::string> &requests, int64_t step, bool g
       continue;
     std::vector<runtime::TensorToWrite> tensors;
     for (unsigned i = 0; i < accumulate.getNumArguments(); ++i) {
-      if (train::argumentString(accumulate, i, train::kRole) != train::kParam)
+      StringRef role = train::argumentString(accumulate, i, train::kRole);
+      if (role != train::kParam && (gradients || role != train::kBuffer))
         continue;
       std::string name = train::argumentString(accumulate, i, train::kName).str();
       const HostTensor *stored = gradients ? trainer->gradient(name) : trainer->get(name);

@@ -205,6 +205,8 @@ private:
     for (auto &[name, pair] : gradients)
       list.push_back({name, &pair.first, &pair.second});
     ledger.addGradients("step 1", list, kNoise, kGradientTolerance);
+    // A parameter whose gradient is noise, such as a bias in front of a normalization, takes the running mean behind it along.
+    bool isNoisy = llvm::any_of(gradients, [&](auto &entry) { return ledger.isNoise(entry.first); });
     std::vector<uint8_t> left, right;
     for (auto &[name, stored] : one.checkpoint->model()) {
       auto found = many.checkpoint->model().find(name);
@@ -214,7 +216,7 @@ private:
       if (!ours.ok() || !theirs.ok())
         return ours.ok() ? theirs.status() : ours.status();
       names.push_back(name);
-      if (!ledger.isNoise(name))
+      if (!ledger.isNoise(name) && !(isNoisy && !gradients.count(name)))
         ledger.addParameter("after the last step", name,
                             byLargestEntry(values(found->second.type, found->second.shape, *ours), values(stored.type, stored.shape, *theirs)),
                             kParameterTolerance);

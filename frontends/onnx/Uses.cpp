@@ -246,6 +246,8 @@ Verdict UseJudge::ofArithmetic(const Use &use, const Tensor &tensor) const {
     return verdict(Verdict::Constant, "a mask, read by", node);
   if (elements.areWaves())
     return verdict(Verdict::Constant, "sines and cosines, read by", node);
+  if (op.starts_with("Scatter") && elements.areEqual())
+    return verdict(Verdict::Constant, "filled with one number, read by", node);
   if (elements.areFrequencies() && op == "Mul")
     return verdict(Verdict::Constant, "frequencies, read by", node);
   if (op == "Concat")

@@ -87,6 +87,9 @@ TEST_F(RolesTest, ConstantsStay) {
   EXPECT_EQ(roleOf("inv_freq", node("Unsqueeze", {"x", "ax"}, {"u"}) + ints("ax", {1}) + floatsOf("inv_freq", {1, 3, 1}, {1, 0.1, 0.01}) +
                                    node("MatMul", {"inv_freq", "u"}, {"y"})),
             "constant");
+  EXPECT_EQ(roleOf("empty", hidden() + floats("empty", {4, 3}, 0) + ints("at", {0, 1, 2, 3}) + node("Unsqueeze", {"at", "one"}, {"rows"}) + ints("one", {1}) +
+                                node("ScatterND", {"empty", "rows", "h"}, {"y"})),
+            "constant");
   EXPECT_EQ(roleOf("low", hidden() + floats("low", {3}, 2) + node("Max", {"h", "low"}, {"y"})), "constant");
   EXPECT_EQ(roleOf("weights", hidden() + floats("weights", {3}, 2) + node("SoftmaxCrossEntropyLoss", {"h", "ids", "weights"}, {"y"})), "constant");
   // A row of zeros does not make an embedding a table of sines.

@@ -246,11 +246,15 @@ Verdict UseJudge::ofArithmetic(const Use &use, const Tensor &tensor) const {
     return verdict(Verdict::Constant, "a mask, read by", node);
   if (elements.areWaves())
     return verdict(Verdict::Constant, "sines and cosines, read by", node);
+  if (op.starts_with("Scatter") && elements.areEqual())
+    return verdict(Verdict::Constant, "filled with one number, read by", node);
   if (elements.areFrequencies() && op == "Mul")
     return verdict(Verdict::Constant, "frequencies, read by", node);
+  if (op == "Concat" && elements.areEqual()) // a fresh token may be zeros; a border is as wide as the data
+    return isVector(tensor) ? verdict(Verdict::Unclear, "joined with data, all elements equal, in", node)
+                            : verdict(Verdict::Constant, "a border of equal numbers, read by", node);
   if (op == "Concat")
-    return elements.areEqual() ? verdict(Verdict::Unclear, "joined with data, all elements equal, in", node)
-                               : verdict(Verdict::Parameter, "joined with data by", node);
+    return verdict(Verdict::Parameter, "joined with data by", node);
   for (auto [i, input] : llvm::enumerate(node.inputs))
     if (i != use.operand && isInput(input, 0))
       return verdict(Verdict::Unclear, "an operation on an input of the graph in", node);

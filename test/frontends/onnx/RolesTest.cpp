@@ -87,6 +87,14 @@ TEST_F(RolesTest, ConstantsStay) {
   EXPECT_EQ(roleOf("inv_freq", node("Unsqueeze", {"x", "ax"}, {"u"}) + ints("ax", {1}) + floatsOf("inv_freq", {1, 3, 1}, {1, 0.1, 0.01}) +
                                    node("MatMul", {"inv_freq", "u"}, {"y"})),
             "constant");
+  EXPECT_EQ(roleOf("empty", hidden() + floats("empty", {4, 3}, 0) + ints("at", {0, 1, 2, 3}) + node("Unsqueeze", {"at", "one"}, {"rows"}) + ints("one", {1}) +
+                                node("ScatterND", {"empty", "rows", "h"}, {"y"})),
+            "constant");
+  auto joined = [&](const std::string &name, std::vector<int64_t> shape) {
+    return hidden() + floats(name, shape, 0) + node("Concat", {name, "h"}, {"y"}, attr("axis", int64_t(0)));
+  };
+  EXPECT_EQ(roleOf("border", joined("border", {2, 3})), "constant");
+  EXPECT_EQ(roleOf("token", joined("token", {1, 3})), "unclear");
   EXPECT_EQ(roleOf("low", hidden() + floats("low", {3}, 2) + node("Max", {"h", "low"}, {"y"})), "constant");
   EXPECT_EQ(roleOf("weights", hidden() + floats("weights", {3}, 2) + node("SoftmaxCrossEntropyLoss", {"h", "ids", "weights"}, {"y"})), "constant");
   // A row of zeros does not make an embedding a table of sines.

@@ -1,4 +1,5 @@
 //===- Manifest.h - what a checkpoint says about itself ---------*- C++ -*-===//
+// "scalars" holds what the run had (step, lr, ...), "settings" those of them that --set has set: the others are the plan's affair.
 //
 // Format 1, one rank: all tensors lie whole in two files, which say themselves what they hold.
 // Format 2, several ranks: the manifest lists each tensor with its parts.

@@ -191,6 +191,12 @@ for option in ("--trace", "--profile"):
         return running(folder, "--steps", 1000000000, "--epochs", 1000000000, option, folder)
 
 
+@case("a folder for logs that is a file", 3, "cannot write", "it is no folder")
+def _(folder):
+    (folder / "logs").write_text("mine")
+    return running(folder, "--steps", 2, "--log-folder", folder / "logs")
+
+
 @case("a full disk for metrics", 3, "cannot write '/dev/full'", "No space left")
 def _(folder):
     return running(folder, "--steps", 2, "--metrics", "/dev/full")
@@ -328,9 +334,14 @@ def _(folder):
     return running(folder, "--steps", 9)
 
 
-@case("a rate that ends in NaN", 17, "step ", "the learning rate (lr) was 1e+30", "--set lr=")
+@case("a rate that ends in NaN", 17, "step ", "the learning rate (lr) was ", "--set lr=")
 def _(folder):
-    return running(folder, recipe=with_recipe(("lr: 1.0e-2", "lr: 1.0e30"), ("min_lr: 1.0e-3", "min_lr: 1.0e29")))
+    return running(folder, "--steps", 4, "--set", "lr=1e30")
+
+
+@case("a rate that nothing holds", 3, "lr")
+def _(folder):
+    return compiling(folder, recipe=with_recipe(("lr: 1.0e-2", "lr: 1.0e39")))
 
 
 @case("a plan larger than the machine", 5, "of memory here, the machine has", "micro")

@@ -160,6 +160,8 @@ FileRoles rolesOf(const Options &options, const PlanFile &plan) {
     roles.writesFolder(training.checkpointFolder, "--checkpoint");
   else
     roles.readsFolder(training.checkpointFolder, "--checkpoint");
+  if (options.ranks.logFolder != training.checkpointFolder)
+    roles.writesFolder(options.ranks.logFolder, "--log-folder");
   uint32_t ranks = plan.plan().ranks()->size();
   roles.writes(options.metrics, "--metrics");
   roles.writes(options.trace, "--trace");

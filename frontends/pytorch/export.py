@@ -228,9 +228,9 @@ def trace(module: torch.nn.Module, inputs: dict[str, torch.Tensor], opset: int, 
           ) -> tuple[torch.export.ExportedProgram, torch.onnx.ONNXProgram, list[str]]:
     """The module as a program and as ONNX, not optimized; labels and ids keep the names in `inputs`. Its last outputs are the
     new values of the buffers named in the last result."""
-    known = list(inspect.signature(module.forward).parameters)[:len(inputs)]
-    if known != list(inputs):
-        raise ExportError(f"forward takes {', '.join(known)}, but the example inputs are {', '.join(inputs)}")
+    names = list(inspect.signature(module.forward).parameters)[:len(inputs)]
+    if names != list(inputs):
+        raise ExportError(f"forward takes {', '.join(names)}, but the example inputs are {', '.join(inputs)}")
     values = tuple(inputs.values())
     program, updated = rewrite.functional(captured(module, values, known))
     try:

@@ -4,6 +4,7 @@ MODEL.proof.safetensors holds, by the names of the ONNX file,
   parameter.NAME        int64: 1 if PyTorch trains it, else 0; then its shape
   K.input.NAME          inputs of batch K: 0 has the exported size, 1 another one if the module takes it
   K.loss                float64
+  K.buffer.NAME         a buffer that forward updates, after it
   K.gradient.NAME       float64: the norm of the gradient, its product with `weights_of`, then its entries at
   K.indices.NAME        int64: the largest one and others spread over it, row-major
 Dropout is off, everything else is as in training. A module that draws random numbers has no proof.
@@ -80,10 +81,14 @@ class Result:
     def __init__(self, module: torch.nn.Module, inputs: Inputs, output: int):
         with unchanged(module), no_dropout(), torch.enable_grad():
             before = torch.get_rng_state()
+            before_buffers = {name: buffer.detach().clone() for name, buffer in module.named_buffers()}
             result = module(*(value.clone() for value in inputs.values()))
             self.random = not torch.equal(before, torch.get_rng_state())
             loss = result[output] if isinstance(result, (tuple, list)) else result
             self.loss = loss.item()
+            self.buffers = {name: buffer.detach().clone() for name, buffer in module.named_buffers()
+                            if buffer.dtype.is_floating_point and name in before_buffers
+                            and not torch.equal(buffer, before_buffers[name])}
             if loss.requires_grad:
                 loss.backward()
             self.gradients = {name: None if parameter.grad is None else parameter.grad.detach().to_dense().clone()
@@ -200,6 +205,7 @@ class Recorder:
         for k, (inputs, result) in enumerate(self.cases):
             tensors[f"{k}.loss"] = torch.tensor([result.loss], dtype=torch.float64)
             tensors.update({f"{k}.input.{name}": value.contiguous() for name, value in inputs.items()})
+            tensors.update({f"{k}.buffer.{name}": value.contiguous() for name, value in result.buffers.items()})
             for name in names:
                 if (gradient := result.gradients[name]) is not None:
                     tensors[f"{k}.gradient.{name}"], tensors[f"{k}.indices.{name}"] = describe(gradient)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""ONNX node tests through compiled kernels: node_kernels.py [--only SUBSTRING] [--group N] [--folder DIR]
+"""ONNX node tests through compiled kernels: node_kernels.py [--only SUBSTRING] [--group N] [--verbose]
 
 Each test of test/frontends/onnx/node_tests.txt with a real input of more than one number takes part.
 Many of them become one model: such inputs are frozen parameters, so that nothing is evaluated by the compiler, other inputs are

@@ -468,7 +468,7 @@ for command in ("check", "plan", "verify", "interpret"):
         return with_command(folder, command, "optimiser: adamw\n")
 
 
-@case("a recipe that is a pipe", 3, "the recipe is no file")
+@case("a recipe that is a pipe", 3, "is a pipe, not a regular file")
 def _(folder):
     command = compiling(folder)
     (folder / "recipe.yaml").unlink()

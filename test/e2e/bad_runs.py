@@ -346,7 +346,10 @@ def _(folder):
 
 @case("a plan larger than the machine", 5, "of memory here, the machine has", "micro")
 def _(folder):
-    return running(folder, recipe=with_recipe(("step: 4, micro: 2", f"step: {2**30}, micro: {2**30}")))
+    inputs = [bad_input.helper.make_tensor_value_info(name, bad_input.TensorProto.INT64, [ROWS, 4096]) for name in ("ids", "labels")]
+    must(*compiling(folder, model(inputs=inputs), with_recipe(("step: 4, micro: 2", f"step: {2**20}, micro: {2**20}"))))
+    save_file(batches(), folder / "data.safetensors")
+    return [LLMC_RUN, folder / "m.plan", "--data", folder / "data.safetensors", "--steps", 1]
 
 
 for size in (2**31, 2**40, 2**62, 2**80):

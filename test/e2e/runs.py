@@ -106,12 +106,12 @@ def weight_files(folder):
 def missing_weights_stand_in(folder):
     """A parameter that the file lacks takes the recipe's `init`, if that names it; a catch-all is no name."""
     save_file({"embed": weights()["embed"]}, folder / "w.safetensors")
-    must(*compiling(folder, recipe=RECIPE + 'weights: w.safetensors\ninit: {"head": normal(0.02)}\n'))
+    must(*compiling(folder, external("none.bin", offset=0, length=WIDTH * VOCABULARY * 4), RECIPE + 'weights: w.safetensors\ninit: {"head": normal(0.02)}\n'))
     save_file(batches(), folder / "data.safetensors")
     result = must(LLMC_RUN, folder / "m.plan", "--data", folder / "data.safetensors", "--steps", 1)
     if "does not hold head" not in result.stderr:
         return f"no note: {result.stderr}"
-    must(*compiling(folder, recipe=RECIPE + 'weights: w.safetensors\ninit: {"*": normal(0.02)}\n'))
+    must(*compiling(folder, external("none.bin", offset=0, length=WIDTH * VOCABULARY * 4), RECIPE + 'weights: w.safetensors\ninit: {"*": normal(0.02)}\n'))
     code = run(LLMC_RUN, folder / "m.plan", "--data", folder / "data.safetensors", "--steps", 1).returncode
     return "" if code == 3 else f"exit code {code} for a catch-all"
 

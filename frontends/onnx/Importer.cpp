@@ -40,6 +40,7 @@ public:
   Importer(const Model &model, const ImportOptions &options, MLIRContext *context)
       : model(model), recipe(options.recipe), forTraining(options.forTraining), builder(context), pool(builder),
         state{builder, pool, {}, options.recipe.seed, 0, {}} {
+    state.isPyTorchs = model.isPyTorchs;
     state.importGraph = [this](const Subgraph &graph) { return importGraph(graph); };
   }
 

@@ -166,6 +166,7 @@ struct Model {
   llvm::StringSet<> frozen;    // parameters that the exporter marked as not trained by the module
   bool hasKinds = false;       // the exporter wrote which initializers are parameters
   std::vector<SignatureEntry> signature;
+  bool isPyTorchs = false; // PyTorch's exporter wrote the file
   std::map<std::string, std::string> bufferUpdates; // output -> the buffer whose new value it is, as the exporter wrote
   llvm::StringMap<std::string> tied; // other names of a parameter -> the name it has here, as the exporter says
   std::vector<DeviceConfiguration> configurations;

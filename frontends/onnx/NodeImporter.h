@@ -31,6 +31,7 @@ struct ImportState {
   /// Which buffer a value holds, of the initializers that a step changes and what nodes make of them.
   llvm::StringMap<std::string> bufferOf;
   std::map<std::string, mlir::Value> newBuffers; // the values after the step, by buffer
+  bool isPyTorchs = false;                       // as Model says
 };
 
 class NodeImporter {

@@ -196,6 +196,7 @@ static void convert(const ::onnx::ModelProto &proto, Model &model, Problems &pro
   FunctionTable functions = readFunctions(proto, tensors, problems);
   inlineFunctions(model.nodes, functions, problems);
   readSignature(proto.graph(), model);
+  model.isPyTorchs = model.hasKinds || proto.producer_name() == "pytorch";
   for (const auto &entry : proto.metadata_props())
     if (StringRef key = entry.key(); key.consume_front("llmc.buffer_update."))
       model.bufferUpdates[key.str()] = entry.value();

@@ -115,9 +115,11 @@ static LogicalResult instanceNorm(NodeImporter &n) {
   return n.in(0) && n.rank(0) >= 2 ? groupNorm(n, n.shape(0)[1], false) : n.fail("a real image expected");
 }
 
-/// BatchNormalization in training mode: the batch's statistics, and new running ones. Their variance is the unbiased one, as
-/// PyTorch has it, from which such files come; the standard's is the biased one.
+/// BatchNormalization in training mode: the batch's statistics, and new running ones. Their variance is the unbiased one in files
+/// that PyTorch wrote, which takes the operator for its own; the standard's is the biased one.
 static LogicalResult batchNormTraining(NodeImporter &n) {
+  if (!n.state.isPyTorchs)
+    return n.fail("training_mode=1 in a file that PyTorch did not write: its running variance would be the biased one");
   if (nn::typeOf(n.in(0)).getNumElements() < 2 * n.shape(0)[1])
     return n.fail("training_mode=1 with one value per channel, which has no variance");
   auto running = [&](size_t i) {

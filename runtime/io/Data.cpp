@@ -130,7 +130,7 @@ Status DataSet::checkArrayIds(const fb::Input &input) const {
   for (uint64_t step = options.rank; step < arraySteps; step += options.ranks) {
     std::string name = input.array()->str() + "." + std::to_string(step);
     const TensorInfo *info = arrays->find(name);
-    int64_t count = info ? elementCount(info->shape) : 0, length = count > 0 ? info->shape.back() : 1;
+    int64_t count = info ? elementCount(info->shape) : 0, length = count > 0 && !info->shape.empty() ? info->shape.back() : 1;
     std::vector<int64_t> ids(static_cast<size_t>(count));
     if (count == 0 || !convertElements(info->type, arrays->data(*info).data(), fb::DataType::I64, ids.data(), count))
       continue;
@@ -175,7 +175,7 @@ std::string DataSet::checkArray(const fb::Input &input, const fb::Buffer &buffer
                                         isInteger(info->type) == isInteger(buffer.type()));
     if (!typesFit)
       return "cannot take the " + info->typeName + " of " + quote(name + "." + std::to_string(count));
-    if (info->shape != expected)
+    if (info->shape != expected && !(expected.empty() && info->shape == Shape{1}))
       return "needs shape " + textOf(expected) + ", but " + quote(name + "." + std::to_string(count)) + " has " +
              textOf(info->shape);
   }

@@ -93,7 +93,8 @@ int Session::loadStep(int64_t step, std::vector<reference::Trainer::Inputs> &bat
     if (!shape.empty()) // a scalar is for all samples
       shape[0] *= count;
     auto whole = fromBytes(data->data(*info), RankedTensorType::get(shape, micro.getElementType()));
-    if (!whole || !llvm::equal(info->shape, shape))
+    bool fits = llvm::equal(info->shape, shape) || (shape.empty() && info->shape == runtime::Shape{1}); // one number, as NumPy saves it too
+    if (!whole || !fits)
       return fail(kBadInput, "array '" + key + "' has another shape or type than the graph's input");
     if (shifted)
       shiftRows(*whole);

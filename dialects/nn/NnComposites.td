@@ -281,7 +281,8 @@ def Nn_AdamWOp : Nn_Op<"adamw", [Nn_OwnCost]> {
   let description = [{
     With g = gradient * gradient_scale, k = step (counted from 1): p <- p (1 - lr decay); m <- m + (1 - beta1)(g - m);
     v <- beta2 v + (1 - beta2) g^2; p <- p - lr / (1 - beta1^k) * m / (sqrt(v) / sqrt(1 - beta2^k) + eps).
-    lr, gradient_scale and the bias corrections c1 = 1 - beta1^k, c2 = 1 - beta2^k are rank-0 tensors.
+    lr, gradient_scale and the bias corrections c1 = 1 - beta1^k, c2 = 1 - beta2^k are rank-0 tensors. A gradient_scale of 0
+    says that the step had no gradient: the results are parameter and moments as they were.
 
     Constraints:
     (C1) parameter, gradient and moments have one type, and so have the results.
@@ -296,7 +297,7 @@ def Nn_SgdOp : Nn_Op<"sgd", [Nn_OwnCost]> {
   let summary = "one SGD update with momentum (as torch.optim.SGD, dampening 0)";
   let description = [{
     With g = gradient * gradient_scale + decay p: b <- momentum b + g; p <- p - lr (nesterov ? g + momentum b : b).
-    The buffer starts at zero, so the first step equals PyTorch's.
+    The buffer starts at zero, so the first step equals PyTorch's. A gradient_scale of 0 changes nothing, as in nn.adamw.
 
     Constraints:
     (C1) parameter, gradient and buffer have one type, and so have the results.

@@ -22,6 +22,13 @@ static bool oneType(ValueRange values, Type type) {
   return llvm::all_of(values, [&](Value v) { return v.getType() == type; });
 }
 
+/// The results of an update that is skipped: the operands `state`.
+static LogicalResult keepState(Operands in, ArrayRef<size_t> state, Results out) {
+  for (auto [result, operand] : llvm::zip_equal(out, state))
+    result.reals = in[operand]->reals;
+  return success();
+}
+
 //===-- nn.sum_of_squares ------------------------------------------------------------------===//
 
 LogicalResult SumOfSquaresOp::emitVjp(OpBuilder &, ValueRange, ArrayRef<bool>, SmallVectorImpl<Value> &) { return noDerivative(*this); }
@@ -62,6 +69,8 @@ LogicalResult AdamWOp::evaluate(Operands in, Results out) {
   double lr = in[4]->reals[0], scale = in[5]->reals[0], c1 = in[6]->reals[0], c2 = in[7]->reals[0];
   double beta1 = getBeta1().convertToDouble(), beta2 = getBeta2().convertToDouble();
   double epsilon = getEpsilon().convertToDouble(), decay = getDecay().convertToDouble();
+  if (scale == 0)
+    return keepState(in, {0, 2, 3}, out);
   for (int64_t i = 0, e = in[0]->size(); i < e; ++i) {
     double g = in[1]->reals[i] * scale;
     double m = in[2]->reals[i] + (1.0 - beta1) * (g - in[2]->reals[i]);
@@ -89,6 +98,8 @@ int64_t SgdOp::getFlops() { return 7 * elements(getParameter()); }
 LogicalResult SgdOp::evaluate(Operands in, Results out) {
   double lr = in[3]->reals[0], scale = in[4]->reals[0];
   double momentum = getMomentum().convertToDouble(), decay = getDecay().convertToDouble();
+  if (scale == 0)
+    return keepState(in, {0, 2}, out);
   for (int64_t i = 0, e = in[0]->size(); i < e; ++i) {
     double g = in[1]->reals[i] * scale + decay * in[0]->reals[i];
     double b = momentum * in[2]->reals[i] + g;

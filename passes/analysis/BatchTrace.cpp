@@ -67,6 +67,7 @@ constexpr const char *kSome = "takes a fixed number of the batch's samples, so t
 struct Place {
   int64_t factor;
   int64_t inner;
+  bool operator==(const Place &) const = default;
 };
 
 /// The factor of a dimension that contains the batch; nothing if the batch lies across several.
@@ -240,7 +241,8 @@ void BatchTrace::visitSingle(Operation *op) {
       int64_t factor = tensor[mark.dim].front();
       if (rule.factors[factor].kind == FactorKind::NeedWhole)
         return problem(op, isa<tensor::ExtractSliceOp>(op) ? kSome : kWhole);
-      places.push_back({factor, mark.inner});
+      if (Place place{factor, mark.inner}; !llvm::is_contained(places, place))
+        places.push_back(place);
     }
   for (auto [operand, tensor] : llvm::zip(op->getOpOperands(), rule.operands))
     for (const Place &place : places)

@@ -2,7 +2,7 @@
 //
 //   loss      = loss_sum / weight
 //   norm      = sqrt(sum of squares of all gradients) / weight
-//   scale     = min(1, clip / (norm + 1e-6)) / weight        (as torch.nn.utils.clip_grad_norm_)
+//   scale     = min(1, clip / (norm + 1e-6)) / weight        (as torch.nn.utils.clip_grad_norm_), 0 if the weight is 0
 //   lr        = schedule(step), see train::Schedule
 //   new state = optimizer(param, gradient * scale, lr)
 // Scalars are f64 so that 1 - beta^k keeps its digits; the optimizer gets them in its own type.
@@ -128,13 +128,15 @@ struct UpdateBuilder {
     Value counter = step.addArgument(whole, "step", train::kScalar), lr = step.addArgument(real, "lr", train::kScalar);
 
     k = arith::SIToFPOp::create(s.b, s.loc, s.type, counter);
-    // A step without a single counted token changes nothing but the step: its loss and gradients are zero, not NaN.
+    // A step without a single counted token changes nothing but the step: its loss is zero, not NaN, and so is the scale by
+    // which optimizers know it.
     Value count = s.max(s.from(weight), s.c(1e-30));
     Value squares = nn::SumOfSquaresOp::create(s.b, s.loc, real, gradients);
     Value norm = s.div(math::SqrtOp::create(s.b, s.loc, s.from(squares)), count);
     scale = s.div(s.c(1.0), count);
     if (recipe.clipGradNorm)
       scale = s.mul(scale, s.min(s.c(1.0), s.div(s.c(*recipe.clipGradNorm), s.add(norm, s.c(1e-6)))));
+    scale = s.select(s.less(s.c(0.0), s.from(weight)), scale, s.c(0.0));
     rate = scheduledRate(s, recipe.schedule, k, s.from(lr));
 
     for (size_t i = 0; i < trainables.size(); ++i)

@@ -9,6 +9,7 @@
 #include "compiler/codegen/forms/Forms.h"
 #include "compiler/codegen/forms/ScalarProgram.h"
 #include "dialects/nn/Nn.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
 
 using namespace mlir;
 
@@ -125,7 +126,7 @@ llvm::Error OptimizerForm::build(func::FuncOp function) {
   return llvm::Error::success();
 }
 
-/// tensors: p, g, m, v; factors: scale, 1 - lr decay, lr / c1, 1 / sqrt(c2), 1 - beta1, beta2, 1 - beta2, eps.
+/// tensors: p, g, m, v; factors (for a scale of zero: 0, 1, 0, 1, 0, 1, 0, 1): scale, 1 - lr decay, lr / c1, 1 / sqrt(c2), 1 - beta1, beta2, 1 - beta2, eps.
 SmallVector<Value> OptimizerForm::adamw(Code &code, ArrayRef<Value> tensors, ArrayRef<Value> factors) const {
   Value gradient = code.mulf(tensors[1], factors[0]);
   Value m = code.addf(tensors[2], code.mulf(factors[4], code.subf(gradient, tensors[2])));
@@ -136,7 +137,7 @@ SmallVector<Value> OptimizerForm::adamw(Code &code, ArrayRef<Value> tensors, Arr
   return {code.subf(code.mulf(tensors[0], factors[1]), step), m, v};
 }
 
-/// tensors: p, g, b; factors: scale, lr, momentum, decay.
+/// tensors: p, g, b; factors (for a scale of zero: 0, 0, 1, 0): scale, lr, momentum, decay.
 SmallVector<Value> OptimizerForm::sgd(Code &code, ArrayRef<Value> tensors, ArrayRef<Value> factors, bool nesterov) const {
   Value gradient = code.addf(code.mulf(tensors[1], factors[0]), code.mulf(factors[3], tensors[0]));
   Value buffer = code.addf(code.mulf(factors[2], tensors[2]), gradient);
@@ -179,6 +180,11 @@ void OptimizerForm::emit(Team &team, Code &code, size_t index, ArrayRef<Value> o
                attributes[3]};
   else
     factors = {scalars[1], scalars[0], attributes[0], attributes[1]};
+  // A scale of zero leaves everything as it is: the old value times 1, and 0 times the new one.
+  Value skips = code.op("arith.cmpf", {scalars[1], code.number(real, 0)}, code.b.getI1Type(), static_cast<int64_t>(arith::CmpFPredicate::OEQ));
+  static constexpr double adamwKeeps[] = {0, 1, 0, 1, 0, 1, 0, 1}, sgdKeeps[] = {0, 0, 1, 0};
+  for (auto [i, kept] : llvm::enumerate(group.rule == Rule::AdamW ? ArrayRef(adamwKeeps) : ArrayRef(sgdKeeps)))
+    factors[i] = code.select(skips, code.number(real, kept), factors[i]);
   for (Value &factor : factors)
     if (type != real)
       factor = code.op("arith.truncf", factor, type);

@@ -46,6 +46,13 @@ TEST(Optimizer, ScalarsBeforeTheUpdate) {
                                "%r"),
                          4e-6, likeTraining);
 }
+// A gradient's scale of zero keeps parameter and state, bit for bit.
+TEST(Optimizer, AScaleOfZeroChangesNothing) {
+  compareWithInterpreter(adamw({70, 3}, "f32", "", "%lr"), 0, [](std::vector<HostTensor> &arguments) {
+    likeTraining(arguments);
+    arguments[1].reals[0] = 0;
+  });
+}
 TEST(Optimizer, SgdWithAndWithoutNesterov) {
   auto sgd = [](const std::string &n, const std::string &nesterov) {
     return " %q" + n + ":2 = nn.sgd %p" + n + ", %g" + n + ", %b" + n + ", %lr, %s {momentum = 0.9, decay = 0.1, nesterov = " + nesterov +

@@ -5,6 +5,7 @@
 #include "dialects/train/Train.h"
 #include "mlir/IR/MLIRContext.h"
 #include "mlir/Parser/Parser.h"
+#include <climits>
 #include <gtest/gtest.h>
 
 using namespace mlir;
@@ -46,7 +47,6 @@ protected:
     trainer.set("head.weight", {{5, 3}, true, {.1, .2, -.3, .4, 0, .1, -.2, .3, .5, .1, -.1, .2, 0, .2, -.4}, {}});
     int64_t micro = recipe.batch.micro, parts = recipe.batch.step / micro;
     std::vector<double> x = {1, .5, -1, .2, .8, .3, -.6, .1, .9, .4, -.7, .2};
-    std::vector<int64_t> labels = {2, -100, 4, 0};
     std::vector<reference::Trainer::Inputs> batches;
     for (int64_t p = 0; p < parts; ++p)
       batches.push_back(
@@ -54,6 +54,9 @@ protected:
            {"labels", {{micro}, false, {}, {labels.begin() + p * micro, labels.begin() + (p + 1) * micro}}}});
     std::vector<double> losses;
     for (int i = 0; i < steps; ++i) {
+      if (i == ignoredFrom)
+        for (reference::Trainer::Inputs &inputs : batches)
+          inputs.at("labels").integers.assign(micro, -100);
       EXPECT_TRUE(succeeded(trainer.step(batches)));
       losses.push_back(trainer.outputs.at("loss").reals[0]);
     }
@@ -63,6 +66,8 @@ protected:
   }
 
   MLIRContext context;
+  std::vector<int64_t> labels = {2, -100, 4, 0};
+  int ignoredFrom = INT_MAX; // the step from which on no label counts
   train::Recipe recipe;
   OwningOpRef<ModuleOp> module;
 };
@@ -70,6 +75,22 @@ protected:
 TEST_F(TrainerTest, LossFalls) {
   std::vector<double> losses = train(20);
   EXPECT_LT(losses.back(), 0.5 * losses.front());
+}
+
+// A step in which no label counts leaves the weight as it is, whatever the moments, the decay and the momentum would do.
+TEST_F(TrainerTest, AStepWithoutLabelsChangesNothing) {
+  for (auto kind : {train::Optimizer::AdamW, train::Optimizer::Sgd}) {
+    recipe.optimizer.kind = kind;
+    recipe.optimizer.weightDecay = 0.1;
+    recipe.optimizer.noDecay = std::vector<std::string>();
+    recipe.optimizer.momentum = 0.9;
+    HostTensor before, after;
+    train(3, &before);
+    ignoredFrom = 3;
+    EXPECT_EQ(train(4, &after).back(), 0.0);
+    ignoredFrom = INT_MAX;
+    EXPECT_EQ(before.reals, after.reals);
+  }
 }
 
 // Averaged over tokens, a step is the same whether it runs whole or in parts, although the parts have 1 and 2 labels.

@@ -34,3 +34,18 @@ func.func @forward(%x: tensor<1x3x4xf32> {train.name = "x", train.role = "input"
   return %m : tensor<3x4xf32>
 }
 }
+
+// -----
+
+// What is repeated meets the batch in two other operands, and is repeated once.
+// CHECK-LABEL: func.func @forward
+//       CHECK:   %[[Z:.+]] = nn.broadcast %{{.+}} : (tensor<1x3xf32>) -> tensor<2x3xf32>
+//       CHECK:   arith.select %{{.+}}, %[[Z]], %{{.+}} : tensor<2x3xi1>, tensor<2x3xf32>
+module attributes {train.recipe = {"batch.micro" = 2 : i64, "batch.step" = 2 : i64}} {
+func.func @forward(%x: tensor<1x3xf32> {train.name = "x", train.role = "input"}) -> tensor<1x3xf32> {
+  %z = arith.constant dense<0.0> : tensor<1x3xf32>
+  %n = arith.cmpf uno, %x, %x : tensor<1x3xf32>
+  %s = arith.select %n, %z, %x : tensor<1x3xi1>, tensor<1x3xf32>
+  return %s : tensor<1x3xf32>
+}
+}

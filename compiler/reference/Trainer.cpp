@@ -152,13 +152,14 @@ LogicalResult Trainer::step(ArrayRef<Inputs> microBatches) {
   for (const Inputs &batch : microBatches) {
     Inputs inputs = batch;
     inputs["position"] = {{2}, false, {}, {count ? count->integers[0] : 0, samples}};
-    if (!batch.empty())
-      samples += batch.begin()->second.shape[0];
+    auto first = llvm::find_if(batch, [](const auto &input) { return input.second.rank() > 0; }); // a scalar is for all samples
+    if (first != batch.end())
+      samples += first->second.shape[0];
     if (failed(call(accumulate, inputs)))
       return failure();
   }
   lastGradients.clear();
-  double weight = wholeOf(state.at({train::kAccumulator.str(), "weight"})).reals[0];
+  double weight = std::max(wholeOf(state.at({train::kAccumulator.str(), "weight"})).reals[0], 1e-30); // as @update
   for (auto &[key, held] : state)
     if (key.first == train::kGradient) {
       HostTensor &average = lastGradients[key.second] = logicalOf(key, held);

@@ -5,6 +5,7 @@
 #include "frontends/onnx/Reader.h"
 #include "frontends/onnx/Summary.h"
 #include "frontends/recipe/RecipeParser.h"
+#include "tools/llmc/Proof.h"
 #include "tools/llmc/Tool.h"
 #include "llvm/ADT/StringMap.h"
 #include "llvm/Support/FormatVariadic.h"
@@ -27,6 +28,16 @@ static void printArguments(func::FuncOp forward, StringRef role, StringRef title
     stream << llvm::formatv("  {0,-60} ", train::argumentString(forward, i, train::kName)) << type << "\n";
   }
   llvm::outs() << title << ": " << count << " tensors, " << elements << " elements, " << bytes << " bytes\n" << lines;
+}
+
+/// What compile refuses before it has to do with a target.
+static int checkTraining(StringRef model, StringRef recipe, MLIRContext &context) {
+  driver::LoadedModel loaded = driver::loadModel(model, recipe, &context);
+  if (!loaded.module || !loaded.problems.empty())
+    return report(loaded.problems);
+  driver::PipelineOptions pipeline;
+  pipeline.to = driver::Level::Step;
+  return succeeded(driver::runPipeline(*loaded.module, pipeline)) ? kDone : kUnsupported;
 }
 
 int check(StringRef model, StringRef recipe, MLIRContext &context) {
@@ -65,7 +76,18 @@ int check(StringRef model, StringRef recipe, MLIRContext &context) {
   for (const std::string &note : imported.notes)
     llvm::outs() << "note: " << note << "\n";
   llvm::outs().flush();
-  return report(imported.problems);
+  if (!imported.problems.empty())
+    return report(imported.problems);
+  bool hasLoss = llvm::any_of(read.model->outputs, [](const onnx::ValueInfo &output) { return output.name == "loss"; });
+  if (recipe.empty() && !hasLoss) {
+    llvm::outs() << "note: no output is called `loss`; with a recipe (-r) the whole of training is checked\n";
+    return kDone;
+  }
+  int code = recipe.empty() ? withRecipeFile(defaultRecipe(*read.model, 0), [&](StringRef made) { return checkTraining(model, made, context); })
+                            : checkTraining(model, recipe, context);
+  if (code || !hasLoss)
+    return code;
+  return replayProof(model, *read.model, context);
 }
 
 } // namespace llmc::tool

@@ -7,7 +7,9 @@
 #include "mlir/Parser/Parser.h"
 #include "mlir/Support/FileUtilities.h"
 #include "tools/llmc/OnnxFile.h"
+#include "tools/llmc/Proof.h"
 #include "tools/llmc/Tool.h"
+#include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/ToolOutputFile.h"
 
@@ -103,6 +105,9 @@ int compile(const CompileOptions &options, MLIRContext &context) {
       llvm::outs() << recipe::printRecipe(loaded.recipe);
       return kDone;
     }
+    if (options.writePlan && !llvm::sys::fs::exists(proofPath(options.model)))
+      llvm::errs() << "note: there is no " << llvm::sys::path::filename(proofPath(options.model))
+                   << " beside the model, by which `llmc check` would compare it with PyTorch\n";
     module = std::move(loaded.module);
     shapes = std::move(loaded.shapes);
     plan.file.folder = loaded.folder;

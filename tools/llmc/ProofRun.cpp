@@ -1,0 +1,207 @@
+//===- ProofRun.cpp - one step of a model, for the replay of its proof --------------===//
+#include "tools/llmc/ProofRun.h"
+#include "compiler/driver/Compile.h"
+#include "compiler/reference/Trainer.h"
+#include "compiler/target/PlanTables.h"
+#include "dialects/train/Recipe.h"
+#include "dialects/train/Train.h"
+#include "runtime/executor/ModelState.h"
+#include "runtime/executor/TrainingLoop.h"
+#include "tools/llmc/HostValues.h"
+#include "tools/llmc/Tool.h"
+#include "llvm/ADT/ScopeExit.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/FormatVariadic.h"
+
+using namespace mlir;
+
+namespace llmc::tool {
+
+namespace {
+
+namespace fb = runtime::fb;
+
+// What the interpreter does in about two seconds; a plan of that size is compiled and run in about the same.
+constexpr double kMostFlops = 5e8;
+
+std::optional<Type> typeOf(fb::DataType type, MLIRContext *context) {
+  switch (type) {
+  case fb::DataType::F32:
+    return Float32Type::get(context);
+  case fb::DataType::F64:
+    return Float64Type::get(context);
+  case fb::DataType::I64:
+    return IntegerType::get(context, 64);
+  case fb::DataType::I32:
+    return IntegerType::get(context, 32);
+  case fb::DataType::Bool:
+    return IntegerType::get(context, 1);
+  default:
+    return std::nullopt;
+  }
+}
+
+int failWith(const runtime::Status &status) { return fail(static_cast<ExitCode>(status.code), status.message, status.hint); }
+
+double flopsOf(func::FuncOp function) {
+  double flops = 0;
+  function.walk([&](Operation *op) {
+    if (auto cost = dyn_cast<Cost>(op))
+      flops += static_cast<double>(cost.getFlops());
+  });
+  return flops;
+}
+
+int interpret(ModuleOp module, StringRef folder, const ProofInputs &inputs, ProofResult &result) {
+  reference::Trainer trainer(module, reference::Arithmetic::AsTyped);
+  std::set<std::string> parameters, buffers;
+  for (auto function : module.getOps<func::FuncOp>())
+    for (unsigned i = 0; i < function.getNumArguments(); ++i) {
+      StringRef role = train::argumentString(function, i, train::kRole);
+      std::string name = train::argumentString(function, i, train::kName).str();
+      if (role != train::kParam && role != train::kBuffer)
+        continue;
+      if (!(role == train::kParam ? parameters : buffers).insert(name).second)
+        continue;
+      auto value = readParameter(function, i, folder);
+      if (!value.ok())
+        return failWith(value.status());
+      trainer.set(name, std::move(*value));
+    }
+  if (failed(trainer.step({inputs})))
+    return kUnsupported;
+  result.loss = trainer.outputs.at("loss").reals[0];
+  for (const std::string &name : parameters)
+    if (const HostTensor *gradient = trainer.gradient(name))
+      result.gradients[name] = *gradient;
+  for (const std::string &name : buffers)
+    if (const HostTensor *buffer = trainer.get(name))
+      result.buffers[name] = *buffer;
+  return kDone;
+}
+
+struct Recorder : runtime::TrainingObserver {
+  runtime::Status onStep(const runtime::StepReport &report) override {
+    loss = report.loss;
+    return runtime::Status::success();
+  }
+  double loss = 0;
+};
+
+class PlanRun {
+public:
+  PlanRun(ModuleOp module, StringRef modelFolder, const ProofInputs &inputs) : module(module), modelFolder(modelFolder), inputs(inputs) {}
+
+  int run(ProofResult &result) {
+    llvm::SmallString<128> created;
+    if (std::error_code error = llvm::sys::fs::createUniqueDirectory("llmc-check", created))
+      return fail(kBadInput, "cannot create a temporary folder: " + error.message());
+    folder = created.str().str();
+    llvm::scope_exit remove([&] { llvm::sys::fs::remove_directories(folder); });
+    if (runtime::Status status = writeInputs(); !status.ok())
+      return failWith(status);
+    driver::PipelineOptions pipeline;
+    pipeline.from = driver::Level::Step;
+    pipeline.to = driver::Level::Plan;
+    if (failed(driver::runPipeline(module, pipeline)))
+      return kUnsupported;
+    driver::PlanOptions options;
+    options.file = {folder + "/m.plan", "cpu", modelFolder.str()};
+    if (llvm::Error error = driver::generatePlan(module, options))
+      return fail(kUnsupported, llvm::toString(std::move(error)));
+    runtime::Status status = execute(result);
+    return status.ok() ? kDone : failWith(status);
+  }
+
+private:
+  runtime::Status writeInputs() {
+    auto function = module.lookupSymbol<func::FuncOp>(train::kAccumulate);
+    std::vector<runtime::TensorToWrite> tensors;
+    for (unsigned i = 0; i < function.getNumArguments(); ++i) {
+      std::string name = train::argumentString(function, i, train::kName).str();
+      auto type = cast<RankedTensorType>(function.getArgumentTypes()[i]);
+      std::optional<fb::DataType> element = target::dataTypeOf(type);
+      auto it = inputs.find(name);
+      if (train::argumentString(function, i, train::kRole) != train::kInput || it == inputs.end() || !element)
+        continue;
+      const HostTensor &value = it->second;
+      runtime::Shape shape(value.shape.begin(), value.shape.end());
+      tensors.push_back({name + ".0", *element, shape, [&value, element](std::vector<uint8_t> &scratch) -> runtime::Result<runtime::Bytes> {
+                           scratch.resize(static_cast<size_t>(value.size()) * runtime::elementBytes(*element));
+                           if (value.isReal)
+                             runtime::convertElements(fb::DataType::F64, value.reals.data(), *element, scratch.data(), value.size());
+                           else
+                             runtime::convertElements(fb::DataType::I64, value.integers.data(), *element, scratch.data(), value.size());
+                           return runtime::Bytes(scratch);
+                         }});
+    }
+    return runtime::writeSafetensors(folder + "/inputs.safetensors", tensors);
+  }
+
+  runtime::Status execute(ProofResult &result) {
+    auto plan = runtime::PlanFile::read(folder + "/m.plan");
+    if (!plan.ok())
+      return plan.status();
+    runtime::ThreadPool pool(runtime::availableCores(), runtime::GemmLibrary::initializeThread);
+    auto executor = runtime::Executor::create(*plan, 0, pool);
+    if (!executor.ok())
+      return executor.status();
+    runtime::TrainingOptions options;
+    options.dataFiles = {folder + "/inputs.safetensors"};
+    options.steps = 1;
+    options.modelFolder = modelFolder.str();
+    options.saveGradients = {1, folder + "/gradients"};
+    Recorder recorder;
+    runtime::TrainingLoop loop(**executor, options, recorder);
+    for (auto phase : {&runtime::TrainingLoop::prepareData, &runtime::TrainingLoop::prepareState, &runtime::TrainingLoop::run})
+      if (runtime::Status status = (loop.*phase)(); !status.ok())
+        return status;
+    result.loss = recorder.loss;
+    auto gradients = runtime::SafetensorsFile::open(folder + "/gradients");
+    if (!gradients.ok())
+      return gradients.status();
+    for (auto &[name, info] : (*gradients)->tensors())
+      if (auto value = valueOf(**gradients, info, module.getContext()))
+        result.gradients[name] = std::move(*value);
+    return readBuffers(**executor, result);
+  }
+
+  /// State that is no parameter's.
+  runtime::Status readBuffers(runtime::Executor &executor, ProofResult &result) {
+    std::vector<uint8_t> scratch;
+    for (const runtime::TensorToWrite &tensor : runtime::ModelState(executor).modelTensors()) {
+      std::optional<Type> element = typeOf(tensor.type, module.getContext());
+      auto bytes = tensor.fetch(scratch);
+      if (!bytes.ok())
+        return bytes.status();
+      if (element && !result.gradients.count(tensor.name))
+        if (auto value = fromBytes(*bytes, RankedTensorType::get(tensor.shape, *element)))
+          result.buffers[tensor.name] = std::move(*value);
+    }
+    return runtime::Status::success();
+  }
+
+  ModuleOp module;
+  StringRef modelFolder;
+  const ProofInputs &inputs;
+  std::string folder;
+};
+
+} // namespace
+
+std::optional<HostTensor> valueOf(const runtime::SafetensorsFile &file, const runtime::TensorInfo &info, MLIRContext *context) {
+  std::optional<Type> element = info.supported ? typeOf(info.type, context) : std::nullopt;
+  return element ? fromBytes(file.data(info), RankedTensorType::get(info.shape, *element)) : std::nullopt;
+}
+
+int runProof(ModuleOp module, StringRef folder, const ProofInputs &inputs, ProofResult &result) {
+  double flops = flopsOf(module.lookupSymbol<func::FuncOp>(train::kAccumulate));
+  if (flops <= kMostFlops) {
+    result.how = "in the reference interpreter";
+    return interpret(module, folder, inputs, result);
+  }
+  result.how = llvm::formatv("by a compiled plan, since {0:F1} GFLOP are too much for the reference interpreter", flops / 1e9).str();
+  return PlanRun(module, folder, inputs).run(result);
+}
+
+} // namespace llmc::tool

@@ -69,7 +69,8 @@ int check(StringRef model, StringRef recipe, MLIRContext &context) {
     printArguments(forward, train::kInput, "inputs (each needs a key under `data`)");
     llvm::outs() << "outputs:";
     for (unsigned i = 0; i < forward.getNumResults(); ++i)
-      llvm::outs() << " " << train::resultString(forward, i, train::kName) << " " << forward.getResultTypes()[i];
+      if (train::resultString(forward, i, train::kRole) != train::kBuffer)
+        llvm::outs() << " " << train::resultString(forward, i, train::kName) << " " << forward.getResultTypes()[i];
     llvm::outs() << "\n";
   }
   onnx::printRoles(*read.model, imported.roles, parsed.recipe, llvm::outs());

@@ -83,6 +83,9 @@ namespace {
 constexpr double kLoss = 1e-5, kGradient = 1e-4, kBuffer = 1e-5;
 // A gradient this much smaller than the largest one is rounding noise.
 constexpr double kNoise = 1e-6;
+// Rounding grows with the terms of a sum, not with what is left of it: a smaller gradient than this part of the largest one, such
+// as that of a bias in front of a normalization, which is zero, is compared as if it were as large.
+constexpr double kSmall = 1e-2;
 
 /// Number i of those that gradients are multiplied with; proof.py has the same.
 double weightOf(uint64_t i) { return static_cast<double>((i * 2654435761u) & 0xffffffffu) / 4294967296.0 - 0.5; }
@@ -236,7 +239,7 @@ void Replayer::compareGradient(const std::string &when, const std::string &name,
     return differ("'" + name + "' is not trained, though PyTorch trains it", INFINITY);
   if (!ours)
     return;
-  double scale = std::max(top, kNoise * largest), normScale = std::max(expected->reals[0], kNoise * largest);
+  double scale = std::max(top, kSmall * largest), normScale = std::max(expected->reals[0], kSmall * largest);
   double difference = std::max(std::abs(norm - expected->reals[0]) / normScale,
                                std::abs(product - expected->reals[1]) / (normScale + 0.02 * scale * std::sqrt(count)));
   for (auto [place, entry] : llvm::zip_equal(places->integers, entries)) {

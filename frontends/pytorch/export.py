@@ -16,24 +16,39 @@ What torch.onnx.export does by default would lose parameters: its optimizer take
 equal at the moment (all zero biases of a fresh model) and folds what depends on them alone. Here it runs while they are
 inputs of the graph, and afterwards each of them must still be there.
 
-Needs PyTorch 2.9 or later, onnx, onnxscript and onnx-ir (scripts/setup --torch installs them); --hf needs transformers.
+What the exporter drops is carried over, or the export is refused by name: see `exporting/`. Beside the model stands its proof,
+MODEL.proof.safetensors: PyTorch's loss and gradients for two batches, which `llmc check` computes again.
+
+Needs PyTorch 2.9 or later, onnx, onnxscript and onnx-ir: `scripts/setup --torch` installs them into third_party/torch, whose Python
+this program goes on with if its own lacks them. --hf needs transformers.
 """
 import argparse
 import importlib.util
 import inspect
 import logging
 import math
+import os
 import pathlib
 import re
 import sys
 import warnings
 from collections.abc import Callable
 
-import onnx_ir
-import onnxscript.optimizer
-import onnxscript.rewriter
-import torch
-from torch._subclasses.fake_tensor import FakeTensorMode
+try:
+    import onnx_ir
+    import onnxscript.optimizer
+    import onnxscript.rewriter
+    import torch
+    from torch._subclasses.fake_tensor import FakeTensorMode
+except ImportError as missing:
+    if __name__ != "__main__":
+        raise
+    installed = pathlib.Path(__file__).resolve().parents[2] / "third_party/torch"
+    if (installed / "bin/python").exists() and pathlib.Path(sys.prefix) != installed:
+        os.execv(installed / "bin/python", [installed / "bin/python", *sys.argv])
+    print(f"error: this Python has no package {missing.name}", file=sys.stderr)
+    print("hint: `scripts/setup --torch` installs what exports need, or: pip install torch onnx onnxscript onnx-ir safetensors", file=sys.stderr)
+    sys.exit(3)
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 from exporting import functions, markers, proof, replay, rewrite, watch  # noqa: E402
@@ -193,7 +208,13 @@ def export(build: Build, path: str | pathlib.Path, *, weights: bool = True, opse
         if recorder.note:
             remarks.append(f"the model has no proof of its loss and gradients: {recorder.note}")
         for batch, result in recorder.cases[:1]:
-            replay.compare(program, module, batch, result, names.index("loss"), [f.__name__ for f in known.verdicts])
+            try:
+                replay.compare(program, module, batch, result, names.index("loss"), [f.__name__ for f in known.verdicts])
+            except ExportError:
+                raise
+            except Exception as problem:  # an operator of the program that PyTorch computes, but does not differentiate
+                remarks.append(f"PyTorch cannot run the exported program itself ({str(problem).strip().splitlines()[0]}): "
+                               "`llmc check` compares the file with the module")
     else:
         remarks.append("the model has no proof: none of its outputs is named loss")
     if weights:

@@ -60,6 +60,22 @@ class ExportTest(unittest.TestCase):
             names = {tensor.name for tensor in graph.initializer if not tensor.name.startswith("val_")}
             self.assertEqual(names, {"first.bias", "second.weight", "second.bias", "third.weight", "third.bias", "mean"})
 
+    def test_changes_in_place_and_views_of_other_strides_have_a_proof(self):
+        class Changed(torch.nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.layer = torch.nn.Linear(4, 4)
+
+            def forward(self, x, y):
+                h = self.layer(x).view(-1, 2, 2).transpose(1, 2).clone()
+                h[:, 0] = 2 * h[:, 1]
+                return (h.reshape(-1, 4) - y).square().mean()
+
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder, "m.onnx")
+            self.assertEqual(export(lambda: (Changed(), {"x": torch.randn(8, 4), "y": torch.zeros(8, 4)}), path), [])
+            self.assertTrue(path.with_suffix(".proof.safetensors").exists())
+
     def test_without_weights_only_parameters_lack_values(self):
         tensors = {tensor.name: tensor for tensor in self.exported(pair, weights=False).graph.initializer}
         self.assertEqual(tensors["second.weight"].data_location, onnx.TensorProto.EXTERNAL)

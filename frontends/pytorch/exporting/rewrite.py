@@ -181,6 +181,15 @@ def rewrite_detach(node: Node) -> Node | None:
     return Emitter(node)(torch.ops.llmc.stop_gradient.default, node.args[0])
 
 
+def rewrite_view(node: Node) -> Node | None:
+    """A view of turned dimensions was possible because of strides that the traced operator in front happened to give. Those that
+    the exporter puts in its place give others."""
+    source = node.args[0]
+    if source.op == "call_function" and source.target in (aten.transpose.int, aten.permute.default):
+        node.update_arg(0, Emitter(node)(aten.clone.default, source, memory_format=torch.contiguous_format))
+    return None
+
+
 def rewrite_embedding(node: Node) -> Node | None:
     weight, indices, padding = arguments(node, "weight indices padding_idx")
     if padding < 0:
@@ -276,6 +285,7 @@ def rewrite_cross_entropy(node: Node) -> Node | None:
 
 REWRITES = {
     aten.detach.default: rewrite_detach,
+    aten.view.default: rewrite_view,
     aten.embedding.default: rewrite_embedding,
     aten.scaled_dot_product_attention.default: rewrite_attention,
     aten.native_dropout.default: rewrite_dropout,

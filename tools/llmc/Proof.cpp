@@ -92,7 +92,7 @@ double weightOf(uint64_t i) { return static_cast<double>((i * 2654435761u) & 0xf
 
 class Replayer {
 public:
-  Replayer(StringRef path, const onnx::Model &model, MLIRContext &context) : path(path), model(model), context(context) {}
+  Replayer(StringRef path, const onnx::Model &model, MLIRContext &context) : path(path.str()), model(model), context(context) {}
   int run();
 
 private:
@@ -108,7 +108,7 @@ private:
   std::optional<HostTensor> tensor(const std::string &name) const;
   int64_t batchOf(unsigned k) const;
 
-  StringRef path;
+  std::string path; // a copy: the linker of a plan resets the options of the command line, from which it comes
   const onnx::Model &model;
   MLIRContext &context;
   std::shared_ptr<runtime::SafetensorsFile> proof;

@@ -1,4 +1,4 @@
-//===- Shape.cpp - nn.transpose ------------------------------------------------===//
+//===- Shape.cpp - ops that hand on elements: nn.transpose, nn.stop_gradient -----===//
 #include "dialects/nn/Family.h"
 #include "mlir/Dialect/Utils/IndexingUtils.h"
 #include "mlir/IR/PatternMatch.h"
@@ -84,5 +84,19 @@ LogicalResult TransposeOp::evaluate(Operands in, Results out) {
     else
       out[0].integers[i] = in[0]->integers[source];
   }
+  return success();
+}
+
+//===-- nn.stop_gradient -----------------------------------------------------------===//
+
+// y = x   dx = 0
+LogicalResult StopGradientOp::emitVjp(OpBuilder &, ValueRange, ArrayRef<bool>, SmallVectorImpl<Value> &gradients) {
+  return noGradients(1, gradients);
+}
+
+FactorRule StopGradientOp::getFactorRule() { return elementwiseFactorRule(*this); }
+
+LogicalResult StopGradientOp::evaluate(Operands in, Results out) {
+  out[0].reals = in[0]->reals;
   return success();
 }

@@ -22,7 +22,7 @@ namespace {
 bool isLinear(Operation *op) {
   if (auto reduce = dyn_cast<nn::ReduceOp>(op))
     return reduce.getKind() == nn::ReduceKind::Sum || reduce.getKind() == nn::ReduceKind::Mean;
-  return isa<tensor::CollapseShapeOp, tensor::ExpandShapeOp, tensor::ExtractSliceOp, nn::TransposeOp, nn::BroadcastOp, arith::NegFOp,
+  return isa<tensor::CollapseShapeOp, tensor::ExpandShapeOp, tensor::ExtractSliceOp, nn::TransposeOp, nn::BroadcastOp, nn::StopGradientOp, arith::NegFOp,
              arith::ExtFOp, arith::TruncFOp, arith::SIToFPOp, arith::UIToFPOp, arith::ExtSIOp, arith::ExtUIOp>(op);
 }
 
@@ -84,9 +84,9 @@ void SampleFlow::visit(Operation *op) {
         samples.mixed = op;
     }
     samples.isConstant = !depends && isConstant;
-    // How many labels count does not depend on weights.
+    // How many labels count does not depend on weights, and no gradient goes into what is detached.
     bool isCount = result.getResultNumber() == 1 && isa<nn::CrossEntropyOp, nn::LinearCrossEntropyOp>(op);
-    samples.hasParameter = hasParameter && !isCount;
+    samples.hasParameter = hasParameter && !isCount && !isa<nn::StopGradientOp>(op);
     values[result] = samples;
   }
 }

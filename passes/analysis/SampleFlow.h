@@ -20,7 +20,7 @@ struct Samples {
   /// 1 for sums, 0 again for a quotient of two sums; none if it is no power.
   std::optional<double> degree = 0.0;
   bool isConstant = false;     // known at compile time
-  bool hasParameter = false;   // a trained weight flows into it
+  bool hasParameter = false;   // its gradient goes on to a trained weight
   mlir::Operation *mixed = nullptr; // of kind Mixed: the op that made it so
 };
 

@@ -133,6 +133,7 @@ INSTANTIATE_TEST_SUITE_P(Forms, SplitLoss, testing::Values(
     "%loss = arith.addf %mean, %mean : tensor<f32>",                                               // an average
     "%loss = arith.negf %sum : tensor<f32>",                                                       // a sum
     "%loss = arith.divf %masked, %count : tensor<f32>",                                            // one sum by another
+    "%d = nn.stop_gradient %sum : (tensor<f32>) -> tensor<f32>\n%loss = arith.divf %masked, %d : tensor<f32>",
     "%loss = arith.mulf %half, %ce : tensor<f32>",                                                 // c * cross entropy
     "%n = arith.negf %ce : tensor<f32>\n%loss = arith.divf %n, %half : tensor<f32>",
     "%loss = arith.addf %mean, %decay : tensor<f32>",                                              // with a term of weights alone

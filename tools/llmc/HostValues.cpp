@@ -40,6 +40,32 @@ std::optional<HostTensor> fromBytes(runtime::Bytes bytes, RankedTensorType type)
   return std::nullopt;
 }
 
+std::optional<Type> elementTypeOf(runtime::fb::DataType type, MLIRContext *context) {
+  switch (type) {
+  case runtime::fb::DataType::F32:
+    return Float32Type::get(context);
+  case runtime::fb::DataType::F64:
+    return Float64Type::get(context);
+  case runtime::fb::DataType::I64:
+    return IntegerType::get(context, 64);
+  case runtime::fb::DataType::I32:
+    return IntegerType::get(context, 32);
+  case runtime::fb::DataType::Bool:
+    return IntegerType::get(context, 1);
+  default:
+    return std::nullopt;
+  }
+}
+
+runtime::Bytes toBytes(const HostTensor &value, runtime::fb::DataType type, std::vector<uint8_t> &scratch) {
+  scratch.resize(static_cast<size_t>(value.size()) * runtime::elementBytes(type));
+  if (value.isReal)
+    runtime::convertElements(runtime::fb::DataType::F64, value.reals.data(), type, scratch.data(), value.size());
+  else
+    runtime::convertElements(runtime::fb::DataType::I64, value.integers.data(), type, scratch.data(), value.size());
+  return runtime::Bytes(scratch);
+}
+
 runtime::Result<HostTensor> readParameter(func::FuncOp function, unsigned index, StringRef folder) {
   std::string name = train::argumentString(function, index, train::kName).str();
   auto source = function.getArgAttrOfType<DictionaryAttr>(index, train::kSource);

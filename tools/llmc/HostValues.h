@@ -4,6 +4,7 @@
 
 #include "dialects/interfaces/HostTensor.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "runtime/io/Numbers.h"
 #include "runtime/support/File.h"
 #include "runtime/support/Status.h"
 #include <map>
@@ -14,6 +15,12 @@ namespace llmc::tool {
 /// The elements of a stored tensor of `type`; nothing if the number of bytes is another, or for element types that no
 /// model here holds.
 std::optional<HostTensor> fromBytes(runtime::Bytes bytes, mlir::RankedTensorType type);
+
+/// The type of a stored element; nothing for those that no model here holds.
+std::optional<mlir::Type> elementTypeOf(runtime::fb::DataType type, mlir::MLIRContext *context);
+
+/// The elements of `value` as stored in `type`, in `scratch`.
+runtime::Bytes toBytes(const HostTensor &value, runtime::fb::DataType type, std::vector<uint8_t> &scratch);
 
 /// The value of argument `index` of `function` from the file below `folder` that its `train.source` names. Errors:
 /// BadInput, with the argument's name.

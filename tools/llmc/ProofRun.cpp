@@ -24,23 +24,6 @@ namespace fb = runtime::fb;
 // What the interpreter does in about two seconds; a plan of that size is compiled and run in about the same.
 constexpr double kMostFlops = 5e8;
 
-std::optional<Type> typeOf(fb::DataType type, MLIRContext *context) {
-  switch (type) {
-  case fb::DataType::F32:
-    return Float32Type::get(context);
-  case fb::DataType::F64:
-    return Float64Type::get(context);
-  case fb::DataType::I64:
-    return IntegerType::get(context, 64);
-  case fb::DataType::I32:
-    return IntegerType::get(context, 32);
-  case fb::DataType::Bool:
-    return IntegerType::get(context, 1);
-  default:
-    return std::nullopt;
-  }
-}
-
 int failWith(const runtime::Status &status) { return fail(static_cast<ExitCode>(status.code), status.message, status.hint); }
 
 double flopsOf(func::FuncOp function) {
@@ -127,12 +110,7 @@ private:
       const HostTensor &value = it->second;
       runtime::Shape shape(value.shape.begin(), value.shape.end());
       tensors.push_back({name + ".0", *element, shape, [&value, element](std::vector<uint8_t> &scratch) -> runtime::Result<runtime::Bytes> {
-                           scratch.resize(static_cast<size_t>(value.size()) * runtime::elementBytes(*element));
-                           if (value.isReal)
-                             runtime::convertElements(fb::DataType::F64, value.reals.data(), *element, scratch.data(), value.size());
-                           else
-                             runtime::convertElements(fb::DataType::I64, value.integers.data(), *element, scratch.data(), value.size());
-                           return runtime::Bytes(scratch);
+                           return toBytes(value, *element, scratch);
                          }});
     }
     return runtime::writeSafetensors(folder + "/inputs.safetensors", tensors);
@@ -170,7 +148,7 @@ private:
   runtime::Status readBuffers(runtime::Executor &executor, ProofResult &result) {
     std::vector<uint8_t> scratch;
     for (const runtime::TensorToWrite &tensor : runtime::ModelState(executor).modelTensors()) {
-      std::optional<Type> element = typeOf(tensor.type, module.getContext());
+      std::optional<Type> element = elementTypeOf(tensor.type, module.getContext());
       auto bytes = tensor.fetch(scratch);
       if (!bytes.ok())
         return bytes.status();
@@ -190,7 +168,7 @@ private:
 } // namespace
 
 std::optional<HostTensor> valueOf(const runtime::SafetensorsFile &file, const runtime::TensorInfo &info, MLIRContext *context) {
-  std::optional<Type> element = info.supported ? typeOf(info.type, context) : std::nullopt;
+  std::optional<Type> element = info.supported ? elementTypeOf(info.type, context) : std::nullopt;
   return element ? fromBytes(file.data(info), RankedTensorType::get(info.shape, *element)) : std::nullopt;
 }
 

@@ -143,26 +143,9 @@ int Verifier::makePlan() {
   return kDone;
 }
 
-Type elementTypeOf(fb::DataType type, MLIRContext *context) {
-  switch (type) {
-  case fb::DataType::F32:
-    return Float32Type::get(context);
-  case fb::DataType::F64:
-    return Float64Type::get(context);
-  case fb::DataType::I64:
-    return IntegerType::get(context, 64);
-  case fb::DataType::I32:
-    return IntegerType::get(context, 32);
-  case fb::DataType::Bool:
-    return IntegerType::get(context, 1);
-  default:
-    return IntegerType::get(context, 8);
-  }
-}
-
 HostTensor Verifier::valueOf(uint32_t index) const {
   const fb::Buffer &buffer = executor->buffer(index);
-  auto type = RankedTensorType::get(runtime::shapeOf(buffer.shape()), elementTypeOf(buffer.type(), &context));
+  auto type = RankedTensorType::get(runtime::shapeOf(buffer.shape()), elementTypeOf(buffer.type(), &context).value_or(IntegerType::get(&context, 8)));
   return *fromBytes({executor->data(index), static_cast<size_t>(tensorBytes(type))}, type);
 }
 
@@ -173,7 +156,7 @@ std::vector<std::pair<std::string, HostTensor>> Verifier::parameters() const {
   for (const runtime::TensorToWrite &tensor : runtime::ModelState(*executor).modelTensors())
     values.emplace_back(
         tensor.name,
-        *fromBytes(*tensor.fetch(scratch), RankedTensorType::get(tensor.shape, elementTypeOf(tensor.type, &context))));
+        *fromBytes(*tensor.fetch(scratch), RankedTensorType::get(tensor.shape, *elementTypeOf(tensor.type, &context))));
   return values;
 }
 

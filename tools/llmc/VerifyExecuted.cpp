@@ -94,13 +94,7 @@ private:
       for (int64_t k = 0; k < steps; ++k) {
         std::string name = train::argumentString(function, i, train::kName).str() + "." + std::to_string(k);
         tensors.push_back({name, *element, shape, [=](std::vector<uint8_t> &scratch) -> runtime::Result<runtime::Bytes> {
-                             HostTensor value = makeUpInput(function, i, shape, seed, name);
-                             scratch.resize(static_cast<size_t>(value.size()) * runtime::elementBytes(*element));
-                             if (value.isReal)
-                               runtime::convertElements(fb::DataType::F64, value.reals.data(), *element, scratch.data(), value.size());
-                             else
-                               runtime::convertElements(fb::DataType::I64, value.integers.data(), *element, scratch.data(), value.size());
-                             return runtime::Bytes(scratch);
+                             return toBytes(makeUpInput(function, i, shape, seed, name), *element, scratch);
                            }});
       }
     }

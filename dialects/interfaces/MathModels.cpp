@@ -108,7 +108,8 @@ std::optional<double> splatValue(Value value) {
   return dense.getSplatValue<APFloat>().convertToDouble();
 }
 
-// y = a^p   da = dy p a^(p-1), dp = dy y log(a); whole exponents 2 and 3 are products, as PyTorch computes them
+// y = a^p   da = dy p a^(p-1), 0 if p = 0; dp = dy y log(a), 0 if a = 0 and p >= 0; whole exponents 2 and 3 are products, as PyTorch
+// computes them
 void powerVjp(OpBuilder &b, math::PowFOp op, Value dy, ArrayRef<bool> wanted, Gradients &g) {
   Emit e{b, op.getLoc()};
   Value a = op.getLhs(), p = op.getRhs();
@@ -122,8 +123,17 @@ void powerVjp(OpBuilder &b, math::PowFOp op, Value dy, ArrayRef<bool> wanted, Gr
     power = math::PowFOp::create(b, op.getLoc(), a, e.splat(a, *exponent - 1.0));
   else
     power = math::PowFOp::create(b, op.getLoc(), a, e.sub(p, e.splat(p, 1.0)));
-  g.push_back(wanted[0] ? e.mul(dy, e.mul(p, power)) : Value());
-  g.push_back(wanted[1] ? e.mul(dy, e.mul(op.getResult(), math::LogOp::create(b, op.getLoc(), a))) : Value());
+  Location loc = op.getLoc();
+  Value zero = e.splat(dy, 0.0), da = e.mul(p, power);
+  if (!exponent || *exponent == 0.0)
+    da = arith::SelectOp::create(b, loc, arith::CmpFOp::create(b, loc, arith::CmpFPredicate::OEQ, p, zero), zero, da);
+  g.push_back(wanted[0] ? e.mul(dy, da) : Value());
+  if (!wanted[1])
+    return g.push_back(Value());
+  Value isZero = arith::CmpFOp::create(b, loc, arith::CmpFPredicate::OEQ, a, zero);
+  Value isFlat = arith::AndIOp::create(b, loc, isZero, arith::CmpFOp::create(b, loc, arith::CmpFPredicate::OGE, p, zero));
+  Value dp = e.mul(op.getResult(), math::LogOp::create(b, loc, a));
+  g.push_back(e.mul(dy, arith::SelectOp::create(b, loc, isFlat, zero, dp)));
 }
 
 } // namespace

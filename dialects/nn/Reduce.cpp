@@ -40,7 +40,7 @@ LogicalResult ReduceOp::verify() {
 }
 
 // sum: dx = broadcast(dy); mean: dx = broadcast(dy) / n; max, min: dx = broadcast(dy) where x equals the extreme, shared
-// evenly among ties (as torch.amax); prod: dx = broadcast(dy y) / x
+// evenly among ties (as torch.amax); prod: dx = broadcast(dy) times the product of the other elements
 LogicalResult ReduceOp::emitVjp(OpBuilder &b, ValueRange cotangents, ArrayRef<bool> wanted, SmallVectorImpl<Value> &gradients) {
   if (!cotangents[0] || !wanted[0])
     return noGradients(1, gradients);
@@ -69,8 +69,16 @@ LogicalResult ReduceOp::emitVjp(OpBuilder &b, ValueRange cotangents, ArrayRef<bo
     break;
   }
   case ReduceKind::Prod: {
-    Value scaled = arith::MulFOp::create(b, loc, cotangents[0], getResult());
-    dx = arith::DivFOp::create(b, loc, spread(scaled), getInput());
+    // y / x where x is not zero; the others of a single zero are all that is not zero, those of one of several have a zero.
+    Value zero = splat(b, loc, type, 0.0), one = splat(b, loc, type, 1.0);
+    Value isZero = arith::CmpFOp::create(b, loc, arith::CmpFPredicate::OEQ, getInput(), zero);
+    Value nonzero = arith::SelectOp::create(b, loc, isZero, one, getInput());
+    Value zeros = ReduceOp::create(b, loc, arith::SelectOp::create(b, loc, isZero, one, zero), ReduceKind::Sum, getDims());
+    Value single = arith::CmpFOp::create(b, loc, arith::CmpFPredicate::OEQ, spread(zeros), one);
+    Value rest = spread(ReduceOp::create(b, loc, nonzero, ReduceKind::Prod, getDims()));
+    Value atZero = arith::SelectOp::create(b, loc, single, rest, zero);
+    Value others = arith::SelectOp::create(b, loc, isZero, atZero, arith::DivFOp::create(b, loc, spread(getResult()), nonzero));
+    dx = arith::MulFOp::create(b, loc, spread(cotangents[0]), others);
     break;
   }
   }

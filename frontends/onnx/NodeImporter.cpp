@@ -255,6 +255,11 @@ Value NodeImporter::swapLast(Value value, int64_t d) {
   return transpose(value, permutation);
 }
 
+Value NodeImporter::normOf(Value squares) {
+  Value zero = splatLike(squares, 0), isZero = emit<arith::CmpFOp>(arith::CmpFPredicate::OEQ, squares, zero);
+  return emit<math::SqrtOp>(emit<arith::SelectOp>(isZero, zero, squares));
+}
+
 Value NodeImporter::cast(Value value, Type to) {
   RankedTensorType type = nn::typeOf(value);
   Type from = type.getElementType();

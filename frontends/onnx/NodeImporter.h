@@ -95,6 +95,8 @@ public:
   mlir::Value slice(mlir::Value value, int64_t d, int64_t offset, int64_t size, int64_t stride = 1, bool byNumber = false);
   mlir::Value concat(llvm::ArrayRef<mlir::Value> values, int64_t d);
   mlir::Value cast(mlir::Value value, mlir::Type elementType);
+  /// The square root of sums of squares, whose derivative at 0 is 0, as PyTorch's norms have it.
+  mlir::Value normOf(mlir::Value squares);
   /// Notes at the reshape or slice that made `value` from `source` which dimensions the operator names (train::kAxes); by their
   /// sizes alone, dimensions of size 1 cannot be told apart. Nothing if `value` is `source` or a constant.
   mlir::Value noteAxes(mlir::Value value, mlir::Value source, llvm::ArrayRef<int64_t> axes);

@@ -127,6 +127,8 @@ Samples SampleFlow::combined(Operation *op) const {
     return {kindOfSum(operands[0].kind, operands[1].kind), common(operands[0], operands[1])};
   if (operands.size() == 2 && isa<arith::MaximumFOp, arith::MinimumFOp, arith::MaxSIOp, arith::MinSIOp>(op))
     return {Samples::Mixed, common(operands[0], operands[1])};
+  if (auto select = dyn_cast<arith::SelectOp>(op); select && matchPattern(select.getTrueValue(), m_AnyZeroFloat()))
+    return {Samples::Mixed, operands[2].degree};
   bool divides = isa<arith::DivFOp, arith::DivSIOp>(op);
   if (operands.size() == 2 && (divides || isa<arith::MulFOp, arith::MulIOp, nn::ContractOp>(op))) {
     Samples result{Samples::Mixed, std::nullopt};

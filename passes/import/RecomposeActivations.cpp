@@ -2,7 +2,7 @@
 //
 // gelu: at each tanh or erf, t = f(u), find the x in u for which u is the polynomial that gelu asks for, then the first value
 // above t that is 0.5 x + 0.5 x t. Both are compared as polynomials in x and t, so that any association of the
-// multiplications is the same. The others are two-op patterns: 1 / (1 + exp(-x)), x sigmoid(x), silu(gate) up.
+// multiplications is the same. The others are two-op patterns: 1 / (1 + exp(-x)), x sigmoid(x), silu(gate) up, log(sigmoid(x)).
 //
 //===----------------------------------------------------------------------===//
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -184,6 +184,26 @@ struct SigmoidOfQuotient : OpRewritePattern<arith::DivFOp> {
   }
 };
 
+/// PyTorch's logsigmoid, which exporters write as the log of a sigmoid: -log(1 + exp(-x)) = min(x, 0) - log1p(exp(-|x|)), finite where
+/// the sigmoid is rounded to 0. Selections give the derivative 1/2 at 0.
+struct LogOfSigmoid : OpRewritePattern<math::LogOp> {
+  using OpRewritePattern::OpRewritePattern;
+  LogicalResult matchAndRewrite(math::LogOp op, PatternRewriter &rewriter) const override {
+    auto sigmoid = op.getOperand().getDefiningOp<nn::SigmoidOp>();
+    if (!sigmoid)
+      return failure();
+    Location loc = op.getLoc();
+    Value x = sigmoid.getInput();
+    Value zero = arith::ConstantOp::create(rewriter, loc, rewriter.getZeroAttr(x.getType()));
+    Value positive = arith::CmpFOp::create(rewriter, loc, arith::CmpFPredicate::OGT, x, zero);
+    Value below = arith::SelectOp::create(rewriter, loc, positive, zero, x);
+    Value falling = arith::SelectOp::create(rewriter, loc, positive, arith::NegFOp::create(rewriter, loc, x), x);
+    Value tail = math::Log1pOp::create(rewriter, loc, math::ExpOp::create(rewriter, loc, falling));
+    rewriter.replaceOpWithNewOp<arith::SubFOp>(op, below, tail);
+    return success();
+  }
+};
+
 struct SiluOfProduct : OpRewritePattern<arith::MulFOp> {
   using OpRewritePattern::OpRewritePattern;
   LogicalResult matchAndRewrite(arith::MulFOp op, PatternRewriter &rewriter) const override {
@@ -217,7 +237,7 @@ struct RecomposeActivations : importing::impl::ImportRecomposeActivationsBase<Re
         recomposeGelu(op);
     });
     RewritePatternSet patterns(&getContext());
-    patterns.add<SigmoidOfQuotient, SiluOfProduct, SwigluOfProduct>(&getContext());
+    patterns.add<SigmoidOfQuotient, LogOfSigmoid, SiluOfProduct, SwigluOfProduct>(&getContext());
     if (failed(applyPatternsGreedily(getOperation(), std::move(patterns))))
       signalPassFailure();
   }

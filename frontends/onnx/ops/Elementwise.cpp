@@ -28,11 +28,35 @@ static LogicalResult aligned(NodeImporter &n, SmallVectorImpl<Value> &values, si
   return success();
 }
 
+/// The larger or smaller of two reals, with PyTorch's derivatives where they are equal: torch.maximum gives each half, torch.clamp, whose
+/// bound is a number, gives its input none. arith's ops give their second operand all.
+template <typename Op> static Value extreme(NodeImporter &n, Value a, Value b, bool aIsBound, bool bIsBound) {
+  if (aIsBound || bIsBound)
+    return bIsBound ? n.emit<Op>(a, b) : n.emit<Op>(b, a);
+  Value equal = n.emit<arith::CmpFOp>(arith::CmpFPredicate::OEQ, a, b), half = n.splatLike(a, 0.5);
+  Value middle = n.emit<arith::AddFOp>(n.emit<arith::MulFOp>(a, half), n.emit<arith::MulFOp>(b, half));
+  return n.emit<arith::SelectOp>(equal, middle, n.emit<Op>(a, b));
+}
+
+template <typename FloatOp, typename IntOp> static LogicalResult extremes(NodeImporter &n) {
+  SmallVector<Value> v;
+  if (failed(aligned(n, v)))
+    return failure();
+  auto isBound = [&](size_t i) { return n.isKnown(i) && nn::typeOf(n.in(i)).getRank() == 0; };
+  Value result = v.front();
+  bool known = isBound(0);
+  for (size_t i = 1; i < v.size(); ++i) {
+    result = isFloat(result) ? extreme<FloatOp>(n, result, v[i], known, isBound(i)) : n.emit<IntOp>(result, v[i]);
+    known &= isBound(i);
+  }
+  return n.done(result);
+}
+
 template <typename FloatOp, typename IntOp> static LogicalResult binary(NodeImporter &n) {
   SmallVector<Value> v;
   if (failed(aligned(n, v)))
     return failure();
-  // Add, Max and Min of any number of operands; the others have two.
+  // Sums of any number of operands; the others have two.
   Value result = v.front();
   for (Value next : ArrayRef<Value>(v).drop_front())
     result = isFloat(result) ? n.emit<FloatOp>(result, next) : n.emit<IntOp>(result, next);
@@ -216,7 +240,7 @@ static LogicalResult leaky(NodeImporter &n, double alpha, double scale, bool lin
   Value positive = n.emit<arith::CmpFOp>(arith::CmpFPredicate::OGT, x, n.splatLike(x, 0));
   Value below = x;
   if (!linear) // exp of the positive side may overflow, and would reach the gradient
-    below = n.emit<math::ExpM1Op>(n.emit<arith::MinimumFOp>(x, n.splatLike(x, 0)));
+    below = n.emit<math::ExpM1Op>(n.emit<arith::SelectOp>(positive, n.splatLike(x, 0), x));
   below = n.emit<arith::MulFOp>(below, n.splatLike(x, alpha * scale));
   Value above = scale == 1 ? x : n.emit<arith::MulFOp>(x, n.splatLike(x, scale));
   return n.done(n.emit<arith::SelectOp>(positive, above, below));
@@ -227,15 +251,16 @@ static LogicalResult selu(NodeImporter &n) {
   return leaky(n, n.attrFloat("alpha", 1.67326319217681884765625), n.attrFloat("gamma", 1.05070102214813232421875), false);
 }
 
-// Celu: max(x, 0) + min(alpha (exp(x / alpha) - 1), 0)
+// Celu: max(x, 0) + min(alpha (exp(x / alpha) - 1), 0), with selections, whose derivative at 0 is 1
 static LogicalResult celu(NodeImporter &n) {
   double alpha = n.attrFloat("alpha", 1);
   if (!n.in(0) || !isFloat(n.in(0)) || alpha == 0)
     return n.fail("a real input expected");
-  Value x = n.in(0), below = n.emit<arith::MinimumFOp>(x, n.splatLike(x, 0));
+  Value x = n.in(0), zero = n.splatLike(x, 0), positive = n.emit<arith::CmpFOp>(arith::CmpFPredicate::OGT, x, zero);
+  Value below = n.emit<arith::SelectOp>(positive, zero, x);
   below = n.emit<math::ExpM1Op>(n.emit<arith::DivFOp>(below, n.splatLike(x, alpha)));
   below = n.emit<arith::MulFOp>(below, n.splatLike(x, alpha));
-  return n.done(n.emit<arith::AddFOp>(n.emit<arith::MaximumFOp>(x, n.splatLike(x, 0)), below));
+  return n.done(n.emit<arith::AddFOp>(n.emit<arith::SelectOp>(positive, x, zero), below));
 }
 
 static LogicalResult thresholdedRelu(NodeImporter &n) {
@@ -400,8 +425,8 @@ void llmc::onnx::registerElementwise(OpTable &t) {
   t.add("Mod", 10, modulo);
   t.add("Pow", 7, power);
   t.add("Sum", 6, binary<arith::AddFOp, arith::AddIOp>);
-  t.add("Max", 6, binary<arith::MaximumFOp, arith::MaxSIOp>);
-  t.add("Min", 6, binary<arith::MinimumFOp, arith::MinSIOp>);
+  t.add("Max", 6, extremes<arith::MaximumFOp, arith::MaxSIOp>);
+  t.add("Min", 6, extremes<arith::MinimumFOp, arith::MinSIOp>);
   t.add("Mean", 6, mean);
   t.add("Equal", 7, compare<F::OEQ, I::eq>);
   t.add("Greater", 7, compare<F::OGT, I::sgt>);

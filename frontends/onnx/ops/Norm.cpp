@@ -176,7 +176,7 @@ static LogicalResult lpNorm(NodeImporter &n) {
   Value sum = n.emit<nn::ReduceOp>(terms, nn::ReduceKind::Sum, ArrayRef<int64_t>(*axis));
   SmallVector<int64_t> kept(n.shape(0));
   kept[*axis] = 1;
-  Value norm = n.reshape(p == 1 ? sum : n.emit<math::SqrtOp>(sum), kept);
+  Value norm = n.reshape(p == 1 ? sum : n.normOf(sum), kept);
   Value isZero = n.emit<arith::CmpFOp>(arith::CmpFPredicate::OEQ, norm, n.splatLike(norm, 0));
   norm = n.emit<arith::SelectOp>(isZero, n.splatLike(norm, 1), norm);
   return n.done(n.emit<arith::DivFOp>(x, n.broadcastTo(norm, n.shape(0))));

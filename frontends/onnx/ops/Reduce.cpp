@@ -110,7 +110,7 @@ template <Norm norm> static LogicalResult reduceNorm(NodeImporter &n) {
   if (!r->nothing)
     x = reduceTo(n, x, nn::ReduceKind::Sum, *r);
   if (norm == Norm::L2)
-    x = n.emit<math::SqrtOp>(x);
+    x = n.normOf(x);
   if (norm == Norm::LogSum)
     x = n.emit<math::LogOp>(x);
   return n.done(r->nothing ? x : n.reshape(x, r->shape));

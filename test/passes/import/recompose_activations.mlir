@@ -123,3 +123,19 @@ func.func @near(%x: tensor<2x4xf32>, %g: tensor<2x4xf32>) -> (tensor<2x4xf32>, t
   %z = arith.mulf %a, %k : tensor<2x4xf32>
   return %y, %z : tensor<2x4xf32>, tensor<2x4xf32>
 }
+
+
+// -----
+
+// CHECK-LABEL: func.func @log_sigmoid
+//   CHECK-NOT:   nn.sigmoid
+//       CHECK:   %[[P:.+]] = arith.cmpf ogt, %[[X:.+]], %[[ZERO:.+]] :
+//       CHECK:   %[[B:.+]] = arith.select %[[P]], %[[ZERO]], %[[X]]
+//       CHECK:   %[[T:.+]] = math.log1p
+//       CHECK:   %[[Y:.+]] = arith.subf %[[B]], %[[T]]
+//       CHECK:   return %[[Y]]
+func.func @log_sigmoid(%x: tensor<2x4xf32>) -> tensor<2x4xf32> {
+  %s = nn.sigmoid %x : (tensor<2x4xf32>) -> tensor<2x4xf32>
+  %y = math.log %s : tensor<2x4xf32>
+  return %y : tensor<2x4xf32>
+}

@@ -135,7 +135,7 @@ private:
       return it->second;
     }
     auto slice = dyn_cast<tensor::ExtractSliceOp>(op);
-    if (!slice)
+    if (!slice || slice.getType().getNumElements() == slice.getSourceType().getNumElements())
       return source;
     auto [it, isNew] = storage.try_emplace(value, 0);
     if (isNew)

@@ -11,6 +11,7 @@
 #include "compiler/driver/Compile.h"
 #include "compiler/reference/Trainer.h"
 #include "dialects/train/Train.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
 #include "runtime/executor/ModelState.h"
 #include "runtime/io/Data.h"
 #include "runtime/io/Random.h"
@@ -66,6 +67,7 @@ private:
   void makeUp(const fb::Input &input, const fb::Buffer &buffer, uint64_t step, uint64_t micro, uint8_t *to) const;
   HostTensor valueOf(uint32_t buffer) const;
   int compareForward(StringRef function);
+  void move(HostTensor &value, const std::string &name);
   std::map<std::string, HostTensor> movedOutputs(StringRef function, const reference::Trainer::Inputs &inputs);
   int compareStep(uint64_t step);
   int finish();
@@ -256,7 +258,7 @@ int Verifier::compareForward(StringRef function) {
       double sensitivity = moved->count(name) ? byLargestEntry(moved->at(name), value) : 0.0;
       tolerance = std::max(tolerance, std::isfinite(sensitivity) ? 4 * sensitivity : 0.0);
       if (tolerance > kOutput)
-        llvm::outs() << llvm::formatv("{0} is ill-conditioned: rounding of the parameters alone moves it by {1:E1}\n",
+        llvm::outs() << llvm::formatv("{0} is ill-conditioned: rounding of parameters and constants alone moves it by {1:E1}\n",
                                       what, sensitivity);
     }
     ledger.add("@" + function.str(), what, difference, tolerance);
@@ -264,17 +266,36 @@ int Verifier::compareForward(StringRef function) {
   return kDone;
 }
 
-/// Outputs where each parameter is moved by a few units of its last place: how far rounding may carry them.
+/// Moves each number by a few units of its last place, a fixed part of it for each `name`.
+void Verifier::move(HostTensor &value, const std::string &name) {
+  runtime::RandomStream random(executor->plan().seed(), "move " + name);
+  bool isDouble = llvm::any_of(value.reals, [](double x) { return x != static_cast<double>(static_cast<float>(x)); });
+  for (size_t i = 0; i < value.reals.size(); ++i)
+    value.reals[i] *= 1.0 + (random.uniform53(static_cast<int64_t>(i)) - 0.5) * (isDouble ? 0x1p-49 : 0x1p-20);
+  if (!isDouble)
+    roundTo(Float32Type::get(&context), value);
+}
+
+/// Outputs where parameters and constants are moved: how far rounding may carry them. Constants that something is compared with keep
+/// their values, since a comparison may not turn.
 std::map<std::string, HostTensor> Verifier::movedOutputs(StringRef function, const reference::Trainer::Inputs &inputs) {
-  reference::Trainer other(*stepModule, reference::Arithmetic::AsTyped);
+  OwningOpRef<ModuleOp> module = stepModule->clone();
+  int64_t count = 0;
+  module->walk([&](arith::ConstantOp constant) {
+    auto elements = dyn_cast<DenseElementsAttr>(constant.getValue());
+    if (!elements || !isa<FloatType>(elements.getElementType()) || (elements.isSplat() && elements.getSplatValue<APFloat>().isZero()) ||
+        llvm::any_of(constant->getUsers(), [](Operation *user) { return isa<arith::CmpFOp>(user); }))
+      return;
+    auto value = HostTensor::fromAttribute(elements);
+    if (failed(value))
+      return;
+    move(*value, "constant " + std::to_string(count++));
+    constant.setValueAttr(value->toAttribute(cast<RankedTensorType>(elements.getType())));
+  });
+  reference::Trainer other(*module, reference::Arithmetic::AsTyped);
   for (auto &[name, value] : start) {
     HostTensor moved = value;
-    runtime::RandomStream random(executor->plan().seed(), "move " + name);
-    bool isDouble = llvm::any_of(value.reals, [](double x) { return x != static_cast<double>(static_cast<float>(x)); });
-    for (size_t i = 0; i < moved.reals.size(); ++i)
-      moved.reals[i] *= 1.0 + (random.uniform53(static_cast<int64_t>(i)) - 0.5) * (isDouble ? 0x1p-49 : 0x1p-20);
-    if (!isDouble)
-      roundTo(Float32Type::get(&context), moved);
+    move(moved, name);
     other.set(name, std::move(moved));
   }
   auto outputs = other.evaluate(function, inputs);

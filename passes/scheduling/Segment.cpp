@@ -220,7 +220,8 @@ private:
       targets[value] = buffer;
       Operation *step = value.getDefiningOp();
       auto mayTake = [&](Value operand, Type type) {
-        return isWholeTemporary(operand, type) && lastUseOf(operand) == stepIndex.lookup(step) && (!old || mayReplace(operand, old));
+        return isWholeTemporary(operand, type) && lastUseOf(operand) == stepIndex.lookup(step) && operandsOf(step, operand).size() == 1 &&
+               (!old || mayReplace(operand, old));
       };
       int64_t output = cast<OpResult>(value).getResultNumber();
       Value next;

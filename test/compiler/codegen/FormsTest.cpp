@@ -101,6 +101,29 @@ TEST(Scatter, AddsRowsInOrder) {
   compareWithInterpreter(scatter(3000, 300, 40, false, "i32", "f32"), 4e-6, [](auto &arguments) { spreadIndices(arguments, 0, 3000); });
   compareWithInterpreter(scatter(9, 3, 100, false, "i64", "f64"), 1e-14, [](auto &arguments) { spreadIndices(arguments, 0, 9); });
 }
+
+// f32 sums of a row go from the first position to the last: 1e8 + 1 is rounded to 1e8, 1e8 - 1e8 + 1 is 1.
+TEST(Scatter, AddsInTheOrderOfPositions) {
+  constexpr int64_t columns = 40;
+  auto sums = [&](const std::vector<int64_t> &rows, const std::vector<double> &values) {
+    auto count = static_cast<int64_t>(rows.size());
+    HostTensor indices{{count}, false, {}, rows}, updates{{count, columns}, true, {}, {}};
+    for (double value : values)
+      updates.reals.insert(updates.reals.end(), columns, value);
+    auto results = resultsOf(scatter(3, columns, count, false, "i64", "f32"), {indices, updates});
+    EXPECT_EQ(results.size(), 1u);
+    std::vector<double> found;
+    for (int64_t row = 0; row < 3; ++row) {
+      found.push_back(results[0].reals[row * columns]);
+      for (int64_t column = 1; column < columns; ++column)
+        EXPECT_EQ(results[0].reals[row * columns + column], found.back());
+    }
+    return found;
+  };
+  EXPECT_EQ(sums({1, 1, 1}, {1e8, 1, -1e8}), (std::vector<double>{0, 0, 0}));
+  EXPECT_EQ(sums({1, 1, 1}, {1e8, -1e8, 1}), (std::vector<double>{0, 1, 0}));
+  EXPECT_EQ(sums({1, 0, 2, 1, 2, 0, 1, 2, 0}, {1, 1e8, -1e8, 1e8, 1e8, 1, -1e8, 1, -1e8}), (std::vector<double>{0, 0, 1}));
+}
 // A tied embedding: in place over the gradient of the head, or into memory of its own.
 TEST(Scatter, AddsToAnotherTensor) {
   compareWithInterpreter(scatter(500, 256, 64, true, "i64", "f32"), 4e-6, [](auto &arguments) { spreadIndices(arguments, 0, 500); });

@@ -126,6 +126,29 @@ static void compareResults(ArrayRef<HostTensor> expected, ArrayRef<Storage> outp
   }
 }
 
+std::vector<HostTensor> resultsOf(const std::string &text, const std::vector<HostTensor> &arguments) {
+  DialectRegistry registry;
+  driver::registerAllDialects(registry);
+  MLIRContext context(registry);
+  context.loadAllAvailableDialects();
+  OwningOpRef<ModuleOp> module = parseSourceString<ModuleOp>(text, &context);
+  auto image = codegen::generateCpuKernels(*module, {});
+  if (!image) {
+    ADD_FAILURE() << llvm::toString(image.takeError());
+    return {};
+  }
+  auto function = *module->getOps<func::FuncOp>().begin();
+  std::vector<Storage> inputs;
+  for (auto [tensor, type] : llvm::zip_equal(arguments, function.getArgumentTypes()))
+    inputs.push_back(toStorage(tensor, type));
+  std::vector<HostTensor> results;
+  LoadedImage loaded(image->elf);
+  auto outputs = runKernel(loaded, image->kernels.front(), inputs, function.getResultTypes());
+  for (auto [output, type] : llvm::zip_equal(outputs, function.getResultTypes()))
+    results.push_back(fromStorage(output, type));
+  return results;
+}
+
 void compareWithInterpreter(const std::string &text, double tolerance, llvm::function_ref<void(std::vector<HostTensor> &)> fill) {
   DialectRegistry registry;
   driver::registerAllDialects(registry);

@@ -48,6 +48,9 @@ std::vector<Storage> runKernel(const LoadedImage &image, const codegen::Generate
 void compareWithInterpreter(const std::string &text, double tolerance,
                             llvm::function_ref<void(std::vector<HostTensor> &)> fill = [](std::vector<HostTensor> &) {});
 
+/// The results of the only function of `text`, computed by its kernel.
+std::vector<HostTensor> resultsOf(const std::string &text, const std::vector<HostTensor> &arguments);
+
 } // namespace llmc::test
 
 #endif // LLMC_TEST_COMPILER_CODEGEN_KERNELHARNESS_H

@@ -359,6 +359,45 @@ INSTANTIATE_TEST_SUITE_P(
              "  %r, %i = nn.top_k %x : (tensor<2x4xf64>) -> (tensor<2x2xf64>, tensor<2x2xi64>)"}),
     [](const auto &info) { return std::string(info.param.name); });
 
+/// A product whose inner dimension may be cut: on ranks %p is a partial sum, of which `body` makes %r.
+Case ofPartial(const char *name, const std::string &result, const std::string &body) {
+  return {name, {"4x4", "4x4"}, result,
+          "  %p = nn.contract %x, %y {equation = \"mk,kn->mn\"} : (tensor<4x4xf64>, tensor<4x4xf64>) -> tensor<4x4xf64>\n"
+          "  %c = arith.constant dense<0.7> : tensor<4x4xf64>\n"
+          "  %mask = arith.constant dense<[[true, false, true, false], [true, true, false, false], [false, true, true, true], [true, false, false, true]]> : "
+          "tensor<4x4xi1>\n" + body};
+}
+
+// What holds for partial sums and for sums alike, and what asks for the whole sum first: a constant counts once.
+INSTANTIATE_TEST_SUITE_P(
+    PartialSums, Vjp,
+    testing::Values(
+        ofPartial("plus_constant", "4x4", "  %r = arith.addf %p, %c : tensor<4x4xf64>"),
+        ofPartial("constant_minus", "4x4", "  %r = arith.subf %c, %p : tensor<4x4xf64>"),
+        ofPartial("times_constant", "4x4", "  %r = arith.mulf %c, %p : tensor<4x4xf64>"),
+        ofPartial("by_constant", "4x4", "  %r = arith.divf %p, %c : tensor<4x4xf64>"),
+        ofPartial("squared", "4x4", "  %r = arith.mulf %p, %p : tensor<4x4xf64>"),
+        ofPartial("plus_input", "4x4", "  %r = arith.addf %p, %x : tensor<4x4xf64>"),
+        ofPartial("twice", "4x4", "  %n = arith.negf %p : tensor<4x4xf64>\n  %m = arith.mulf %n, %c : tensor<4x4xf64>\n  %r = arith.addf %m, %p : tensor<4x4xf64>"),
+        ofPartial("larger_than_constant", "4x4", "  %r = arith.maximumf %p, %c : tensor<4x4xf64>"),
+        ofPartial("exp", "4x4", "  %r = math.exp %p : tensor<4x4xf64>"),
+        ofPartial("selected", "4x4", "  %r = arith.select %mask, %p, %c : tensor<4x4xi1>, tensor<4x4xf64>"),
+        ofPartial("select_by", "4x4", "  %z = arith.constant dense<0.0> : tensor<4x4xf64>\n  %b = arith.cmpf ogt, %p, %z : tensor<4x4xf64>\n"
+                                      "  %r = arith.select %b, %x, %c : tensor<4x4xi1>, tensor<4x4xf64>"),
+        ofPartial("turned", "4x4", "  %t = nn.transpose %p {permutation = array<i64: 1, 0>} : (tensor<4x4xf64>) -> tensor<4x4xf64>\n  %r = arith.addf %t, %p : tensor<4x4xf64>"),
+        ofPartial("beside_constant", "8x4", "  %r = tensor.concat dim(0) %p, %c : (tensor<4x4xf64>, tensor<4x4xf64>) -> tensor<8x4xf64>"),
+        ofPartial("into_constant", "4x4", "  %s = tensor.extract_slice %p[0, 0] [2, 2] [1, 1] : tensor<4x4xf64> to tensor<2x2xf64>\n"
+                                          "  %r = tensor.insert_slice %s into %c[1, 1] [2, 2] [1, 1] : tensor<2x2xf64> into tensor<4x4xf64>"),
+        ofPartial("summed_plus_constant", "4", "  %s = nn.reduce %p {kind = 0 : i32, dims = array<i64: 1>} : (tensor<4x4xf64>) -> tensor<4xf64>\n"
+                                               "  %d = arith.constant dense<[1.0, 2.0, 3.0, 4.0]> : tensor<4xf64>\n  %r = arith.addf %s, %d : tensor<4xf64>"),
+        ofPartial("largest", "4", "  %r = nn.reduce %p {kind = 2 : i32, dims = array<i64: 1>} : (tensor<4x4xf64>) -> tensor<4xf64>"),
+        ofPartial("mean_of_mean", "", "  %s = nn.reduce %p {kind = 1 : i32, dims = array<i64: 0, 1>} : (tensor<4x4xf64>) -> tensor<f64>\n"
+                                      "  %d = arith.constant dense<2.0> : tensor<f64>\n  %r = arith.subf %s, %d : tensor<f64>"),
+        ofPartial("multiplied_again", "4x4", "  %r = nn.contract %p, %y {equation = \"mk,kn->mn\"} : (tensor<4x4xf64>, tensor<4x4xf64>) -> tensor<4x4xf64>"),
+        ofPartial("bias_of_a_row", "4x4", "  %s = nn.reduce %x {kind = 0 : i32, dims = array<i64: 1>} : (tensor<4x4xf64>) -> tensor<4xf64>\n"
+                                          "  %b = nn.broadcast %s {dims = array<i64: 1>} : (tensor<4xf64>) -> tensor<4x4xf64>\n  %r = arith.addf %p, %b : tensor<4x4xf64>")),
+    [](const auto &info) { return std::string(info.param.name); });
+
 const std::string kAttention = " : (tensor<2x3x4x2xf64>, tensor<2x3x2x2xf64>, tensor<2x3x2x2xf64>";
 const std::string kAttentionResult = " -> (tensor<2x3x4x2xf64>, tensor<2x4x3xf64>)";
 

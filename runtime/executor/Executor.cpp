@@ -18,7 +18,7 @@ Result<std::unique_ptr<Executor>> Executor::create(std::shared_ptr<PlanFile> pla
   executor->ownRank = rank;
   executor->ranks = world;
   executor->rankProgram = root.programs()->Get(root.ranks()->Get(rank)->program());
-  auto gemms = GemmLibrary::create(pool.threads(), matrixUnits);
+  auto gemms = GemmLibrary::create(pool.threads(), matrixUnits ? Products::Best : Products::VectorUnits);
   if (!gemms.ok())
     return gemms.status();
   executor->gemms = std::move(*gemms);

@@ -244,7 +244,9 @@ private:
 
 class Library : public GemmLibrary {
 public:
-  Library(unsigned threads, bool matrixUnits) : matrixUnits(matrixUnits && hasMatrixUnits()) {
+  Library(unsigned threads, Products products)
+      : matrix(products == Products::Matrix || (products == Products::Best && hasMatrixUnits())),
+        vectors(products == Products::Vector || (products <= Products::VectorUnits && prefersVectorProduct())) {
     for (unsigned i = 0; i < threads; ++i)
       shared.streams.emplace_back(shared.engine);
     shared.scratch.resize(threads);
@@ -271,7 +273,7 @@ private:
   const PackedProduct *packedProduct(const fb::Gemm &gemm) const {
     if (gemm.activation() != fb::Activation::None)
       return nullptr;
-    if (matrixUnits && suitsMatrixUnits(wholeShape(gemm)))
+    if (matrix && suitsMatrixUnits(wholeShape(gemm)))
       return &kSplitProduct;
     return vectors && suitsVectorProduct(wholeShape(gemm)) ? &kVectorProduct : nullptr;
   }
@@ -337,14 +339,20 @@ private:
     return result;
   }
 
-  const bool matrixUnits, vectors = prefersVectorProduct();
+  const bool matrix, vectors;
   Shared shared;
   std::map<Key, std::unique_ptr<Primitive>> primitives;
 };
 
 } // namespace
 
-Result<std::unique_ptr<GemmLibrary>> GemmLibrary::create(unsigned threads, bool matrixUnits) {
+bool isAvailable(Products products) {
+  if (products == Products::Matrix)
+    return hasMatrixUnits();
+  return products != Products::Vector || hasVectorProduct();
+}
+
+Result<std::unique_ptr<GemmLibrary>> GemmLibrary::create(unsigned threads, Products products) {
   // The fixed rule: the widest instruction set, whatever the environment says. Fails once a primitive exists, which
   // then was made under the same rule.
   static std::once_flag once;
@@ -354,7 +362,7 @@ Result<std::unique_ptr<GemmLibrary>> GemmLibrary::create(unsigned threads, bool 
     dnnl_set_jit_dump(0);
   });
   initializeThread();
-  return std::unique_ptr<GemmLibrary>(new Library(threads, matrixUnits));
+  return std::unique_ptr<GemmLibrary>(new Library(threads, products));
 }
 
 void GemmLibrary::initializeThread() { omp_set_num_threads(1); }

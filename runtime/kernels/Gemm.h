@@ -38,11 +38,25 @@ public:
   virtual const char *implementation() const = 0;
 };
 
+/// Which implementations a library chooses among, for contractions of f32 without an activation; all others go to the library
+/// oneDNN, or to plain loops where it has only its reference code.
+enum class Products {
+  Best,        ///< the processor's best
+  VectorUnits, ///< the best on vector units, also where the processor has matrix units
+  // For tests, so that each runs wherever the processor can:
+  Matrix, ///< splitProduct, where the shape suits it
+  Vector, ///< vectorProduct, where the shape suits it
+  OneDnn, ///< neither
+};
+
+/// Whether this processor can run what `products` forces.
+bool isAvailable(Products products);
+
 /// Makes contractions and owns what they share: primitives, and streams and scratch memory per thread.
 class GemmLibrary {
 public:
-  /// `matrixUnits` false: vector units alone, also where the processor has more.
-  static Result<std::unique_ptr<GemmLibrary>> create(unsigned threads, bool matrixUnits = true);
+  /// `products` must be available.
+  static Result<std::unique_ptr<GemmLibrary>> create(unsigned threads, Products products = Products::Best);
   virtual ~GemmLibrary() = default;
   /// `gemm` must have passed the validator. The library must outlive the result.
   virtual Result<std::unique_ptr<Gemm>> bind(const fb::Gemm &gemm, const GemmOperands &operands) = 0;

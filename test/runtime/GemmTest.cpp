@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstring>
 #include <gtest/gtest.h>
+#include <optional>
 #include <random>
 
 using namespace llmc::runtime;
@@ -31,10 +32,8 @@ template <typename T> std::vector<T> random(size_t count, unsigned seed) {
   return values;
 }
 
-enum class By { Loops, Library, VectorUnits };
-
-/// The result of `p` with `threads` threads: batch of two over A and C, B shared.
-template <typename T> std::vector<T> compute(const Problem &p, unsigned threads, By by) {
+/// The result of `p` with `threads` threads, or of plain loops where `products` says nothing: batch of two over A and C, B shared.
+template <typename T> std::vector<T> compute(const Problem &p, unsigned threads, std::optional<Products> products) {
   fb::GemmT gemm;
   gemm.type = gemm.output_type = sizeof(T) == 8 ? fb::DataType::F64 : fb::DataType::F32;
   gemm.m = p.m, gemm.n = p.n, gemm.k = p.k, gemm.tile_m = p.tileM, gemm.tile_n = p.tileN;
@@ -46,7 +45,7 @@ template <typename T> std::vector<T> compute(const Problem &p, unsigned threads,
   gemm.batch = {2}, gemm.a_batch = {sizeA}, gemm.b_batch = {0}, gemm.c_batch = {sizeC};
   std::vector<T> a = random<T>(2 * sizeA, 1), b = random<T>((std::max(p.n, p.k) + p.pad) * std::max(p.n, p.k), 2);
   std::vector<T> c = random<T>(2 * sizeC, 3), bias = random<T>(p.n, 4);
-  if (by == By::Loops) {
+  if (!products) {
     TileShape shape{p.m, p.n, p.k, gemm.a_row, gemm.a_column, gemm.b_row, gemm.b_column, gemm.c_row};
     std::vector<T> row(p.n);
     for (int64_t i = 0; i < 2; ++i)
@@ -57,7 +56,7 @@ template <typename T> std::vector<T> compute(const Problem &p, unsigned threads,
   flatbuffers::FlatBufferBuilder builder;
   builder.Finish(fb::Gemm::Pack(builder, &gemm));
   ThreadPool pool(threads, GemmLibrary::initializeThread);
-  auto library = GemmLibrary::create(threads, by == By::Library);
+  auto library = GemmLibrary::create(threads, *products);
   auto bound = (*library)->bind(*flatbuffers::GetRoot<fb::Gemm>(builder.GetBufferPointer()),
                                 {a.data(), b.data(), c.data(), p.bias ? bias.data() : nullptr});
   EXPECT_TRUE(bound.ok());
@@ -65,8 +64,8 @@ template <typename T> std::vector<T> compute(const Problem &p, unsigned threads,
   return c;
 }
 
-template <typename T> void check(const Problem &p, double tolerance, By by) {
-  std::vector<T> expected = compute<T>(p, 1, By::Loops), one = compute<T>(p, 1, by);
+template <typename T> void check(const Problem &p, double tolerance, Products products) {
+  std::vector<T> expected = compute<T>(p, 1, std::nullopt), one = compute<T>(p, 1, products);
   double largest = 0, difference = 0;
   for (size_t i = 0; i < expected.size(); ++i) {
     largest = std::max(largest, std::fabs(static_cast<double>(expected[i])));
@@ -74,15 +73,25 @@ template <typename T> void check(const Problem &p, double tolerance, By by) {
   }
   EXPECT_LT(difference, tolerance * largest) << p.m << "x" << p.n << "x" << p.k << " A" << p.transposeA << " B" << p.transposeB;
   for (unsigned threads : {2u, 4u})
-    EXPECT_EQ(std::memcmp(one.data(), compute<T>(p, threads, by).data(), one.size() * sizeof(T)), 0) << threads;
+    EXPECT_EQ(std::memcmp(one.data(), compute<T>(p, threads, products).data(), one.size() * sizeof(T)), 0) << threads;
 }
 
-template <typename T> void check(const Problem &p, double tolerance) {
-  for (By by : {By::Library, By::VectorUnits})
-    check<T>(p, tolerance, by);
-}
+/// Each implementation that a processor may choose, forced; those that this one cannot run are skipped by name.
+class GemmBy : public testing::TestWithParam<Products> {
+protected:
+  void SetUp() override {
+    if (!isAvailable(GetParam()))
+      GTEST_SKIP() << "this processor has no " << (GetParam() == Products::Matrix ? "matrix units" : "AVX2");
+  }
+};
 
-TEST(Gemm, AllLayoutsAndOddSizes) {
+std::string nameOf(const testing::TestParamInfo<Products> &info) {
+  constexpr const char *names[] = {"Best", "VectorUnits", "Matrix", "Vector", "OneDnn"};
+  return names[static_cast<size_t>(info.param)];
+}
+INSTANTIATE_TEST_SUITE_P(Products, GemmBy, testing::Values(Products::Best, Products::VectorUnits, Products::Matrix, Products::Vector, Products::OneDnn), nameOf);
+
+TEST_P(GemmBy, AllLayoutsAndOddSizes) {
   struct Size {
     int64_t m, n, k, tileM, tileN;
   };
@@ -91,16 +100,17 @@ TEST(Gemm, AllLayoutsAndOddSizes) {
                  Size{530, 540, 130, 530, 540}, Size{48, 16, 31, 48, 16}})
     for (int layout = 0; layout < 4; ++layout)
       for (int64_t pad : {0, 3})
-        check<float>({s.m, s.n, s.k, s.tileM, s.tileN, (layout & 1) != 0, (layout & 2) != 0, 0, false, fb::Activation::None, pad}, 2e-6);
+        check<float>({s.m, s.n, s.k, s.tileM, s.tileN, (layout & 1) != 0, (layout & 2) != 0, 0, false, fb::Activation::None, pad}, 2e-6, GetParam());
 }
 
-TEST(Gemm, BetaBiasActivation) {
+TEST_P(GemmBy, BetaBiasActivation) {
   for (int layout = 0; layout < 4; ++layout) {
     bool ta = layout & 1, tb = layout & 2;
-    check<float>({70, 90, 50, 32, 48, ta, tb, 1.0f}, 2e-6);
-    check<float>({70, 90, 50, 32, 48, ta, tb, 0.5f, true}, 2e-6);
+    check<float>({70, 90, 50, 32, 48, ta, tb, 1.0f}, 2e-6, GetParam());
+    check<float>({70, 90, 50, 32, 48, ta, tb, 0.5f, true}, 2e-6, GetParam());
+    check<float>({70, 90, 50, 32, 48, ta, tb, 0.0f, true}, 2e-6, GetParam());
     for (fb::Activation activation : {fb::Activation::GeluTanh, fb::Activation::GeluErf, fb::Activation::Relu, fb::Activation::Silu})
-      check<float>({70, 90, 50, 32, 48, ta, tb, 0.0f, true, activation}, 4e-6);
+      check<float>({70, 90, 50, 32, 48, ta, tb, 0.0f, true, activation}, 4e-6, GetParam());
   }
 }
 
@@ -188,7 +198,7 @@ TEST(Gemm, ProductsOnVectors) {
     }
 }
 
-TEST(Gemm, DoublePrecision) { check<double>({33, 20, 17, 16, 8, true, false, 1.0f, true}, 1e-14); }
+TEST(Gemm, DoublePrecision) { check<double>({33, 20, 17, 16, 8, true, false, 1.0f, true}, 1e-14, Products::Best); }
 
 TEST(ThreadPool, RunsEachItemOnce) {
   for (unsigned threads : {1u, 2u, 5u}) {

@@ -19,6 +19,7 @@ import time
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
+import bad_input
 from bad_input import LENGTH, RECIPE, ROWS, VOCABULARY, WIDTH, batches, compiling, external, with_recipe, weights
 from bad_runs import PREDICTS, TOKENS, npy, predictor
 from support import LLMC, LLMC_RUN, Report, must, run
@@ -100,6 +101,34 @@ def weight_files(folder):
     must(LLMC, "interpret", *command[2:-2], "--data", folder / "data.safetensors", "--steps", 3, "--metrics", interpreted)
     found = [json.loads(line)["loss"] for line in interpreted.read_text().splitlines()]
     return "" if np.allclose(found, compiled, rtol=1e-5) else f"the interpreter gives {found}, the plan {compiled}"
+
+
+@test
+def a_tied_table_has_all_its_names(folder):
+    """One tensor, looked up and multiplied by: exported under each name, loaded under any of them, trained as one."""
+    table = weights()["embed"]
+    nodes = [bad_input.helper.make_node("Transpose", ["embed"], ["turned"], name="turn", perm=[1, 0]), *bad_input.model().graph.node]
+    nodes[2].input[1] = "turned"
+    proto = bad_input.model(nodes=nodes, initializers=[bad_input.numpy_helper.from_array(table, "embed")])
+    signature = "p_a: PARAMETER target='embed'\np_b: PARAMETER target='head.weight'\np_c: PARAMETER target='decoder.weight'"
+    proto.graph.metadata_props.add(key="llmc.tied", value="embed head.weight decoder.weight")
+    proto.graph.metadata_props.add(key="pkg.torch.export.ExportedProgram.graph_signature", value=signature)
+    must(*compiling(folder, proto))
+    save_file(batches(), folder / "data.safetensors")
+    data = ("--data", folder / "data.safetensors")
+    expected = losses(folder, *data, "--steps", 3, "--checkpoint", folder / "ck")
+    must(LLMC, "export", folder / "ck", "--model", folder / "model.onnx", "-o", folder / "trained.safetensors")
+    trained = load_file(folder / "trained.safetensors")
+    if set(trained) != {"embed", "head.weight", "decoder.weight"}:
+        return f"exported {sorted(trained)}"
+    if not all(np.array_equal(trained["embed"], value) for value in trained.values()) or np.array_equal(trained["embed"], table):
+        return "the names do not have one trained value"
+    for name in trained:
+        save_file({name: table}, folder / "one.safetensors")
+        found = losses(folder, *data, "--steps", 3, "--weights", folder / "one.safetensors")
+        if found != expected:
+            return f"from {name}: {found}, not {expected}"
+    return ""
 
 
 @test

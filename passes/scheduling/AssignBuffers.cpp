@@ -259,6 +259,8 @@ struct AssignBuffers : scheduling::impl::SchedulingAssignBuffersBase<AssignBuffe
       if (failed(planSegment(function, program)))
         return signalPassFailure();
     std::map<std::string, int64_t> arenas = assignOffsets(program);
+    if (failed(checkContents(program)))
+      return signalPassFailure();
     for (func::FuncOp function : functions)
       function->remove();
     PlanEmitter(module, program, arenas).run();

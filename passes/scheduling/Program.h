@@ -30,6 +30,8 @@ struct Operand {
   int buffer;
   int64_t bytes;
   llvm::StringRef access;
+  mlir::Value reads, writes; // what the buffer holds before, and after; none for the memory that a kernel works in
+  int64_t place = -1;        // of a launch: the operand or result of the call
 };
 
 struct Instruction {
@@ -56,6 +58,7 @@ struct Segment {
   llvm::SmallVector<std::pair<unsigned, int>> inputs;  // argument index, buffer
   llvm::SmallVector<std::pair<unsigned, int>> outputs; // result index, buffer
   llvm::SmallVector<std::pair<mlir::ArrayAttr, int>> places; // axes, buffer of the rank's place along them
+  llvm::SmallVector<std::pair<mlir::Value, int>> given, results; // what buffers hold before the first instruction, and after the last
 };
 
 /// All buffers and segments of one rank. State is found by (role, name), so that segments share it.
@@ -82,6 +85,10 @@ mlir::LogicalResult planSegment(mlir::func::FuncOp function, Program &program);
 
 /// Gives every buffer its offset; returns the bytes of each arena by name.
 std::map<std::string, int64_t> assignOffsets(Program &program);
+
+/// Follows the values through memory, byte by byte: each instruction finds the values that it reads where it reads them, nothing is
+/// written over too early, and at the end the results are where they belong. Errors are mistakes of the assignment.
+mlir::LogicalResult checkContents(const Program &program);
 
 } // namespace llmc::scheduling
 

@@ -99,6 +99,7 @@ private:
         int buffer = program.addBuffer({segment.name + "." + name.str(), "input", "input", "", type, tensorBytes(type), 0, 0, 0, -1, {}, function.getLoc()});
         storage[argument] = buffer;
         segment.inputs.push_back({i, buffer});
+        segment.given.push_back({argument, buffer});
         continue;
       }
       int buffer = program.stateBuffer(role, name, type, argument.getLoc());
@@ -109,6 +110,7 @@ private:
       if (auto value = function.getArgAttrOfType<ElementsAttr>(i, train::kValue))
         program.buffers[buffer].value = value;
       storage[argument] = buffer;
+      segment.given.push_back({argument, buffer});
     }
   }
 
@@ -308,6 +310,7 @@ private:
       std::string name = segment.name + ".place." + std::to_string(program.buffers.size());
       int buffer = program.addBuffer({name, "input", "input", "", typeOf(index), tensorBytes(index.getType()), 0, 0, 0, -1, {}, op->getLoc()});
       storage[index] = buffer;
+      segment.given.push_back({index, buffer});
       segment.places.push_back({index.getAxes(), buffer});
       return success();
     }
@@ -335,8 +338,8 @@ private:
     instruction.reason = reason.str();
     instruction.element = typeOf(op->getResult(0)).getElementType();
     for (auto [from, to] : llvm::zip_equal(op->getOperands(), op->getResults())) {
-      instruction.operands.push_back({bufferOf(from), tensorBytes(from.getType()), "read"});
-      instruction.operands.push_back({bufferOf(to), tensorBytes(to.getType()), "write"});
+      instruction.operands.push_back({bufferOf(from), tensorBytes(from.getType()), "read", from, {}});
+      instruction.operands.push_back({bufferOf(to), tensorBytes(to.getType()), "write", {}, to});
     }
     instruction.event = events++;
     push(std::move(instruction));
@@ -387,7 +390,8 @@ private:
     copy.unit = tensorBytes(to) / copy.rows;
     copy.fromStride = tensorBytes(from) / copy.rows;
     copy.axes = part.getAxes();
-    copy.operands = {{bufferOf(part.getOutput()), tensorBytes(to), "write"}, {bufferOf(part.getInput()), tensorBytes(from), "read"}};
+    copy.operands = {{bufferOf(part.getOutput()), tensorBytes(to), "write", {}, part.getOutput()},
+                     {bufferOf(part.getInput()), tensorBytes(from), "read", part.getInput(), {}}};
     push(std::move(copy));
     return success();
   }
@@ -405,20 +409,24 @@ private:
     instruction.shape = shape;
     instruction.kernel = call.getCallee().str();
     instruction.flops = shape.getAs<IntegerAttr>("flops").getInt();
-    auto add = [&](Value value, StringRef access) {
-      instruction.operands.push_back({bufferOf(value), tensorBytes(value.getType()), access});
+    auto add = [&](Value value, StringRef access, Value reads, Value writes = {}) {
+      instruction.operands.push_back({bufferOf(value), tensorBytes(value.getType()), access, reads, writes});
     };
     if (shape.contains("accumulate")) {
       int before = bufferOf(argument("accumulate")), result = bufferOf(call.getResult(0));
       auto placeOf = [&](int buffer) { return std::pair(program.rootOf(buffer), program.buffers[buffer].inner); };
       if (placeOf(before) != placeOf(result))
-        emitCopy(result, before, call.getLoc());
+        emitCopy(result, before, call.getLoc(), argument("accumulate"));
     }
-    add(argument("a"), "read");
-    add(argument("b"), "read");
-    add(call.getResult(0), shape.contains("accumulate") ? "readwrite" : "write");
+    Value result = call.getResult(0);
+    add(argument("a"), "read", argument("a"));
+    add(argument("b"), "read", argument("b"));
+    if (shape.contains("accumulate"))
+      add(result, "readwrite", argument("accumulate"), result);
+    else
+      add(result, "write", {}, result);
     if (shape.contains("bias"))
-      add(argument("bias"), "read");
+      add(argument("bias"), "read", argument("bias"));
     push(std::move(instruction));
     return success();
   }
@@ -444,10 +452,11 @@ private:
         StringRef kind = cast<StringAttr>(fields[0]).getValue(), access = cast<StringAttr>(fields[2]).getValue();
         int64_t index = cast<IntegerAttr>(fields[1]).getInt();
         if (kind == "scratch") {
-          instruction.operands.push_back({scratch[index], program.buffers[scratch[index]].bytes, access});
+          instruction.operands.push_back({scratch[index], program.buffers[scratch[index]].bytes, access, {}, {}});
         } else {
           Value value = kind == "input" ? call.getOperand(index) : Value(call.getResult(index));
-          instruction.operands.push_back({bufferOf(value), tensorBytes(value.getType()), access});
+          instruction.operands.push_back({bufferOf(value), tensorBytes(value.getType()), access, access == "read" ? value : Value(),
+                                          access == "read" ? Value() : value, index});
         }
       }
       push(std::move(instruction));
@@ -472,47 +481,50 @@ private:
     std::string name = segment.name + ".constant" + std::to_string(program.buffers.size());
     int buffer = program.addBuffer({name, "constant", "constant", "", typeOf(constant), tensorBytes(constant.getType()), 0, 0, 0, -1, value, constant.getLoc()});
     storage[constant.getResult()] = buffer;
+    segment.given.push_back({constant.getResult(), buffer});
   }
 
-  void emitFill(int buffer, DenseElementsAttr splat, Location loc) {
-    Instruction fill{Instruction::Fill, {{buffer, program.buffers[buffer].bytes, "write"}}, loc};
+  void emitFill(int buffer, Value value, DenseElementsAttr splat, Location loc) {
+    Instruction fill{Instruction::Fill, {{buffer, program.buffers[buffer].bytes, "write", {}, value}}, loc};
     fill.width = elementBytes(splat.getElementType());
     APInt bits = isa<FloatType>(splat.getElementType()) ? splat.getSplatValue<APFloat>().bitcastToAPInt() : splat.getSplatValue<APInt>();
     fill.pattern = bits.getZExtValue();
     push(std::move(fill));
   }
 
-  void emitCopy(int destination, int source, Location loc) {
+  /// Copies `value`, which `source` holds.
+  void emitCopy(int destination, int source, Location loc, Value value) {
     int64_t bytes = program.buffers[destination].bytes;
-    push({Instruction::Copy, {{destination, bytes, "write"}, {source, bytes, "read"}}, loc});
+    push({Instruction::Copy, {{destination, bytes, "write", {}, value}, {source, bytes, "read", value, {}}}, loc});
   }
 
   /// Copies and fills for results that no call wrote in place. Arguments that are returned as other state are saved first,
   /// since their buffers may be overwritten here.
   void finishResults() {
     auto ret = cast<func::ReturnOp>(function.getBody().front().getTerminator());
-    SmallVector<std::pair<int, int>> copies;
-    SmallVector<std::pair<int, DenseElementsAttr>> fills;
+    SmallVector<std::tuple<int, int, Value>> copies;
+    SmallVector<std::pair<int, arith::ConstantOp>> fills;
     for (auto [i, operand] : llvm::enumerate(ret.getOperands())) {
       Value root = rootValue(operand);
       int buffer = resultBuffers[i];
       if (auto constant = root.getDefiningOp<arith::ConstantOp>(); constant && !storage.contains(root))
-        fills.push_back({buffer, cast<DenseElementsAttr>(constant.getValue())});
+        fills.push_back({buffer, constant});
       else if (int source = bufferOf(operand); source != buffer)
-        copies.push_back({buffer, source});
+        copies.push_back({buffer, source, operand});
+      segment.results.push_back({operand, buffer});
     }
-    for (auto &[buffer, source] : copies) {
+    for (auto &[buffer, source, value] : copies) {
       bool overwritten = program.buffers[source].arena == "state";
       if (!overwritten)
         continue;
       int saved = addTemporary(program.buffers[source].type, "activation", ret.getLoc());
-      emitCopy(saved, source, ret.getLoc());
+      emitCopy(saved, source, ret.getLoc(), value);
       source = saved;
     }
-    for (auto [buffer, source] : copies)
-      emitCopy(buffer, source, ret.getLoc());
-    for (auto [buffer, value] : fills)
-      emitFill(buffer, value, ret.getLoc());
+    for (auto [buffer, source, value] : copies)
+      emitCopy(buffer, source, ret.getLoc(), value);
+    for (auto [buffer, constant] : fills)
+      emitFill(buffer, constant, cast<DenseElementsAttr>(constant.getValue()), ret.getLoc());
   }
 
   func::FuncOp function;

@@ -216,18 +216,19 @@ void Replayer::compareGradient(const std::string &when, const std::string &name,
   std::string what = "the gradient of '" + name + "'", prefix = std::to_string(k) + ".";
   std::optional<HostTensor> expected = tensor(prefix + "gradient." + name), places = tensor(prefix + "indices." + name);
   bool trained = parameters.at(name).front() != 0;
+  ArrayRef<double> values = ours ? ArrayRef<double>(ours->reals) : ArrayRef<double>();
   if (!trained && ours)
     return differ("'" + name + "' is trained, though PyTorch does not train it", INFINITY);
   if (!expected || !places || expected->reals.size() != places->integers.size() + 2) {
     double own = 0;
-    for (double value : ours ? ours->reals : std::vector<double>())
+    for (double value : values)
       own = std::max(own, std::abs(value));
     if (own > kNoise * largest)
       differ(when + ": " + what + ", which PyTorch does not have", INFINITY);
     return;
   }
-  double norm = 0, product = 0, top = 0, count = ours ? static_cast<double>(ours->reals.size()) : 0;
-  for (auto [i, value] : llvm::enumerate(ours ? ours->reals : std::vector<double>())) {
+  double norm = 0, product = 0, top = 0, count = static_cast<double>(values.size());
+  for (auto [i, value] : llvm::enumerate(values)) {
     norm += value * value;
     product += value * weightOf(i);
   }

@@ -2,16 +2,16 @@
 #include "tools/llmc/ProofRun.h"
 #include "compiler/driver/Compile.h"
 #include "compiler/reference/Trainer.h"
-#include "compiler/target/PlanTables.h"
 #include "dialects/train/Recipe.h"
 #include "dialects/train/Train.h"
 #include "runtime/executor/ModelState.h"
-#include "runtime/executor/TrainingLoop.h"
+#include "runtime/executor/ThreadPool.h"
 #include "tools/llmc/HostValues.h"
 #include "tools/llmc/Tool.h"
 #include "llvm/ADT/ScopeExit.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/FormatVariadic.h"
+#include <cstring>
 
 using namespace mlir;
 
@@ -63,14 +63,6 @@ int interpret(ModuleOp module, StringRef folder, const ProofInputs &inputs, Proo
   return kDone;
 }
 
-struct Recorder : runtime::TrainingObserver {
-  runtime::Status onStep(const runtime::StepReport &report) override {
-    loss = report.loss;
-    return runtime::Status::success();
-  }
-  double loss = 0;
-};
-
 class PlanRun {
 public:
   PlanRun(ModuleOp module, StringRef modelFolder, const ProofInputs &inputs) : module(module), modelFolder(modelFolder), inputs(inputs) {}
@@ -81,8 +73,6 @@ public:
       return fail(kBadInput, "cannot create a temporary folder: " + error.message());
     folder = created.str().str();
     llvm::scope_exit remove([&] { llvm::sys::fs::remove_directories(folder); });
-    if (runtime::Status status = writeInputs(); !status.ok())
-      return failWith(status);
     driver::PipelineOptions pipeline;
     pipeline.from = driver::Level::Step;
     pipeline.to = driver::Level::Plan;
@@ -97,51 +87,63 @@ public:
   }
 
 private:
-  runtime::Status writeInputs() {
-    auto function = module.lookupSymbol<func::FuncOp>(train::kAccumulate);
-    std::vector<runtime::TensorToWrite> tensors;
-    for (unsigned i = 0; i < function.getNumArguments(); ++i) {
-      std::string name = train::argumentString(function, i, train::kName).str();
-      auto type = cast<RankedTensorType>(function.getArgumentTypes()[i]);
-      std::optional<fb::DataType> element = target::dataTypeOf(type);
-      auto it = inputs.find(name);
-      if (train::argumentString(function, i, train::kRole) != train::kInput || it == inputs.end() || !element)
-        continue;
-      const HostTensor &value = it->second;
-      runtime::Shape shape(value.shape.begin(), value.shape.end());
-      tensors.push_back({name + ".0", *element, shape, [&value, element](std::vector<uint8_t> &scratch) -> runtime::Result<runtime::Bytes> {
-                           return toBytes(value, *element, scratch);
-                         }});
-    }
-    return runtime::writeSafetensors(folder + "/inputs.safetensors", tensors);
-  }
-
   runtime::Status execute(ProofResult &result) {
     auto plan = runtime::PlanFile::read(folder + "/m.plan");
     if (!plan.ok())
       return plan.status();
     runtime::ThreadPool pool(runtime::availableCores(), runtime::GemmLibrary::initializeThread);
-    auto executor = runtime::Executor::create(*plan, 0, pool);
-    if (!executor.ok())
-      return executor.status();
-    runtime::TrainingOptions options;
-    options.dataFiles = {folder + "/inputs.safetensors"};
-    options.steps = 1;
-    options.modelFolder = modelFolder.str();
-    options.saveGradients = {1, folder + "/gradients"};
-    Recorder recorder;
-    runtime::TrainingLoop loop(**executor, options, recorder);
-    for (auto phase : {&runtime::TrainingLoop::prepareData, &runtime::TrainingLoop::prepareState, &runtime::TrainingLoop::run})
-      if (runtime::Status status = (loop.*phase)(); !status.ok())
-        return status;
-    result.loss = recorder.loss;
-    auto gradients = runtime::SafetensorsFile::open(folder + "/gradients");
-    if (!gradients.ok())
-      return gradients.status();
-    for (auto &[name, info] : (*gradients)->tensors())
-      if (auto value = valueOf(**gradients, info, module.getContext()))
-        result.gradients[name] = std::move(*value);
-    return readBuffers(**executor, result);
+    auto created = runtime::Executor::create(*plan, 0, pool);
+    if (!created.ok())
+      return created.status();
+    runtime::Executor &executor = **created;
+    uint32_t accumulate = *executor.segment("accumulate"), update = *executor.segment("update");
+    runtime::Status status =
+        runtime::ModelState(executor).initialize({modelFolder.str(), "", /*mayBeZero=*/true}, [](const std::string &, double) {});
+    if (!status.ok())
+      return status;
+    setInputs(executor, *executor.program().segments()->Get(accumulate));
+    if (status = executor.run(accumulate); !status.ok())
+      return status;
+    readGradients(executor, result);
+    if (status = executor.run(update); !status.ok())
+      return status;
+    result.loss = executor.scalar(*executor.output(update, "loss"));
+    return readBuffers(executor, result);
+  }
+
+  /// Inputs that the proof lacks, as the place in the data, are zero.
+  void setInputs(runtime::Executor &executor, const fb::Segment &segment) {
+    std::vector<uint8_t> scratch;
+    for (uint32_t i = 0; segment.inputs() && i < segment.inputs()->size(); ++i) {
+      const fb::Input &input = *segment.inputs()->Get(i);
+      const fb::Buffer &buffer = executor.buffer(input.buffer());
+      uint64_t bytes = runtime::elementCount(runtime::shapeOf(buffer.shape())) * runtime::elementBytes(buffer.type());
+      std::memset(executor.data(input.buffer()), 0, bytes);
+      auto it = inputs.find(input.name()->str());
+      if (it == inputs.end() || input.source() == fb::Source::Position)
+        continue;
+      runtime::Bytes values = toBytes(it->second, buffer.type(), scratch);
+      std::memcpy(executor.data(input.buffer()), values.data(), std::min<uint64_t>(bytes, values.size()));
+    }
+  }
+
+  /// The average gradients, before clipping.
+  void readGradients(runtime::Executor &executor, ProofResult &result) {
+    double weight = executor.program().weight() >= 0 ? executor.scalar(executor.program().weight()) : 1.0;
+    for (const fb::Parameter *parameter : *executor.program().parameters()) {
+      if (!parameter->gradient())
+        continue;
+      uint32_t index = parameter->gradient()->buffer();
+      const fb::Buffer &buffer = executor.buffer(index);
+      std::optional<Type> element = elementTypeOf(buffer.type(), module.getContext());
+      if (!element)
+        continue;
+      auto type = RankedTensorType::get(runtime::shapeOf(buffer.shape()), *element);
+      auto value = fromBytes({executor.data(index), static_cast<size_t>(tensorBytes(type))}, type);
+      for (double &entry : value->reals)
+        entry /= weight;
+      result.gradients[parameter->name()->str()] = std::move(*value);
+    }
   }
 
   /// State that is no parameter's.

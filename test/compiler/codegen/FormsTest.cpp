@@ -53,6 +53,26 @@ TEST(Optimizer, AScaleOfZeroChangesNothing) {
     arguments[1].reals[0] = 0;
   });
 }
+// The same of SGD, whose result is compared with what was there.
+TEST(Optimizer, AScaleOfZeroKeepsMomentum) {
+  for (const char *nesterov : {"false", "true"})
+    for (const char *decay : {"0.0", "0.1"}) {
+      std::string t = "tensor<70xf32>", text = "func.func private @k(%lr: tensor<f32>, %s: tensor<f32>, %p: " + t + ", %g: " + t + ", %b: " + t + ") -> (" + t + ", " + t +
+                      ") {\n %q:2 = nn.sgd %p, %g, %b, %lr, %s {momentum = 0.9, decay = " + decay + ", nesterov = " + nesterov + "} : (" + t + ", " + t + ", " + t +
+                      ", tensor<f32>, tensor<f32>) -> (" + t + ", " + t + ")\n return %q#0, %q#1 : " + t + ", " + t + "\n}";
+      std::vector<HostTensor> arguments = {{{}, true, {0.1}, {}}, {{}, true, {0}, {}}};
+      for (double first : {1.0, -2.0, 0.25}) {
+        arguments.push_back({{70}, true, {}, {}});
+        for (int i = 0; i < 70; ++i)
+          arguments.back().reals.push_back(first + 0.125 * i);
+      }
+      auto results = resultsOf(text, arguments);
+      ASSERT_EQ(results.size(), 2u);
+      EXPECT_EQ(results[0].reals, arguments[2].reals) << "nesterov " << nesterov << ", decay " << decay;
+      EXPECT_EQ(results[1].reals, arguments[4].reals) << "nesterov " << nesterov << ", decay " << decay;
+      compareWithInterpreter(text, 0, [](std::vector<HostTensor> &values) { values[1].reals[0] = 0; });
+    }
+}
 TEST(Optimizer, SgdWithAndWithoutNesterov) {
   auto sgd = [](const std::string &n, const std::string &nesterov) {
     return " %q" + n + ":2 = nn.sgd %p" + n + ", %g" + n + ", %b" + n + ", %lr, %s {momentum = 0.9, decay = 0.1, nesterov = " + nesterov +

@@ -353,6 +353,27 @@ TEST_F(RanksTest, PaddedVocabularyComputesWhatOneComputes) {
   }
 }
 
+/// Ids that the graph makes may count from the end, of the whole table: also where ranks have parts of it, or it would be padded.
+TEST_F(RanksTest, IdsFromTheEndComputeWhatOneComputes) {
+  for (const char *original : {kModel, kLayer})
+    for (int64_t rows : {12, 13}) {
+      std::string model = original, back = std::to_string(-rows);
+      for (size_t at = 0; (at = model.find("tensor<12x", at)) != std::string::npos; ++at)
+        model.replace(at, 10, "tensor<" + std::to_string(rows) + "x");
+      model.replace(model.find("%table, %ids :"), 14, "%table, %back :");
+      model.insert(model.find("  %x = nn.gather"), "  %row = arith.constant dense<[0, " + back + ", 0, " + back + "]> : tensor<4xi64>\n"
+                                                   "  %rows = nn.broadcast %row {dims = array<i64: 1>} : (tensor<4xi64>) -> tensor<8x4xi64>\n"
+                                                   "  %back = arith.addi %ids, %rows : tensor<8x4xi64>\n");
+      auto one = train(model.c_str(), {}, 0);
+      for (const Mesh &mesh : {Mesh{{"tp", 2}}, Mesh{{"tp", 4}}, Mesh{{"dp", 2}, {"tp", 2}}})
+        for (int64_t zero : {0, 3}) {
+          auto ranks = train(model.c_str(), mesh, zero);
+          for (auto &[name, expected] : one)
+            EXPECT_LT(difference(ranks.at(name), expected), 1e-12) << name << ", zero " << zero << ", rows " << rows;
+        }
+    }
+}
+
 /// Whatever the recipe says of parameters, and however that goes with what is found for the others.
 TEST_F(RanksTest, NamedShardingsComputeWhatOneComputes) {
   using Dims = std::vector<std::vector<std::string>>;

@@ -359,6 +359,45 @@ INSTANTIATE_TEST_SUITE_P(
              "  %r, %i = nn.top_k %x : (tensor<2x4xf64>) -> (tensor<2x2xf64>, tensor<2x2xi64>)"}),
     [](const auto &info) { return std::string(info.param.name); });
 
+// Where all extents are equal, rules and derivatives that tell operands or dimensions by their sizes go wrong. Indices that count from the
+// end do so from the end of the whole.
+const std::string kSquareIds = "  %ids = arith.constant dense<[[1, -4, 0, 3], [3, -1, -2, 1], [0, 0, -3, 2], [2, 2, 1, -4]]> : tensor<4x4xi64>\n";
+const std::string kRowIds = "  %ids = arith.constant dense<[3, -4, -1, 1]> : tensor<4xi64>\n";
+const std::string kSquare = "tensor<4x4xf64>", kRow = "tensor<4xf64>", kCube = "tensor<4x4x4xf64>", kFour = "tensor<4x4x4x4xf64>";
+
+INSTANTIATE_TEST_SUITE_P(
+    EqualExtents, Vjp,
+    testing::Values(
+        Case{"layer_norm", {"4x4", "4", "4"}, "4x4",
+             "  %r, %m, %s = nn.layer_norm %x, %y, %z {epsilon = 1.0e-2} : (" + kSquare + ", " + kRow + ", " + kRow + ") -> (" + kSquare + ", " + kRow + ", " + kRow + ")"},
+        Case{"layer_norm_no_bias", {"4x4", "4"}, "4x4",
+             "  %r, %m, %s = nn.layer_norm %x, %y {epsilon = 1.0e-2} : (" + kSquare + ", " + kRow + ") -> (" + kSquare + ", " + kRow + ", " + kRow + ")"},
+        Case{"layer_norm_cube", {"4x4x4", "4", "4"}, "4x4x4",
+             "  %r, %m, %s = nn.layer_norm %x, %y, %z {epsilon = 1.0e-2} : (" + kCube + ", " + kRow + ", " + kRow + ") -> (" + kCube + ", " + kSquare + ", " + kSquare + ")"},
+        Case{"rms_norm", {"4x4", "4"}, "4x4", "  %r, %s = nn.rms_norm %x, %y {epsilon = 1.0e-2} : (" + kSquare + ", " + kRow + ") -> (" + kSquare + ", " + kRow + ")"},
+        Case{"softmax", {"4x4"}, "4x4", "  %r = nn.softmax %x : (" + kSquare + ") -> " + kSquare},
+        Case{"log_softmax", {"4x4"}, "4x4", "  %r = nn.log_softmax %x : (" + kSquare + ") -> " + kSquare},
+        Case{"transpose", {"4x4x4"}, "4x4x4", "  %r = nn.transpose %x {permutation = array<i64: 2, 0, 1>} : (" + kCube + ") -> " + kCube},
+        Case{"broadcast", {"4"}, "4x4", "  %r = nn.broadcast %x {dims = array<i64: 0>} : (" + kRow + ") -> " + kSquare},
+        Case{"reduce_first", {"4x4"}, "4", "  %r = nn.reduce %x {kind = 0 : i32, dims = array<i64: 0>} : (" + kSquare + ") -> " + kRow},
+        Case{"reduce_max_first", {"4x4"}, "4", "  %r = nn.reduce %x {kind = 2 : i32, dims = array<i64: 0>} : (" + kSquare + ") -> " + kRow},
+        Case{"contract_turned", {"4x4", "4x4"}, "4x4", "  %r = nn.contract %x, %y {equation = \"km,nk->nm\"} : (" + kSquare + ", " + kSquare + ") -> " + kSquare},
+        Case{"contract_batched", {"4x4x4", "4x4x4"}, "4x4x4", "  %r = nn.contract %x, %y {equation = \"kbm,nkb->mbn\"} : (" + kCube + ", " + kCube + ") -> " + kCube},
+        Case{"gather", {"4x4"}, "4x4x4", kSquareIds + "  %r = nn.gather %x, %ids : (" + kSquare + ", tensor<4x4xi64>) -> " + kCube},
+        Case{"scatter_add", {"4x4"}, "4x4", kRowIds + "  %r = nn.scatter_add %ids, %x : (tensor<4xi64>, " + kSquare + ") -> " + kSquare},
+        Case{"gather_along", {"4x4"}, "4x4", kSquareIds + "  %r = nn.gather_along %x, %ids {axis = 0 : i64} : (" + kSquare + ", tensor<4x4xi64>) -> " + kSquare},
+        Case{"gather_along_rows", {"4x4"}, "4x4", kSquareIds + "  %r = nn.gather_along %x, %ids {axis = 1 : i64} : (" + kSquare + ", tensor<4x4xi64>) -> " + kSquare},
+        Case{"scatter_add_along", {"4x4"}, "4x4", kSquareIds + "  %r = nn.scatter_add_along %ids, %x {axis = 0 : i64} : (tensor<4x4xi64>, " + kSquare + ") -> " + kSquare},
+        Case{"attention", {"4x4x4x4", "4x4x4x4", "4x4x4x4"}, "4x4x4x4",
+             "  %r, %l = nn.attention %x, %y, %z {scale = 0.7, causal = true} : (" + kFour + ", " + kFour + ", " + kFour + ") -> (" + kFour + ", " + kCube + ")"},
+        Case{"cross_entropy", {"4x4"}, "",
+             "  %labels = arith.constant dense<[2, -100, 0, 3]> : tensor<4xi64>\n  %r, %w, %l = nn.cross_entropy %x, %labels {ignore_index = -100 : i64} : (" + kSquare +
+                 ", tensor<4xi64>) -> (tensor<f64>, tensor<f64>, " + kRow + ")"},
+        Case{"linear_cross_entropy", {"4x4", "4x4", "4"}, "",
+             "  %labels = arith.constant dense<[2, -100, 0, 3]> : tensor<4xi64>\n  %r, %w, %l = nn.linear_cross_entropy %x, %y, %labels, %z {ignore_index = -100 : i64} : (" +
+                 kSquare + ", " + kSquare + ", tensor<4xi64>, " + kRow + ") -> (tensor<f64>, tensor<f64>, " + kRow + ")"}),
+    [](const auto &info) { return std::string(info.param.name); });
+
 /// A product whose inner dimension may be cut: on ranks %p is a partial sum, of which `body` makes %r.
 Case ofPartial(const char *name, const std::string &result, const std::string &body) {
   return {name, {"4x4", "4x4"}, result,

@@ -417,8 +417,7 @@ void PlanTables::addForecast() {
     }
   }
   for (const auto &arena : program->arenas)
-    if (arena->kind != fb::ArenaKind::Constant)
-      forecast->peak_bytes += arena->bytes;
+    forecast->peak_bytes += arena->bytes;
   for (const auto &buffer : program->buffers) {
     if (buffer->alias_of >= 0)
       continue;

@@ -239,11 +239,100 @@ class Program:
         other = self.pick(where=lambda s: s == tuple(result))
         return self.add(f"arith.addf {other[0]}, {made[0]} : {self.type(result)}", result) if self.chance.random() < 0.7 else made
 
+    def activation(self):
+        name, shape, _ = self.pick()
+        kind = self.chance.choice(["gelu", "gelu", "sigmoid", "silu", "swiglu"])
+        if kind == "swiglu":
+            other = self.pick(where=lambda s: s == shape)
+            return self.add(f"nn.swiglu {name}, {other[0]} : ({self.type(shape)}, {self.type(shape)}) -> {self.type(shape)}", shape)
+        form = f" {{tanh = {self.chance.choice(['true', 'false'])}}}" if kind == "gelu" else ""
+        return self.add(f"nn.{kind} {name}{form} : ({self.type(shape)}) -> {self.type(shape)}", shape)
+
+    def vectors(self, shape):
+        """Any vector as long as the last dimension, times constants."""
+        row = self.pick(where=lambda s: s == (shape[-1],))
+        if not row:
+            return None
+        spread = self.add(f"nn.broadcast {row[0]} {{dims = array<i64: {len(shape) - 1}>}} : ({self.type(row[1])}) -> {self.type(shape)}", shape)
+        entries = iter([f"{self.chance.uniform(-1, 1):.4f}" for _ in range(count(shape))])
+        nest = lambda sizes: next(entries) if not sizes else "[" + ", ".join(nest(sizes[1:]) for _ in range(sizes[0])) + "]"
+        factor = self.add(f"arith.constant dense<{nest(list(shape))}> : {self.type(shape)}", shape)
+        return self.add(f"arith.mulf {spread[0]}, {factor[0]} : {self.type(shape)}", shape)
+
+    def attention(self):
+        rows = [value for value in self.values if value[2] == "f" and len(value[1]) == 1 and value[1][0] in (2, 4, 8, 16)]
+        if not rows or self.element == "f64":  # which attention kernels do not have
+            return None
+        width = self.chance.choice(rows)[1][0]
+        batch, queries, heads = self.chance.choice([1, 2]), self.chance.choice([1, 2, 3, 5]), self.chance.choice([1, 2, 4])
+        keys = queries if self.chance.random() < 0.5 else self.chance.choice([2, 3, 7])
+        groups = self.chance.choice([g for g in (1, 2, 4) if heads % g == 0])
+        q = self.vectors((batch, queries, heads, width))
+        k, v = self.vectors((batch, keys, groups, width)), self.vectors((batch, keys, groups, width))
+        causal = keys == queries and self.chance.random() < 0.5
+        if self.chance.random() < 0.4 and width > 2:
+            table = (queries, width // 2)
+            angles = [self.add(f"arith.constant dense<{self.chance.uniform(-1, 1):.4f}> : {self.type(table)}", table)[0] for _ in range(2)]
+            form = " {interleaved}" if self.chance.random() < 0.5 else ""
+            q = self.add(f"nn.rope {q[0]}, {angles[0]}, {angles[1]}{form} : ({self.type(q[1])}, {self.type(table)}, {self.type(table)}) -> {self.type(q[1])}", q[1])
+        n = len(self.lines)
+        lse = (batch, heads, queries)
+        self.lines.append(f"    %v{n}, %lse{n} = nn.attention {q[0]}, {k[0]}, {v[0]} {{scale = {self.chance.uniform(.2, 1):.3f}, causal = {str(causal).lower()}}} : "
+                          f"({self.type(q[1])}, {self.type(k[1])}, {self.type(v[1])}) -> ({self.type(q[1])}, {self.type(lse)})")
+        self.values += [(f"%v{n}", q[1], "f"), (f"%lse{n}", lse, "f")]
+        return self.values[-1]
+
+    def along(self):
+        name, shape, _ = self.pick(where=lambda s: 0 < len(s) < 4)
+        axis = self.chance.randrange(len(shape))
+        picked = list(shape)
+        picked[axis] = self.chance.choice([1, 2, 3])
+        if count(picked) > 64:
+            return None
+        entries = iter([str(self.chance.randrange(-shape[axis], shape[axis])) for _ in range(count(picked))])
+        nest = lambda sizes: next(entries) if not sizes else "[" + ", ".join(nest(sizes[1:]) for _ in range(sizes[0])) + "]"
+        kind, at = f"tensor<{'x'.join(map(str, picked))}xi64>", f"%i{len(self.lines)}"
+        self.lines.append(f"    {at} = arith.constant dense<{nest(picked)}> : {kind}")
+        found = self.add(f"nn.gather_along {name}, {at} {{axis = {axis} : i64}} : ({self.type(shape)}, {kind}) -> {self.type(picked)}", picked)
+        if self.chance.random() < 0.5:
+            return found
+        return self.add(f"nn.scatter_add_along {at}, {found[0]} {{axis = {axis} : i64}} : ({kind}, {self.type(picked)}) -> {self.type(shape)}", shape)
+
+    def top(self):
+        name, shape, _ = self.pick(where=lambda s: len(s) > 0)
+        k, n = self.chance.randint(1, shape[-1]), len(self.lines)
+        result = [*shape[:-1], k]
+        if k > 8:
+            return None
+        self.lines.append(f"    %v{n}, %at{n} = nn.top_k {name} : ({self.type(shape)}) -> ({self.type(result)}, tensor<{''.join(f'{s}x' for s in result)}i64>)")
+        self.values.append((f"%v{n}", tuple(result), "f"))
+        return self.values[-1]
+
+    def insert(self):
+        name, shape, _ = self.pick(where=lambda s: len(s) > 0)
+        part = self.pick(where=lambda s: len(s) == len(shape) and all(a <= b for a, b in zip(s, shape)))
+        offsets = [self.chance.randint(0, b - a) for a, b in zip(part[1], shape)]
+        return self.add(f"tensor.insert_slice {part[0]} into {name}{offsets} {list(part[1])} {[1] * len(shape)} : {self.type(part[1])} into {self.type(shape)}", shape)
+
+    def loss(self):
+        value = self.pick(where=lambda s: len(s) == 2 and s[0] <= 32 and s[1] > 1)
+        if not value:
+            return None
+        name, shape, _ = value
+        labels, n = f"%i{len(self.lines)}", len(self.lines) + 1
+        listed = [self.chance.choice([-100, self.chance.randrange(shape[1])]) for _ in range(shape[0])]
+        self.lines.append(f"    {labels} = arith.constant dense<{listed}> : tensor<{shape[0]}xi64>")
+        scalar = self.type([])
+        self.lines.append(f"    %v{n}, %n{n}, %lse{n} = nn.cross_entropy {name}, {labels} {{ignore_index = -100 : i64}} : ({self.type(shape)}, tensor<{shape[0]}xi64>) -> "
+                          f"({scalar}, {scalar}, {self.type(shape[:1])})")
+        self.values += [(f"%v{n}", (), "f"), (f"%lse{n}", tuple(shape[:1]), "f")]
+        return self.values[-1]
+
     def grow(self, steps: int):
         made = 0
         ops = [self.unary, self.binary, self.binary, self.binary, self.compare, self.logic, self.select, self.constant, self.broadcast, self.reduce,
                self.transpose, self.collapse, self.expand, self.slice, self.concat, self.contract, self.contract, self.softmax,
-               self.norm, self.gather, self.scatter]
+               self.norm, self.gather, self.scatter, self.activation, self.attention, self.along, self.top, self.insert, self.loss]
         for _ in range(20 * steps):
             if self.chance.choice(ops)():
                 made += 1

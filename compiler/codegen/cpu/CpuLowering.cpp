@@ -12,7 +12,6 @@
 #include "mlir/Conversion/LLVMCommon/ConversionTarget.h"
 #include "mlir/Conversion/LLVMCommon/TypeConverter.h"
 #include "mlir/Conversion/MathToLLVM/MathToLLVM.h"
-#include "mlir/Conversion/MathToLibm/MathToLibm.h"
 #include "mlir/Conversion/SCFToControlFlow/SCFToControlFlow.h"
 #include "mlir/Conversion/VectorToLLVM/ConvertVectorToLLVM.h"
 #include "mlir/Dialect/Arith/Transforms/Passes.h"
@@ -62,6 +61,39 @@ static std::unique_ptr<llvm::TargetMachine> createMachine(StringRef cpu) {
                                                                           std::nullopt, llvm::CodeGenOptLevel::Default));
 }
 
+namespace {
+
+/// The error function in double precision, which LLVM has no intrinsic for and MLIR no approximation of: the C library's, element by
+/// element.
+struct ErfOfDoubles : OpRewritePattern<math::ErfOp> {
+  using OpRewritePattern::OpRewritePattern;
+  LogicalResult matchAndRewrite(math::ErfOp op, PatternRewriter &rewriter) const override {
+    Type element = getElementTypeOrSelf(op.getType());
+    if (!element.isF64())
+      return failure();
+    auto module = op->getParentOfType<ModuleOp>();
+    auto function = module.lookupSymbol<LLVM::LLVMFuncOp>("erf");
+    if (!function) {
+      OpBuilder::InsertionGuard guard(rewriter);
+      rewriter.setInsertionPointToStart(module.getBody());
+      function = LLVM::LLVMFuncOp::create(rewriter, op.getLoc(), "erf", LLVM::LLVMFunctionType::get(element, {element}));
+    }
+    auto call = [&](Value x) { return LLVM::CallOp::create(rewriter, op.getLoc(), function, x).getResult(); };
+    auto vector = dyn_cast<VectorType>(op.getType());
+    if (!vector) {
+      rewriter.replaceOp(op, call(op.getOperand()));
+      return success();
+    }
+    Value result = arith::ConstantOp::create(rewriter, op.getLoc(), rewriter.getZeroAttr(vector));
+    for (int64_t i = 0; i < vector.getNumElements(); ++i)
+      result = vector::InsertOp::create(rewriter, op.getLoc(), call(vector::ExtractOp::create(rewriter, op.getLoc(), op.getOperand(), i)), result, i);
+    rewriter.replaceOp(op, result);
+    return success();
+  }
+};
+
+} // namespace
+
 CpuWorker::CpuWorker(StringRef cpu) : context(MLIRContext::Threading::DISABLED), machine(createMachine(cpu)) {
   DialectRegistry registry;
   registerBuiltinDialectTranslation(registry);
@@ -71,6 +103,7 @@ CpuWorker::CpuWorker(StringRef cpu) : context(MLIRContext::Threading::DISABLED),
                       LLVM::LLVMDialect, func::FuncDialect>();
   RewritePatternSet patterns(&context);
   populateMathApproximations(patterns);
+  patterns.add<ErfOfDoubles>(&context);
   arith::populateExpandBFloat16Patterns(patterns); // LLVM would call a library function for each element
   approximations = std::move(patterns);
 }

@@ -1,6 +1,7 @@
 //===- Elementwise.cpp - arithmetic, comparison and activation operators ------===//
 #include "frontends/onnx/NodeImporter.h"
 #include "frontends/onnx/OpTable.h"
+#include <cmath>
 #include <numbers>
 
 using namespace mlir;
@@ -104,8 +105,19 @@ static LogicalResult power(NodeImporter &n) {
   if (!n.in(0) || !n.in(1))
     return n.fail("two inputs expected");
   Type type = nn::typeOf(n.in(0)).getElementType(), real = isFloat(n.in(0)) ? type : n.state.builder.getF64Type();
-  if (!isFloat(n.in(0)) && !(n.isKnown(0) && n.isKnown(1))) // f64 holds no integers above 2^53
-    return n.fail("a power of integers that depends on data");
+  bool isInteger = !isFloat(n.in(0)) && !(n.isKnown(0) && n.isKnown(1));
+  if (const HostTensor *exponent = isInteger ? n.state.pool.elements(n.in(1)) : nullptr; exponent && exponent->size() == 1)
+    if (double times = exponent->real(0); times >= 0 && times <= 16 && times == std::floor(times)) {
+      auto shape = n.commonShape({n.in(0), n.in(1)});
+      if (failed(shape))
+        return failure();
+      Value base = n.broadcastTo(n.in(0), *shape), result = n.splatLike(base, 1);
+      for (int i = 0; i < static_cast<int>(times); ++i)
+        result = n.emit<arith::MulIOp>(result, base);
+      return n.done(result);
+    }
+  if (isInteger && !isFloat(n.in(1))) // f64 holds no integers above 2^53
+    return n.fail("a power of integers whose exponent depends on data");
   Value base = n.cast(n.in(0), real), exponent = n.cast(n.in(1), real);
   auto shape = n.commonShape({base, exponent});
   if (failed(shape))

@@ -294,10 +294,10 @@ static LogicalResult reverseSequence(NodeImporter &n) {
 }
 
 static LogicalResult oneHot(NodeImporter &n) {
-  const HostTensor *size = n.constant(1), *values = n.constant(2);
-  if (!isInteger(n.in(0)) || !size || size->size() != 1 || !values || values->size() != 2 || !(size->real(0) >= 1) ||
+  const HostTensor *size = n.constant(1);
+  if (!isInteger(n.in(0)) || !size || size->size() != 1 || !n.in(2) || n.shape(2) != ArrayRef<int64_t>{2} || !(size->real(0) >= 1) ||
       !(size->real(0) <= static_cast<double>(kMaxPositions)))
-    return n.fail("integer indices, a constant depth and two constant values expected");
+    return n.fail("integer indices, a constant depth and two values expected");
   int64_t depth = static_cast<int64_t>(size->real(0));
   auto axis = n.axis(n.attr("axis", -1), n.rank(0) + 1);
   if (failed(axis))
@@ -314,8 +314,8 @@ static LogicalResult oneHot(NodeImporter &n) {
       below, n.emit<arith::AddIOp>(indices, n.splatLike(indices, static_cast<double>(depth))), indices);
   Value hit = n.emit<arith::CmpIOp>(arith::CmpIPredicate::eq, indices,
                                     n.broadcast(n.state.pool.makeInts(n.loc, positions), shape, {*axis}));
-  auto type = RankedTensorType::get(shape, nn::typeOf(n.in(2)).getElementType());
-  return n.done(n.emit<arith::SelectOp>(hit, n.splat(type, values->real(1)), n.splat(type, values->real(0))));
+  auto value = [&](int64_t i) { return n.broadcast(n.reshape(n.slice(n.in(2), 0, i, 1), {}), shape, {}); };
+  return n.done(n.emit<arith::SelectOp>(hit, value(1), value(0)));
 }
 
 void llmc::onnx::registerIndexing(OpTable &t) {

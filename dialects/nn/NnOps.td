@@ -194,4 +194,21 @@ def Nn_StopGradientOp : Nn_Op<"stop_gradient", [Nn_DefaultCost, SameOperandsAndR
   let results = (outs Nn_Float:$result);
 }
 
+def Nn_BatchSizeOp : Nn_Op<"batch_size", [Nn_DefaultCost]> {
+  let summary = "how many samples the batch has, as a number to compute with";
+  let description = [{
+    The size of dimension 0 of `input`, which is an input of the model. It is a sum over the samples, of one for each, and counts as
+    that until `import-resize-batch` knows the size and puts the number in its place. Made by the frontend from the operator
+    `llmc.BatchSize`; export.py writes it where PyTorch's exporter would write a number that follows from the size it saw.
+
+    Constraints:
+    (C1) the input has a dimension, and the result is a scalar.
+
+    Example: %n = nn.batch_size %ids : (tensor<8x64xi64>) -> tensor<f32>
+  }];
+  let arguments = (ins Nn_Tensor:$input);
+  let results = (outs Nn_Float:$result);
+  let hasVerifier = 1;
+}
+
 #endif // LLMC_DIALECTS_NN_OPS

@@ -1,4 +1,4 @@
-//===- Shape.cpp - ops that hand on elements: nn.transpose, nn.stop_gradient -----===//
+//===- Shape.cpp - ops that hand on elements: nn.transpose, nn.stop_gradient; nn.batch_size ===//
 #include "dialects/nn/Family.h"
 #include "mlir/Dialect/Utils/IndexingUtils.h"
 #include "mlir/IR/PatternMatch.h"
@@ -98,5 +98,31 @@ FactorRule StopGradientOp::getFactorRule() { return elementwiseFactorRule(*this)
 
 LogicalResult StopGradientOp::evaluate(Operands in, Results out) {
   out[0].reals = in[0]->reals;
+  return success();
+}
+
+//===-- nn.batch_size --------------------------------------------------------------===//
+
+LogicalResult BatchSizeOp::verify() {
+  return check(*this, typeOf(getInput()).getRank() > 0 && typeOf(getResult()).getRank() == 0,
+               "C1: the input has no dimension, or the result is no scalar");
+}
+
+// n = number of samples   dx = 0
+LogicalResult BatchSizeOp::emitVjp(OpBuilder &, ValueRange, ArrayRef<bool>, SmallVectorImpl<Value> &gradients) {
+  return noGradients(1, gradients);
+}
+
+FactorRule BatchSizeOp::getFactorRule() {
+  FactorRule rule;
+  TensorFactors dims = rule.addDimensions(typeOf(getInput()).getShape(), FactorKind::NeedWhole);
+  rule.factors[dims[0].front()].kind = FactorKind::Sum;
+  rule.operands = {dims};
+  rule.results = {{}};
+  return rule;
+}
+
+LogicalResult BatchSizeOp::evaluate(Operands in, Results out) {
+  out[0].reals[0] = static_cast<double>(in[0]->shape[0]);
   return success();
 }

@@ -34,6 +34,8 @@ inline constexpr llvm::StringLiteral kLimit = "train.limit";     // IntegerAttr 
 inline constexpr llvm::StringLiteral kIgnored = "train.ignored"; // IntegerAttr on an input: the one other value allowed
 inline constexpr llvm::StringLiteral kAxes =
     "train.axes"; // DenseI64ArrayAttr on a reshape or slice just imported: the dimensions that it makes, drops or cuts, increasing
+inline constexpr llvm::StringLiteral kKnownNumbers = "train.known_numbers"; // UnitAttr on a function: none follows the batch unsaid
+inline constexpr llvm::StringLiteral kFixedBatch = "train.fixed_batch";     // StringAttr on one: why only the exported size is right
 inline constexpr llvm::StringLiteral kRecipe = "train.recipe";   // DictionaryAttr on the module
 inline constexpr llvm::StringLiteral kLeftOut = "train.left_out"; // ArrayAttr of lines on the module: what shrinking it left out
 inline constexpr llvm::StringLiteral kMistake = "train.mistake";  // UnitAttr on the module: a pass failed over the recipe, not the model

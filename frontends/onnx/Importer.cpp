@@ -466,6 +466,10 @@ void Importer::finish() {
     function.setAllArgAttrs(argumentAttrs);
   function.setAllResultAttrs(attrs);
   function.setPublic();
+  if (model.knowsNumbers)
+    function->setAttr(train::kKnownNumbers, builder.getUnitAttr());
+  if (!model.fixedBatch.empty())
+    function->setAttr(train::kFixedBatch, builder.getStringAttr(model.fixedBatch));
   if (forTraining) {
     append(checkShapes(function, recipe));
     append(checkShifts(function, recipe));

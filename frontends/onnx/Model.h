@@ -168,6 +168,8 @@ struct Model {
   std::vector<SignatureEntry> signature;
   bool isPyTorchs = false; // PyTorch's exporter wrote the file
   std::map<std::string, std::string> bufferUpdates; // output -> the buffer whose new value it is, as the exporter wrote
+  bool knowsNumbers = false; // export.py compared several batch sizes: numbers that follow the batch are computed from llmc.BatchSize
+  std::string fixedBatch;    // why the graph is right at the exported batch size only, as export.py says; empty: it does not say so
   llvm::StringMap<std::string> tied; // other names of a parameter -> the name it has here, as the exporter says
   std::vector<DeviceConfiguration> configurations;
   std::vector<std::unique_ptr<llvm::MemoryBuffer>> files; // mapped; the tensors point into them

@@ -197,9 +197,15 @@ static void convert(const ::onnx::ModelProto &proto, Model &model, Problems &pro
   inlineFunctions(model.nodes, functions, problems);
   readSignature(proto.graph(), model);
   model.isPyTorchs = model.hasKinds || proto.producer_name() == "pytorch";
-  for (const auto &entry : proto.metadata_props())
-    if (StringRef key = entry.key(); key.consume_front("llmc.buffer_update."))
+  for (const auto &entry : proto.metadata_props()) {
+    StringRef key = entry.key();
+    if (key.consume_front("llmc.buffer_update."))
       model.bufferUpdates[key.str()] = entry.value();
+    else if (key == "llmc.batch.numbers")
+      model.knowsNumbers = entry.value() == "known";
+    else if (key == "llmc.batch.fixed")
+      model.fixedBatch = entry.value();
+  }
   if (problems.empty())
     sortNodes(model, problems);
   for (Node &node : model.nodes)

@@ -51,7 +51,7 @@ except ImportError as missing:
     sys.exit(3)
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from exporting import functions, markers, proof, replay, rewrite, watch  # noqa: E402
+from exporting import functions, markers, proof, replay, rewrite, sizes, watch  # noqa: E402
 from exporting.errors import ExportError, failure  # noqa: E402
 
 KIND = "pkg.torch.export.graph_signature.InputSpec.kind"
@@ -254,11 +254,13 @@ def trace(module: torch.nn.Module, inputs: dict[str, torch.Tensor], opset: int, 
         raise ExportError(f"forward takes {', '.join(names)}, but the example inputs are {', '.join(inputs)}")
     values = tuple(inputs.values())
     program, updated = rewrite.functional(captured(module, values, known))
+    facts = sizes.follow(program, inputs, lambda other: rewrite.functional(captured(module, tuple(other.values()), known))[0])
     try:
         onnx_program = torch.onnx.export(program, values, dynamo=True, opset_version=opset, input_names=list(inputs),
                                          optimize=False, verbose=False, custom_translation_table=markers.TRANSLATIONS)
     except Exception as problem:  # whatever PyTorch's exporter raises
         raise failure("PyTorch's ONNX exporter fails", problem, program) from problem
+    onnx_program.model.metadata_props.update(facts)
     return program, onnx_program, updated
 
 

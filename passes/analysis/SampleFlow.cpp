@@ -103,7 +103,7 @@ Samples SampleFlow::reduced(Operation *op, OpResult result) const {
       return {Samples::Mean, 0.0};
     return {Samples::Mixed, reduce.getKind() == nn::ReduceKind::Prod ? std::nullopt : std::optional(0.0)};
   }
-  if (isa<nn::ContractOp>(op))
+  if (isa<nn::ContractOp, nn::BatchSizeOp>(op))
     return {Samples::Sum, 1.0};
   bool isLoss = isa<nn::CrossEntropyOp, nn::LinearCrossEntropyOp>(op);
   if (isLoss && result.getResultNumber() < 2)

@@ -22,7 +22,9 @@ def ImportCheckBatch : Pass<"import-check-batch", "::mlir::ModuleOp"> {
   let description = [{
     Where the recipe's micro-batch is not the exported batch, every op that keeps it from changing is an error: one that uses
     samples together, splits the batch or takes some of its samples, and a number that multiplies or divides a sum over samples,
-    which may be the batch size that the exporter saw.
+    which may be the batch size that the exporter saw. The same holds for such a number where a step
+    has several micro-batches of the exported size. export.py, which runs the module with several batch sizes, says that there is no
+    such number (train.known_numbers), or that only the exported size is right, and why (train.fixed_batch).
 
     Input:   (batch 4, micro-batch 2)
       %s = nn.reduce %x {kind = sum, dims = [0]}   %m = arith.divf %s, dense<24.0>
@@ -35,6 +37,7 @@ def ImportResizeBatch : Pass<"import-resize-batch", "::mlir::ModuleOp"> {
   let description = [{
     Exports bake the batch size into shapes and constants. The dimension is traced by structure, through the ops' factor
     rules, never by value: dimension 0 of every input is the batch; a constant that meets it must be equal for all samples.
+    `nn.batch_size` becomes the number that it stands for.
 
     Input:  (batch 8, resized to 2)
       %c = arith.constant dense<[8 equal rows]> : tensor<8x4xf32>   %y = arith.addf %x, %c : tensor<8x4xf32>

@@ -19,4 +19,14 @@ static LogicalResult stopGradient(NodeImporter &n) {
   return n.done(n.emit<nn::StopGradientOp>(n.in(0).getType(), n.in(0)));
 }
 
-void llmc::onnx::registerMarkers(OpTable &t) { t.add("llmc.StopGradient", 1, stopGradient); }
+static LogicalResult batchSize(NodeImporter &n) {
+  auto input = n.node.inputs.size() == 1 && n.in(0) ? dyn_cast<BlockArgument>(n.in(0)) : BlockArgument();
+  if (!input || n.rank(0) == 0)
+    return n.fail("an input of the model expected, with a batch dimension");
+  return n.done(n.emit<nn::BatchSizeOp>(RankedTensorType::get({}, n.state.builder.getF32Type()), input));
+}
+
+void llmc::onnx::registerMarkers(OpTable &t) {
+  t.add("llmc.StopGradient", 1, stopGradient);
+  t.add("llmc.BatchSize", 1, batchSize);
+}

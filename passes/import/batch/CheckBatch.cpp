@@ -1,5 +1,6 @@
 //===- CheckBatch.cpp - import-check-batch ------------------------------------------===//
 #include "dialects/nn/Nn.h"
+#include "dialects/train/Recipe.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "passes/analysis/SampleFlow.h"
 #include "passes/import/KnownValues.h"
@@ -50,26 +51,49 @@ struct CheckBatch : importing::impl::ImportCheckBatchBase<CheckBatch> {
     if (failed(trace))
       return failure();
     int64_t wanted = wantedBatch(function), exported = exportedBatch(function, trace->batch());
-    if (wanted == 0 || wanted == exported)
+    bool resized = wanted != 0 && wanted != exported;
+    if (!resized && !splitsLoss(function, exported))
       return success();
-    std::string hint = ("hint: the file was exported with " + Twine(exported) + (exported == 1 ? " sample" : " samples") + ": export it with " +
-                        Twine(wanted) + ", as many as a micro-batch has" +
-                        (function.getName() == train::kPredict ? " (a prediction has one)" : ", or write `micro: " + Twine(exported) + "`"))
-                           .str();
+    std::string hint = resized ? resizeHint(function, exported, wanted) : splitHint(exported);
     bool ok = true;
-    for (const BatchTrace::Problem &problem : trace->problems()) {
-      InFlightDiagnostic error = problem.op->emitError() << problem.message;
+    auto report = [&](Operation *op, const Twine &message) {
+      InFlightDiagnostic error = op->emitError() << message;
       error.attachNote() << hint;
       ok = false;
-    }
-    return success(checkNumbers(function, *trace, hint) && ok);
+    };
+    if (auto reason = function->getAttrOfType<StringAttr>(train::kFixedBatch))
+      report(function, "this model computes something else with another number of samples: " + reason.getValue());
+    if (resized)
+      for (const BatchTrace::Problem &problem : trace->problems())
+        report(problem.op, problem.message);
+    if (!function->hasAttr(train::kKnownNumbers))
+      checkNumbers(function, *trace, report);
+    return success(ok);
+  }
+
+  /// True if the loss of a step is put together from several micro-batches of the exported size: a number that was made of this
+  /// size should have been made of the step's.
+  static bool splitsLoss(func::FuncOp function, int64_t micro) {
+    train::Recipe recipe = train::recipeOf(function->getParentOfType<ModuleOp>());
+    return function.getName() == train::kForward && recipe.lossAverage != train::LossAverage::MicroBatch && recipe.batch.step > micro;
+  }
+
+  static std::string resizeHint(func::FuncOp function, int64_t exported, int64_t wanted) {
+    return ("hint: the file was exported with " + Twine(exported) + (exported == 1 ? " sample" : " samples") + ": export it with " +
+            Twine(wanted) + ", as many as a micro-batch has" +
+            (function.getName() == train::kPredict ? " (a prediction has one)" : ", or write `micro: " + Twine(exported) + "`"))
+        .str();
+  }
+  static std::string splitHint(int64_t micro) {
+    return ("hint: export the model with as many samples as a step has and compute each step as one micro-batch, or average the losses of "
+            "micro-batches of " + Twine(micro) + ", with `loss_average: micro_batch`")
+        .str();
   }
 
   /// A number that meets a sum over samples may be the batch size, or have been made of it.
-  bool checkNumbers(func::FuncOp function, const BatchTrace &trace, const std::string &hint) {
+  static void checkNumbers(func::FuncOp function, const BatchTrace &trace, llvm::function_ref<void(Operation *, const Twine &)> report) {
     SampleFlow flow(function, trace);
     KnownValues known(function);
-    bool ok = true;
     for (Operation &op : function.getBody().front().without_terminator()) {
       bool divides = isa<arith::DivFOp, arith::DivSIOp>(op);
       if (!divides && !isa<arith::MulFOp, arith::MulIOp>(op))
@@ -78,14 +102,10 @@ struct CheckBatch : importing::impl::ImportCheckBatchBase<CheckBatch> {
         Samples samples = flow[sum];
         if (samples.kind == Samples::None || samples.degree == 0.0 || !flow[number].isConstant)
           continue;
-        InFlightDiagnostic error = op.emitError() << (divides ? "divides" : "multiplies")
-                                                  << " a sum over the samples of the batch by a number" << numberOf(known, number)
-                                                  << " that may follow from the batch size";
-        error.attachNote() << hint;
-        ok = false;
+        report(&op, (divides ? "divides" : "multiplies") + Twine(" a sum over the samples of the batch by a number") +
+                        numberOf(known, number) + " that may follow from the batch size");
       }
     }
-    return ok;
   }
 };
 

@@ -16,6 +16,16 @@ using analysis::BatchTrace;
 
 namespace {
 
+/// Nothing changes the batch any more: its size is a number.
+void writeBatchSizes(func::FuncOp function) {
+  function.walk([](nn::BatchSizeOp op) {
+    OpBuilder b(op);
+    double size = static_cast<double>(nn::typeOf(op.getInput()).getDimSize(0));
+    op.replaceAllUsesWith(nn::splat(b, op.getLoc(), nn::typeOf(op.getResult()), size));
+    op.erase();
+  });
+}
+
 struct ResizeBatch : importing::impl::ImportResizeBatchBase<ResizeBatch> {
   void runOnOperation() override {
     for (auto function : getOperation().getOps<func::FuncOp>()) {
@@ -24,10 +34,9 @@ struct ResizeBatch : importing::impl::ImportResizeBatchBase<ResizeBatch> {
         return signalPassFailure();
       int64_t wanted = wantedBatch(function), target = wanted ? wanted : exportedBatch(function, trace->batch());
       function->removeAttr(kExportedBatch);
-      if (target == trace->batch())
-        continue;
-      if (failed(trace->report()) || failed(resizeBatch(function, *trace, target)))
+      if (target != trace->batch() && (failed(trace->report()) || failed(resizeBatch(function, *trace, target))))
         return signalPassFailure();
+      writeBatchSizes(function);
     }
   }
 };

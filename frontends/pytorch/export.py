@@ -23,8 +23,9 @@ Needs PyTorch 2.9 or later, onnx, onnxscript and onnx-ir: `scripts/setup --torch
 this program goes on with if its own lacks them. --hf needs transformers.
 """
 import argparse
+import contextlib
 import importlib.util
-import inspect
+import io
 import logging
 import math
 import os
@@ -51,8 +52,8 @@ except ImportError as missing:
     sys.exit(3)
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from exporting import functions, markers, proof, replay, rewrite, sizes, watch  # noqa: E402
-from exporting.errors import ExportError, failure  # noqa: E402
+from exporting import calls, experts, functions, markers, outputs as files, proof, replay, rewrite, sizes, watch  # noqa: E402
+from exporting.errors import ExportError, failure, unsupported  # noqa: E402
 
 KIND = "pkg.torch.export.graph_signature.InputSpec.kind"
 TIED = "llmc.tied"  # of the graph: lines of a parameter's name in the file and its other names
@@ -62,6 +63,7 @@ UPDATE = "llmc.buffer_update."  # metadata of the model, followed by an output's
 TRAINABLE = "llmc.trainable"  # metadata of an initializer: "false" if PyTorch does not train it
 ALIGNMENT = 4096  # of each parameter in the external data file, as PyTorch writes it
 LARGEST_CONSTANT = 4096  # elements; larger ones, such as causal masks, stay the nodes that compute them
+OPSETS = range(18, 24)
 FIRST_FUSED_OPSET = 23  # from here on the standard has attention, RMS norm and rotary embedding of its own
 
 Build = Callable[[], tuple[torch.nn.Module, dict[str, torch.Tensor]]]
@@ -138,6 +140,17 @@ def fold_constants(model: onnx_ir.Model) -> None:
             graph.initializers[value.name] = value
 
 
+def keep_buffers(model: onnx_ir.Model, module: torch.nn.Module, updated: list[str]) -> None:
+    """Buffers that forward updates are in the file, even if it reads their new values only."""
+    buffers = dict(module.named_buffers())
+    for name in updated:
+        if name not in model.graph.initializers:
+            tensor = onnx_ir.tensor(buffers[name].detach().numpy(), name=name)
+            value = onnx_ir.Value(name=name, type=onnx_ir.TensorType(tensor.dtype), shape=tensor.shape, const_value=tensor)
+            value.metadata_props[KIND] = "BUFFER"
+            model.graph.initializers[name] = value
+
+
 def shorten_metadata(model: onnx_ir.Model) -> None:
     """Keeps file names and lines of stack traces, without the folders of this machine."""
     for node in model.graph.all_nodes():
@@ -174,27 +187,40 @@ def check_parameters(program: torch.onnx.ONNXProgram, module: torch.nn.Module) -
 
 
 def export(build: Build, path: str | pathlib.Path, *, weights: bool = True, opset: int = 18,
-           outputs: list[str] | None = None) -> list[str]:
-    """Writes the graph of `build()` (module and inputs, see above) to `path`, and its proof beside it. `outputs` names what
-    forward returns, by default ["loss"] or ["loss", "logits"]. Models above 1 GiB get their weights in a file beside it.
-    Returns remarks: parameters that forward never reads, which the graph does not have, and why there is no proof."""
+           outputs: list[str] | None = None, overwrite: bool = True) -> list[str]:
+    """Writes the graph of `build()` (module and inputs, see above) to `path`, and its proof beside it. `outputs` names the tensors
+    that forward returns, by default loss, logits, output2 and so on, or by the keys of a dict. Models above 1 GiB get their
+    weights in a file beside it. Returns remarks: what is not in the file, why there is no proof, and what was done to get so far."""
     path = pathlib.Path(path)
-    proof.path_of(path).unlink(missing_ok=True)  # of what was exported before
-    if weights:
-        module, inputs = built(build)
-        watch.check_module(module)
-        known = studied(module, inputs)
-        program, onnx_program, updated = trace(module, inputs, opset, known)
-    else:
-        with ShapesOnly():
+    files.watch()
+    files.check_before(path, overwrite)
+    if opset not in OPSETS:
+        raise ExportError(f"opset {opset} is not supported: {OPSETS[0]} to {OPSETS[-1]} are")
+    with torch.compiler.set_stance("force_eager"):  # compiled parts are exported as they were written
+        with contextlib.nullcontext() if weights else ShapesOnly():
             module, inputs = built(build)
         watch.check_module(module)
-        with FakeTensorMode(allow_non_fake_inputs=True):
-            make_fake(module)
-            program, onnx_program, updated = trace(module, inputs, opset, None)
+        with calls.Call(module, inputs) as call, contextlib.nullcontext() if weights else FakeTensorMode(allow_non_fake_inputs=True):
+            if weights:
+                check_values(module)
+                initialize_lazy(call, inputs)
+            else:
+                make_fake(module)
+            return call.remarks + write(call, module, inputs, path, weights, opset, outputs)
+
+
+def write(call: calls.Call, module: torch.nn.Module, inputs: dict[str, torch.Tensor], path: pathlib.Path, weights: bool, opset: int,
+          outputs: list[str] | None) -> list[str]:
+    numbers = watch.numbers_of(module)
+    known, result = studied(call, module, inputs)
+    call.settle(result, set(module.state_dict()))
+    changed = watch.changed_numbers(module, numbers)
+    with watch.moved(module, changed, 0):
+        program, onnx_program, updated = trace(call, inputs, opset, known if weights else None, changed)
     model = onnx_program.model
-    names = name_outputs(model, outputs, updated)
+    names = name_outputs(model, outputs or call.names, updated)
     fold_constants(model)
+    keep_buffers(model, module, updated)
     markers.add_functions(model)
     mark_frozen(model, module)
     unread = check_parameters(onnx_program, module)
@@ -204,19 +230,11 @@ def export(build: Build, path: str | pathlib.Path, *, weights: bool = True, opse
     if not weights:
         remarks.append("without weights the model has no proof of its loss and gradients")
     elif "loss" in names:
-        recorder = proof.Recorder(module, inputs, *replay.bounds(program), names.index("loss"))
-        if recorder.note:
-            remarks.append(f"the model has no proof of its loss and gradients: {recorder.note}")
-        for batch, result in recorder.cases[:1]:
-            try:
-                replay.compare(program, module, batch, result, names.index("loss"), [f.__name__ for f in known.verdicts])
-            except ExportError:
-                raise
-            except Exception as problem:  # an operator of the program that PyTorch computes, but does not differentiate
-                remarks.append(f"PyTorch cannot run the exported program itself ({str(problem).strip().splitlines()[0]}): "
-                               "`llmc check` compares the file with the module")
+        recorder = proven(module, inputs, program, names.index("loss"), known, remarks)
     else:
         remarks.append("the model has no proof: none of its outputs is named loss")
+    files.check_read(path)
+    proof.path_of(path).unlink(missing_ok=True)  # of what was exported before
     if weights:
         size = sum(parameter.numel() * parameter.element_size() for parameter in module.parameters())
         onnx_program.save(path, external_data=size > 1 << 30)
@@ -231,30 +249,90 @@ def export(build: Build, path: str | pathlib.Path, *, weights: bool = True, opse
     return remarks
 
 
-def studied(module: torch.nn.Module, inputs: dict[str, torch.Tensor]) -> functions.Study:
+def proven(module: torch.nn.Module, inputs: dict[str, torch.Tensor], program: torch.export.ExportedProgram, loss: int,
+           known: functions.Study, remarks: list[str]) -> proof.Recorder:
+    """The proof of the loss at this place of the outputs, which the program reproduces in PyTorch already."""
+    recorder = proof.Recorder(module, inputs, *replay.bounds(program), loss)
+    if recorder.note:
+        remarks.append(f"the model has no proof of its loss and gradients: {recorder.note}")
+    for batch, result in recorder.cases[:1]:
+        try:
+            replay.compare(program, module, batch, result, loss, [f.__name__ for f in known.verdicts])
+        except ExportError:
+            raise
+        except Exception as problem:  # an operator of the program that PyTorch computes, but does not differentiate
+            remarks.append(f"PyTorch cannot run the exported program itself ({str(problem).strip().splitlines()[0]}): "
+                           "`llmc check` compares the file with the module")
+    return recorder
+
+
+def studied(call: calls.Call, module: torch.nn.Module, inputs: dict[str, torch.Tensor]) -> tuple[functions.Study, object]:
+    """What forward's Functions do, and what it returns."""
     try:
-        return proof.study(module, inputs)
+        return proof.study(call, module, inputs)
     except Exception as problem:  # whatever forward raises
         raise failure("forward fails on the example inputs", problem) from problem
 
 
+def check_values(module: torch.nn.Module) -> None:
+    absent = [name for name, value in [*module.named_parameters(), *module.named_buffers()] if value.is_meta]
+    if absent:
+        raise ExportError(f"{len(absent)} parameters and buffers of the module have no values, they are on the meta device: "
+                          f"{', '.join(absent[:5])}", "export without weights (--no-weights), or give them values")
+
+
+def initialize_lazy(call: calls.Call, inputs: dict[str, torch.Tensor]) -> None:
+    """Lazy parameters get their shape and values from a first batch."""
+    lazy = [name for name, parameter in call.module.named_parameters() if torch.nn.parameter.is_lazy(parameter)]
+    if not lazy:
+        return
+    training = {part: part.training for part in call.module.modules()}
+    try:
+        with torch.no_grad():
+            call.module.eval()  # changes no statistics
+            call(*(value.clone() for value in inputs.values()))
+    except Exception as problem:  # whatever forward raises
+        raise failure("forward fails on the example inputs", problem) from problem
+    finally:
+        for part, mode in training.items():
+            part.training = mode
+    call.remarks.append(f"the example inputs gave lazy parameters their shapes: {', '.join(lazy)}")
+
+
 def built(build: Build) -> tuple[torch.nn.Module, dict[str, torch.Tensor]]:
-    result = build()
+    try:
+        result = build()
+    except ExportError:
+        raise
+    except Exception as problem:  # whatever the user's code raises
+        raise failure("build() fails", problem) from problem
     if not (isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], dict)):
         raise ExportError("build() must return (module, {name of an input: example tensor})")
-    return result
+    module, inputs = result
+    if isinstance(module, torch.jit.ScriptModule):
+        raise unsupported("the module is compiled by TorchScript, which cannot be traced", "return the Python module that it was made from")
+    if not isinstance(module, torch.nn.Module):
+        raise ExportError(f"build() returns a {type(module).__name__} instead of a torch.nn.Module")
+    calls.check_inputs(inputs)
+    return module, inputs
 
 
-def trace(module: torch.nn.Module, inputs: dict[str, torch.Tensor], opset: int, known: functions.Study | None,
+def trace(call: calls.Call, inputs: dict[str, torch.Tensor], opset: int, known: functions.Study | None, changed: watch.Numbers,
           ) -> tuple[torch.export.ExportedProgram, torch.onnx.ONNXProgram, list[str]]:
     """The module as a program and as ONNX, not optimized; labels and ids keep the names in `inputs`. Its last outputs are the
     new values of the buffers named in the last result."""
-    names = list(inspect.signature(module.forward).parameters)[:len(inputs)]
-    if names != list(inputs):
-        raise ExportError(f"forward takes {', '.join(names)}, but the example inputs are {', '.join(inputs)}")
     values = tuple(inputs.values())
-    program, updated = rewrite.functional(captured(module, values, known))
-    facts = sizes.follow(program, inputs, lambda other: rewrite.functional(captured(module, tuple(other.values()), known))[0])
+    program, updated = rewrite.functional(captured(call, values, known))
+
+    def capture(other: dict[str, torch.Tensor], steps: int = 0) -> torch.export.ExportedProgram:
+        with watch.moved(call.module, changed, steps):
+            return rewrite.functional(captured(call, tuple(other.values()), known))[0]
+
+    if changed and sizes.differ(program, capture(inputs, 1000)):
+        attributes = ", ".join(".".join(filter(None, key)) for key in changed)
+        raise unsupported(f"forward computes with numbers that it changes itself, which the graph would fix: {attributes}",
+                          "keep them in buffers (register_buffer), which the file holds")
+    facts = sizes.follow(program, inputs, capture)
     try:
         onnx_program = torch.onnx.export(program, values, dynamo=True, opset_version=opset, input_names=list(inputs),
                                          optimize=False, verbose=False, custom_translation_table=markers.TRANSLATIONS)
@@ -264,21 +342,28 @@ def trace(module: torch.nn.Module, inputs: dict[str, torch.Tensor], opset: int, 
     return program, onnx_program, updated
 
 
-def captured(module: torch.nn.Module, values: tuple[torch.Tensor, ...], known: functions.Study | None,
-             ) -> torch.export.ExportedProgram:
-    try:
-        with watch.watched(), functions.traced(known):
-            return torch.export.export(module, values, strict=False)
-    except ExportError:
-        raise
-    except Exception as problem:  # whatever forward and torch.export raise
-        raise failure("PyTorch cannot trace forward", problem) from problem
+def captured(call: calls.Call, values: tuple[torch.Tensor, ...], known: functions.Study | None) -> torch.export.ExportedProgram:
+    """As it stands; else with experts that compute all tokens; else without autograd. The last is right where forward itself does
+    not switch gradients off: the exported program is compared with the module afterwards."""
+    problems = []
+    for change in (contextlib.nullcontext, *experts.dense_forms(call.module), torch.no_grad):
+        try:
+            with change(), watch.watched(), functions.traced(known), contextlib.redirect_stderr(io.StringIO()):  # it prints graphs
+                program = torch.export.export(call.module, values, strict=False)
+        except ExportError:
+            raise
+        except Exception as problem:  # whatever forward and torch.export raise
+            problems.append(problem)
+            continue
+        if problems and (note := f"PyTorch cannot trace forward as it stands; it was traced {experts.DONE[change]}") not in call.remarks:
+            call.remarks.append(note)
+        return program
+    raise failure("PyTorch cannot trace forward", problems[0]) from problems[0]
 
 
-def name_outputs(model: onnx_ir.Model, outputs: list[str] | None, updated: list[str]) -> list[str]:
+def name_outputs(model: onnx_ir.Model, names: list[str], updated: list[str]) -> list[str]:
     """Returns the names. `updated` are the buffers whose new values the last outputs are; they are named after them, and the metadata say so."""
     count = len(model.graph.outputs) - len(updated)
-    names = outputs or (["loss"] if count == 1 else ["loss", "logits"])
     if len(names) != count:
         raise ExportError(f"forward returns {count} tensors, but the outputs are named {', '.join(names)}")
     for name in updated:
@@ -314,7 +399,13 @@ def from_file(where: str) -> Build:
     source = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = source
     sys.path.insert(0, str(pathlib.Path(file).resolve().parent))
-    spec.loader.exec_module(source)
+    files.watch()
+    try:
+        spec.loader.exec_module(source)
+    except Exception as problem:  # whatever the user's file raises
+        raise failure(f"{file} fails", problem) from problem
+    except SystemExit:
+        raise ExportError(f"{file} ends the program when it is imported", 'put what it runs behind `if __name__ == "__main__":`') from None
     if not callable(getattr(source, name or "build", None)):
         raise ExportError(f"{file} defines no function {name or 'build'}")
     return getattr(source, name or "build")
@@ -327,16 +418,27 @@ def from_hugging_face(where: str, weights: bool, batch: int, sequence: int, drop
     the model is exported in evaluation mode, which differs from training mode in nothing else for these models; with it,
     attention is the eager one, since the exporter loses dropout inside the fused call.
     """
-    import transformers
+    try:
+        import transformers
+    except ImportError:
+        raise ExportError("this Python has no package transformers, which --hf needs", "pip install transformers") from None
 
     attention = {"attn_implementation": "eager"} if dropout else {}
 
     def build():
+        try:
+            model = load()
+        except Exception as problem:  # whatever transformers raises
+            raise failure(f"transformers cannot load {where}", problem) from problem
+        return adapted(model)
+
+    def load():
         if weights:
-            model = transformers.AutoModelForCausalLM.from_pretrained(where, dtype=torch.float32, **attention)
-        else:
-            config = transformers.AutoConfig.from_pretrained(where)
-            model = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.float32, **attention)
+            return transformers.AutoModelForCausalLM.from_pretrained(where, dtype=torch.float32, **attention)
+        config = transformers.AutoConfig.from_pretrained(where)
+        return transformers.AutoModelForCausalLM.from_config(config, dtype=torch.float32, **attention)
+
+    def adapted(model):
         base = type(model)
 
         def forward(self, input_ids, labels):
@@ -350,33 +452,43 @@ def from_hugging_face(where: str, weights: bool, batch: int, sequence: int, drop
     return build
 
 
+def report(error: ExportError) -> int:
+    print(f"error: {error}", file=sys.stderr)
+    if error.hint:
+        print(f"hint: {error.hint}", file=sys.stderr)
+    return error.code
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", nargs="?", metavar="FILE.py[:NAME]", help="defines build() -> (module, inputs)")
     parser.add_argument("--hf", metavar="NAME_OR_FOLDER", help="a Hugging Face causal language model instead")
     parser.add_argument("-o", dest="output", type=pathlib.Path, required=True, metavar="model.onnx")
     parser.add_argument("--no-weights", action="store_true", help="shapes of the parameters only")
-    parser.add_argument("--opset", type=int, default=18, choices=range(18, 24), metavar="18..23")
-    parser.add_argument("--outputs", nargs="+", metavar="NAME", help="names of what forward returns (default: loss logits)")
+    parser.add_argument("--opset", type=int, default=18, choices=OPSETS, metavar="18..23")
+    parser.add_argument("--outputs", nargs="+", metavar="NAME", help="names of the tensors that forward returns (default: loss logits, or their keys)")
     parser.add_argument("--batch", type=int, default=8, help="with --hf: samples of the example")
     parser.add_argument("--sequence", type=int, default=256, help="with --hf: tokens of a sample")
     parser.add_argument("--dropout", action="store_true", help="with --hf: keep the model's dropout")
+    parser.add_argument("--overwrite", action="store_true", help="replace an older model.onnx and its proof")
     args = parser.parse_args()
     if (args.source is None) == (args.hf is None):
         parser.error("give either FILE.py or --hf NAME_OR_FOLDER")
+    if args.batch < 1 or args.sequence < 1:
+        parser.error("--batch and --sequence must be at least 1")
     warnings.filterwarnings("ignore")
     logging.disable(logging.WARNING)
     try:
         weights = not args.no_weights
+        files.check_before(args.output, args.overwrite)
         build = (from_file(args.source) if args.source else
                  from_hugging_face(args.hf, weights, args.batch, args.sequence, args.dropout))
         args.output.parent.mkdir(parents=True, exist_ok=True)
-        remarks = export(build, args.output, weights=weights, opset=args.opset, outputs=args.outputs)
-    except (ExportError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        if hint := getattr(error, "hint", ""):
-            print(f"hint: {hint}", file=sys.stderr)
-        return getattr(error, "code", 3)
+        remarks = export(build, args.output, weights=weights, opset=args.opset, outputs=args.outputs, overwrite=args.overwrite)
+    except OSError as error:
+        return report(ExportError(f"{error.strerror or error}" + (f": {error.filename}" if error.filename else "")))
+    except Exception as error:  # an error of this program is one line, too
+        return report(failure("the export fails", error))
     for remark in remarks:
         print(f"note: {remark}", file=sys.stderr)
     print(f"{args.output}: {args.output.stat().st_size:,} bytes")

@@ -43,4 +43,6 @@ def failure(what: str, problem: BaseException, program=None) -> ExportError:
     where = where or next((place for p in chain if (place := place_of("".join(traceback.format_tb(p.__traceback__))))), "")
     root = next((text for text in reversed(texts) if text.strip()), type(problem).__name__)
     line = " ".join(root.strip().splitlines()[0].split())[:300]
-    return ExportError(f"{what}: {type(chain[-1]).__name__}: {line}" + (f" [{where}]" if where else ""), code=4)
+    hint = ("a shape or a branch of forward depends on the values of tensors: give sizes as numbers, such as F.one_hot(x, num_classes), and "
+            "choose with torch.where" if any("data-dependent" in text for text in texts) else "")
+    return ExportError(f"{what}: {type(chain[-1]).__name__}: {line}" + (f" [{where}]" if where else ""), hint, code=4)

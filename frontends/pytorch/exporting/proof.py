@@ -204,7 +204,8 @@ class Recorder:
                    for name in names}
         for k, (inputs, result) in enumerate(self.cases):
             tensors[f"{k}.loss"] = torch.tensor([result.loss], dtype=torch.float64)
-            tensors.update({f"{k}.input.{name}": value.contiguous() for name, value in inputs.items()})
+            tensors.update({f"{k}.input.{name}": value.detach().clone(memory_format=torch.contiguous_format)
+                            for name, value in inputs.items()})
             tensors.update({f"{k}.buffer.{name}": value.contiguous() for name, value in result.buffers.items()})
             for name in names:
                 if (gradient := result.gradients[name]) is not None:
@@ -212,9 +213,10 @@ class Recorder:
         save_file(tensors, path)
 
 
-def study(module: torch.nn.Module, inputs: Inputs) -> functions.Study:
-    """What the Functions that forward calls do; on the example inputs, since their values reach the cases that matter."""
+def study(call, module: torch.nn.Module, inputs: Inputs) -> tuple[functions.Study, object]:
+    """What the Functions that forward calls do, and what it returns; on the example inputs, since their values reach the cases that
+    matter. `call` calls the module."""
     known = functions.Study()
     with unchanged(module), functions.studied(known), torch.enable_grad():
-        module(*(value.clone() for value in inputs.values()))
-    return known
+        result = call(*(value.clone() for value in inputs.values()))
+    return known, result

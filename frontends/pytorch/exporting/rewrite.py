@@ -321,7 +321,7 @@ def updates_as_outputs(program: torch.export.ExportedProgram) -> list[str]:
     signature.output_specs[:] = specs
     call = program.module_call_graph[0].signature
     call.out_spec = pytree.tree_structure(tuple(range(len(specs))))
-    call.outputs = [spec.arg for spec in specs]
+    call.outputs = []  # as torch.export leaves it; the names of outputs may change when operators are decomposed
     graph.eliminate_dead_code()
     program.graph_module.recompile()
     return names

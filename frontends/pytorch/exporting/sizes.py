@@ -158,11 +158,20 @@ def spreads(programs: list[Program]) -> list[tuple[Node, list[int]]]:
         if operator not in ("var", "std", "var_mean", "std_mean"):
             continue
         counts = [node.args[0].meta["val"].numel() // max(1, first_value(node).numel()) for node in nodes]
-        if len(set(counts)) > 1 and rewrite.arguments(nodes[0], "correction")[0] != 0:
+        if len(set(counts)) > 1 and spread_arguments(nodes[0])[2] != 0:
             if operator.endswith("_mean"):
                 raise Fixed(f"{operator} over the batch at {rewrite.name_of(nodes[0])}")
             found.append((nodes[0], counts))
     return found
+
+
+def spread_arguments(node: Node) -> tuple[Node, list[int], float, bool]:
+    """Input, dimensions, correction, keepdim of a variance in any of its three forms."""
+    given = dict(zip((argument.name for argument in node.target._schema.arguments), arguments(node)))
+    dims = given.get("dim")
+    correction = given["correction"] if "correction" in given else int(given["unbiased"])
+    return (given["self"], list(range(len(shape(given["self"])))) if not dims else list(dims), 1 if correction is None else correction,
+            given.get("keepdim", False))
 
 
 def first_value(node: Node) -> torch.Tensor:
@@ -289,9 +298,7 @@ class Writer:
     def write_spread(self, node: Node, sizes: list[int], counts: list[int]) -> None:
         """var(x) = sum((x - mean(x)) ** 2) / (n - correction)"""
         emit = rewrite.Emitter(node)
-        x, dims, correction, keep = rewrite.arguments(node, "self dim correction keepdim")
-        dims = list(range(len(shape(x)))) if dims is None else list(dims)
-        correction = 1 if correction is None else correction
+        x, dims, correction, keep = spread_arguments(node)
         found = law(sizes, [float(count - correction) for count in counts])
         if found is None or found[3] != 1:
             raise Fixed(f"a variance of few samples at {rewrite.name_of(node)}")
@@ -326,6 +333,14 @@ def capture_other(inputs: dict[str, torch.Tensor], size: int, capture: Capture) 
 
 def differences(programs: list[Program]) -> tuple[list[Number], list[tuple[Node, list[int]]]]:
     return compare(programs), spreads(programs)
+
+
+def differ(one: Program, other: Program) -> bool:
+    """True unless both programs compute the same of the same inputs."""
+    try:
+        return bool(compare([one, other]))
+    except Fixed:
+        return True
 
 
 def write(program: Program, inputs: dict[str, torch.Tensor], batch: int, capture: Capture) -> dict[str, str]:

@@ -16,6 +16,10 @@ def check_module(module: torch.nn.Module) -> None:
         where = f"{name or 'the module'} ({type(part).__name__})"
         if part._backward_hooks or part._backward_pre_hooks:
             problems.append(f"a backward hook of {where}")
+        if isinstance(part, torch.jit.ScriptModule) and not any("TorchScript" in problem for problem in problems):
+            problems.append(f"{where} is compiled by TorchScript, which cannot be traced: use the Python module that it was made from")
+        if isinstance(part, (torch.nn.Embedding, torch.nn.EmbeddingBag)) and part.max_norm is not None:
+            problems.append(f"max_norm of {where}, by which forward changes the weight that it reads")
         if isinstance(part, torch.nn.modules.batchnorm._BatchNorm) and part.training:
             if part.track_running_stats and part.momentum is None:
                 problems.append(f"momentum=None, a cumulative average of statistics, of {where}")
@@ -44,3 +48,34 @@ def watched() -> Iterator[None]:
     if drawn:
         raise unsupported("forward draws random numbers with Python or NumPy, which the graph would fix",
                           "export in evaluation mode, or draw with dropout")
+
+
+Numbers = dict[tuple[str, str], float]
+
+
+def numbers_of(module: torch.nn.Module) -> Numbers:
+    """Plain numbers among the attributes of the parts of a module."""
+    return {(path, name): value for path, part in module.named_modules() for name, value in vars(part).items()
+            if isinstance(value, (int, float)) and name != "training"}
+
+
+def changed_numbers(module: torch.nn.Module, before: Numbers) -> Numbers:
+    """Those that are others now, with the values that they had."""
+    now = numbers_of(module)
+    return {key: value for key, value in before.items() if key in now and now[key] != value}
+
+
+@contextlib.contextmanager
+def moved(module: torch.nn.Module, changed: Numbers, by: int) -> Iterator[None]:
+    """The attributes as they were, moved by a number of steps, and as they were afterwards."""
+    parts = dict(module.named_modules())
+
+    def put(steps):
+        for (path, name), value in changed.items():
+            setattr(parts[path], name, not value if isinstance(value, bool) and steps else value + steps if steps else value)
+
+    put(by)
+    try:
+        yield
+    finally:
+        put(0)

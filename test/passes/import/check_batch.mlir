@@ -78,3 +78,56 @@ func.func @forward(%x: tensor<4x6xf32> {train.name = "x", train.role = "input"})
   return %p : tensor<4x4xf32>
 }
 }
+
+// -----
+
+// Where export.py compared several sizes, a number is just a number, and a quotient by the batch size is an average.
+// CHECK-LABEL: func.func @forward
+module attributes {train.recipe = {"batch.micro" = 2 : i64, "batch.step" = 4 : i64}} {
+func.func @forward(%x: tensor<4x6xf32> {train.name = "x", train.role = "input"}) -> (tensor<f32>, tensor<f32>) attributes {train.known_numbers} {
+  %ten = arith.constant dense<10.0> : tensor<f32>
+  %s = nn.reduce %x {kind = 0 : i32, dims = array<i64: 0, 1>} : (tensor<4x6xf32>) -> tensor<f32>
+  %d = arith.divf %s, %ten : tensor<f32>
+  %n = nn.batch_size %x : (tensor<4x6xf32>) -> tensor<f32>
+  %e = arith.divf %s, %n : tensor<f32>
+  return %d, %e : tensor<f32>, tensor<f32>
+}
+}
+
+// -----
+
+// It also says where only the exported size is right, and why.
+module attributes {train.recipe = {"batch.micro" = 2 : i64, "batch.step" = 4 : i64}} {
+// expected-error @+2 {{this model computes something else with another number of samples: forward does other operations at m.py:3}}
+// expected-note @+1 {{hint: the file was exported with 4 samples: export it with 2}}
+func.func @forward(%x: tensor<4x6xf32> {train.name = "x", train.role = "input"}) -> tensor<4x6xf32> attributes {train.fixed_batch = "forward does other operations at m.py:3"} {
+  return %x : tensor<4x6xf32>
+}
+}
+
+// -----
+
+// A step of two micro-batches of the exported size is another number of samples, too, for a number made of it.
+module attributes {train.recipe = {"batch.micro" = 4 : i64, "batch.step" = 8 : i64}} {
+func.func @forward(%x: tensor<4x6xf32> {train.name = "x", train.role = "input"}) -> tensor<f32> {
+  %four = arith.constant dense<4.0> : tensor<f32>
+  %s = nn.reduce %x {kind = 0 : i32, dims = array<i64: 0, 1>} : (tensor<4x6xf32>) -> tensor<f32>
+  // expected-error @+2 {{divides a sum over the samples of the batch by a number (4) that may follow from the batch size}}
+  // expected-note @+1 {{hint: export the model with as many samples as a step has}}
+  %d = arith.divf %s, %four : tensor<f32>
+  return %d : tensor<f32>
+}
+}
+
+// -----
+
+// Averaged over micro-batches, it is right.
+// CHECK-LABEL: func.func @forward
+module attributes {train.recipe = {"batch.micro" = 4 : i64, "batch.step" = 8 : i64, loss_average = "micro_batch"}} {
+func.func @forward(%x: tensor<4x6xf32> {train.name = "x", train.role = "input"}) -> tensor<f32> {
+  %four = arith.constant dense<4.0> : tensor<f32>
+  %s = nn.reduce %x {kind = 0 : i32, dims = array<i64: 0, 1>} : (tensor<4x6xf32>) -> tensor<f32>
+  %d = arith.divf %s, %four : tensor<f32>
+  return %d : tensor<f32>
+}
+}

@@ -49,3 +49,19 @@ func.func @forward(%x: tensor<1x3xf32> {train.name = "x", train.role = "input"})
   return %s : tensor<1x3xf32>
 }
 }
+
+// -----
+
+// The batch size becomes a number once it is known.
+// CHECK-LABEL: func.func @forward
+//       CHECK:   %[[N:.+]] = arith.constant dense<2.000000e+00> : tensor<f32>
+//   CHECK-NOT:   nn.batch_size
+//       CHECK:   arith.divf %{{.+}}, %[[N]]
+module attributes {train.recipe = {"batch.micro" = 2 : i64, "batch.step" = 2 : i64}} {
+func.func @forward(%x: tensor<4x6xf32> {train.name = "x", train.role = "input"}) -> tensor<f32> {
+  %s = nn.reduce %x {kind = 0 : i32, dims = array<i64: 0, 1>} : (tensor<4x6xf32>) -> tensor<f32>
+  %n = nn.batch_size %x : (tensor<4x6xf32>) -> tensor<f32>
+  %d = arith.divf %s, %n : tensor<f32>
+  return %d : tensor<f32>
+}
+}

@@ -80,7 +80,7 @@ class ShapesOnly:
         self.register = torch.nn.Module.register_parameter
 
         def register(module, name, parameter):
-            if parameter is not None and parameter.device.type != "meta":
+            if parameter is not None and parameter.device.type != "meta" and not torch.nn.parameter.is_lazy(parameter):
                 parameter = torch.nn.Parameter(parameter.to("meta"), requires_grad=parameter.requires_grad)
             self.register(module, name, parameter)
 
@@ -196,17 +196,26 @@ def export(build: Build, path: str | pathlib.Path, *, weights: bool = True, opse
     files.check_before(path, overwrite)
     if opset not in OPSETS:
         raise ExportError(f"opset {opset} is not supported: {OPSETS[0]} to {OPSETS[-1]} are")
-    with torch.compiler.set_stance("force_eager"):  # compiled parts are exported as they were written
-        with contextlib.nullcontext() if weights else ShapesOnly():
-            module, inputs = built(build)
-        watch.check_module(module)
-        with calls.Call(module, inputs) as call, contextlib.nullcontext() if weights else FakeTensorMode(allow_non_fake_inputs=True):
-            if weights:
-                check_values(module)
-                initialize_lazy(call, inputs)
-            else:
-                make_fake(module)
-            return call.remarks + write(call, module, inputs, path, weights, opset, outputs)
+    try:
+        with torch.compiler.set_stance("force_eager"):  # compiled parts are exported as they were written
+            return build_and_write(build, path, weights, opset, outputs)
+    finally:
+        files.forget()
+
+
+def build_and_write(build: Build, path: pathlib.Path, weights: bool, opset: int, outputs: list[str] | None) -> list[str]:
+    with contextlib.nullcontext() if weights else ShapesOnly():
+        module, inputs = built(build)
+    watch.check_module(module)
+    with calls.Call(module, inputs) as call, contextlib.nullcontext() if weights else FakeTensorMode(allow_non_fake_inputs=True):
+        if weights:
+            check_values(module)
+            initialize_lazy(call, inputs)
+        else:
+            check_shapes(module)
+            make_fake(module)
+        remarks = write(call, module, inputs, path, weights, opset, outputs)
+        return call.remarks + remarks
 
 
 def write(call: calls.Call, module: torch.nn.Module, inputs: dict[str, torch.Tensor], path: pathlib.Path, weights: bool, opset: int,
@@ -233,6 +242,8 @@ def write(call: calls.Call, module: torch.nn.Module, inputs: dict[str, torch.Ten
         recorder = proven(module, inputs, program, names.index("loss"), known, remarks)
     else:
         remarks.append("the model has no proof: none of its outputs is named loss")
+    if call.untraced and not (recorder and recorder.compared):
+        raise call.untraced  # traced without autograd, of which nothing shows that it computes the same gradients
     files.check_read(path)
     proof.path_of(path).unlink(missing_ok=True)  # of what was exported before
     if weights:
@@ -258,6 +269,7 @@ def proven(module: torch.nn.Module, inputs: dict[str, torch.Tensor], program: to
     for batch, result in recorder.cases[:1]:
         try:
             replay.compare(program, module, batch, result, loss, [f.__name__ for f in known.verdicts])
+            recorder.compared = True
         except ExportError:
             raise
         except Exception as problem:  # an operator of the program that PyTorch computes, but does not differentiate
@@ -279,6 +291,15 @@ def check_values(module: torch.nn.Module) -> None:
     if absent:
         raise ExportError(f"{len(absent)} parameters and buffers of the module have no values, they are on the meta device: "
                           f"{', '.join(absent[:5])}", "export without weights (--no-weights), or give them values")
+
+
+def check_shapes(module: torch.nn.Module) -> None:
+    """Of an export without weights."""
+    lazy = [name for name, parameter in module.named_parameters() if torch.nn.parameter.is_lazy(parameter)]
+    made = [name for name, buffer in module.named_buffers() if buffer.is_meta]
+    if lazy or made:
+        what = f"the lazy parameters {', '.join(lazy)} have no shapes" if lazy else f"the buffers {', '.join(made)} are made of parameters"
+        raise ExportError(f"{what}, so that this model cannot be exported without weights", "leave out --no-weights")
 
 
 def initialize_lazy(call: calls.Call, inputs: dict[str, torch.Tensor]) -> None:
@@ -305,7 +326,7 @@ def built(build: Build) -> tuple[torch.nn.Module, dict[str, torch.Tensor]]:
     except ExportError:
         raise
     except Exception as problem:  # whatever the user's code raises
-        raise failure("build() fails", problem) from problem
+        raise failure("build() fails", problem, code=3) from problem
     if not (isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], dict)):
         raise ExportError("build() must return (module, {name of an input: example tensor})")
     module, inputs = result
@@ -343,22 +364,29 @@ def trace(call: calls.Call, inputs: dict[str, torch.Tensor], opset: int, known: 
 
 
 def captured(call: calls.Call, values: tuple[torch.Tensor, ...], known: functions.Study | None) -> torch.export.ExportedProgram:
-    """As it stands; else with experts that compute all tokens; else without autograd. The last is right where forward itself does
-    not switch gradients off: the exported program is compared with the module afterwards."""
+    """As it stands, else without autograd. That is right where forward itself does not switch gradients off: the exported program
+    is compared with the module afterwards."""
     problems = []
-    for change in (contextlib.nullcontext, *experts.dense_forms(call.module), torch.no_grad):
+    for change in (contextlib.nullcontext, torch.no_grad):
         try:
-            with change(), watch.watched(), functions.traced(known), contextlib.redirect_stderr(io.StringIO()):  # it prints graphs
+            with change(), experts.dense(call.module), watch.watched(), functions.traced(known), contextlib.redirect_stderr(io.StringIO()):
                 program = torch.export.export(call.module, values, strict=False)
         except ExportError:
             raise
         except Exception as problem:  # whatever forward and torch.export raise
             problems.append(problem)
             continue
-        if problems and (note := f"PyTorch cannot trace forward as it stands; it was traced {experts.DONE[change]}") not in call.remarks:
-            call.remarks.append(note)
+        if problems:
+            call.untraced = failure("PyTorch cannot trace forward", problems[0])
+            note(call, "PyTorch cannot trace forward as it stands; it was traced under torch.no_grad()")
+        note(call, experts.REMARK if experts.has_experts(call.module) else "")
         return program
     raise failure("PyTorch cannot trace forward", problems[0]) from problems[0]
+
+
+def note(call: calls.Call, remark: str) -> None:
+    if remark and remark not in call.remarks:
+        call.remarks.append(remark)
 
 
 def name_outputs(model: onnx_ir.Model, names: list[str], updated: list[str]) -> list[str]:
@@ -403,7 +431,7 @@ def from_file(where: str) -> Build:
     try:
         spec.loader.exec_module(source)
     except Exception as problem:  # whatever the user's file raises
-        raise failure(f"{file} fails", problem) from problem
+        raise failure(f"{file} fails", problem, code=3) from problem
     except SystemExit:
         raise ExportError(f"{file} ends the program when it is imported", 'put what it runs behind `if __name__ == "__main__":`') from None
     if not callable(getattr(source, name or "build", None)):
@@ -429,7 +457,7 @@ def from_hugging_face(where: str, weights: bool, batch: int, sequence: int, drop
         try:
             model = load()
         except Exception as problem:  # whatever transformers raises
-            raise failure(f"transformers cannot load {where}", problem) from problem
+            raise failure(f"transformers cannot load {where}", problem, code=3) from problem
         return adapted(model)
 
     def load():

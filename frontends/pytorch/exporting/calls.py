@@ -88,6 +88,7 @@ class Call:
 
     def __init__(self, module: torch.nn.Module, inputs: Inputs):
         self.module, self.remarks, self.names = module, [], []
+        self.untraced: ExportError | None = None  # why forward could only be traced without autograd
         own = unwrapped(module)
         parameters = list(inspect.signature(own.forward).parameters.values())
         ordered = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]

@@ -24,7 +24,7 @@ def place_of(trace_text: str) -> str:
     return f"{pathlib.PurePath(own[-1][0]).name}:{own[-1][1]}" if own else ""
 
 
-def failure(what: str, problem: BaseException, program=None) -> ExportError:
+def failure(what: str, problem: BaseException, program=None, code: int = 4) -> ExportError:
     """One line for whatever PyTorch raised: its cause, and the user's line or the operator where it is known."""
     if isinstance(problem, ExportError):
         return problem
@@ -45,4 +45,4 @@ def failure(what: str, problem: BaseException, program=None) -> ExportError:
     line = " ".join(root.strip().splitlines()[0].split())[:300]
     hint = ("a shape or a branch of forward depends on the values of tensors: give sizes as numbers, such as F.one_hot(x, num_classes), and "
             "choose with torch.where" if any("data-dependent" in text for text in texts) else "")
-    return ExportError(f"{what}: {type(chain[-1]).__name__}: {line}" + (f" [{where}]" if where else ""), hint, code=4)
+    return ExportError(f"{what}: {type(chain[-1]).__name__}: {line}" + (f" [{where}]" if where else ""), hint, code)

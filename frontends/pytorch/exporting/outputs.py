@@ -9,7 +9,7 @@ from .errors import ExportError
 
 OTHERS = {".py", ".ipynb", ".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".npz", ".npy", ".json", ".yaml", ".yml"}
 _read: set[pathlib.Path] = set()
-_watching = False
+_watching, _installed = False, False
 
 
 def _hook(event: str, arguments: tuple) -> None:
@@ -26,10 +26,17 @@ def _hook(event: str, arguments: tuple) -> None:
 
 def watch() -> None:
     """From here on, files that are read are remembered."""
+    global _watching, _installed
+    if not _installed:
+        sys.addaudithook(_hook)  # for as long as Python runs
+    _watching = _installed = True
+
+
+def forget() -> None:
+    """The end of an export."""
     global _watching
-    if not _watching:
-        sys.addaudithook(_hook)
-        _watching = True
+    _watching = False
+    _read.clear()
 
 
 def wrong_use(message: str, hint: str) -> ExportError:

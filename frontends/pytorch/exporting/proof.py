@@ -184,6 +184,7 @@ class Recorder:
 
     def __init__(self, module: torch.nn.Module, inputs: Inputs, limits: dict[str, int], ignored: dict[str, int], output: int):
         self.module, self.cases, self.note = module, [], ""
+        self.compared = False  # set once the exported program has given the same result in PyTorch
         first = first_result(module, inputs, limits, ignored, output, 1)
         batch = next((value.shape[0] for value in inputs.values() if value.dim()), 0)
         if first is None:

@@ -34,7 +34,7 @@ WITH_TENSOR = {getattr(aten, name).Scalar: getattr(aten, name).Tensor
                for name in ("add", "sub", "mul", "div", "eq", "ne", "lt", "le", "gt", "ge", "remainder", "fmod", "masked_fill")}
 WITH_TENSOR |= {aten.pow.Tensor_Scalar: aten.pow.Tensor_Tensor, aten.pow.Scalar: aten.pow.Tensor_Tensor,
                 aten.div.Scalar_mode: aten.div.Tensor_mode, aten.clamp_min.default: aten.clamp_min.Tensor,
-                aten.clamp_max.default: aten.clamp_max.Tensor}
+                aten.clamp_max.default: aten.clamp_max.Tensor, aten.clamp.default: aten.clamp.Tensor}
 COMPARISONS = {"eq", "ne", "lt", "le", "gt", "ge"}
 
 
@@ -116,13 +116,27 @@ def compare_call(nodes: tuple[Node, ...], places: list[dict[Node, int]]) -> Iter
 def compare_inputs(programs: list[Program]) -> Iterator[Number]:
     """The constants that tracing made of tensors that forward creates."""
     placeholders = {node.name: node for node in programs[0].graph.nodes if node.op == "placeholder"}
+    with torch._subclasses.fake_tensor.unset_fake_temporarily():
+        yield from compare_constants(programs, placeholders)
+
+
+def known_value(value: torch.Tensor) -> torch.Tensor:
+    """Exported without weights, constants are fake tensors; small ones know their value."""
+    if not isinstance(value, torch._subclasses.FakeTensor):
+        return value
+    if value.constant is None:
+        raise Fixed("its constant tensors have no values in an export without weights")
+    return value.constant
+
+
+def compare_constants(programs: list[Program], placeholders: dict[str, Node]) -> Iterator[Number]:
     for specs in zip(*(program.graph_signature.input_specs for program in programs)):
         if len({(spec.kind, spec.target) for spec in specs}) != 1:
             raise Fixed("forward reads other parameters or constants")
         if specs[0].kind != InputKind.CONSTANT_TENSOR:
             continue
         node = placeholders[specs[0].arg.name]
-        values = [program.constants[spec.target] for program, spec in zip(programs, specs)]
+        values = [known_value(program.constants[spec.target]) for program, spec in zip(programs, specs)]
         if len({value.shape for value in values}) > 1 or all(torch.equal(value, values[0]) for value in values):
             continue  # one that grows with the batch must be equal for all samples; llmc checks that
         users = [user for user in node.users if user.op == "call_function"]
@@ -286,9 +300,12 @@ class Writer:
         if operator in ("mul", "div") and power == -1 and at == 1:  # a sum stays one under a quotient
             target = aten.div.Tensor if operator == "mul" else aten.mul.Tensor
             found = (sign, a, b, 1)
-        made = self.typed(emit, self.value(emit, found), dtype, number, where)
         values = arguments(node)
-        values[at] = made
+        if operator in ("mul", "div") and found[0] < 0 and at == 1 and isinstance(values[0], Node):  # counts stay positive
+            values[0], found = emit(aten.neg.default, values[0]), (1.0, *found[1:])
+        values[at] = self.typed(emit, self.value(emit, found), dtype, number, where)
+        if operator == "clamp":
+            values[1:] = [emit(aten.full.default, [], bound, dtype=dtype) if is_number(bound) else bound for bound in values[1:]]
         node.target = target
         positional = [argument for argument in target._schema.arguments if not argument.kwarg_only]
         node.args = tuple(values[:len(positional)])

@@ -88,6 +88,13 @@ class ExportTest(unittest.TestCase):
         self.assertIn("'first.weight'", signature)
         self.assertNotIn("unread", signature)
 
+    def test_updated_buffers_that_forward_does_not_read_are_in_the_file(self):
+        def build():
+            return torch.nn.Sequential(torch.nn.utils.spectral_norm(torch.nn.Linear(4, 4))), {"input": torch.randn(8, 4)}
+
+        names = {tensor.name for tensor in self.exported(build).graph.initializer}
+        self.assertLessEqual({"0.weight_u", "0.weight_v"}, names)
+
     def test_wrong_input_names_are_errors(self):
         with self.assertRaisesRegex(ExportError, "forward takes x, y"):
             self.exported(lambda: (Pair(), {"z": torch.zeros(8, 4), "y": torch.zeros(8, 4)}))

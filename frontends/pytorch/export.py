@@ -24,7 +24,6 @@ this program goes on with if its own lacks them. --hf needs transformers.
 """
 import argparse
 import contextlib
-import importlib.util
 import io
 import logging
 import math
@@ -33,7 +32,6 @@ import pathlib
 import re
 import sys
 import warnings
-from collections.abc import Callable
 
 try:
     import onnx_ir
@@ -53,6 +51,7 @@ except ImportError as missing:
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 from exporting import calls, experts, functions, markers, outputs as files, proof, replay, rewrite, sizes, watch  # noqa: E402
+from exporting.sources import Build, from_file, from_hugging_face  # noqa: E402
 from exporting.errors import ExportError, failure, unsupported  # noqa: E402
 
 KIND = "pkg.torch.export.graph_signature.InputSpec.kind"
@@ -65,8 +64,6 @@ ALIGNMENT = 4096  # of each parameter in the external data file, as PyTorch writ
 LARGEST_CONSTANT = 4096  # elements; larger ones, such as causal masks, stay the nodes that compute them
 OPSETS = range(18, 24)
 FIRST_FUSED_OPSET = 23  # from here on the standard has attention, RMS norm and rotary embedding of its own
-
-Build = Callable[[], tuple[torch.nn.Module, dict[str, torch.Tensor]]]
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -220,12 +217,13 @@ def build_and_write(build: Build, path: pathlib.Path, weights: bool, opset: int,
 
 def write(call: calls.Call, module: torch.nn.Module, inputs: dict[str, torch.Tensor], path: pathlib.Path, weights: bool, opset: int,
           outputs: list[str] | None) -> list[str]:
-    numbers = watch.numbers_of(module)
+    numbers, containers = watch.numbers_of(module), watch.containers_of(module)
     known, result = studied(call, module, inputs)
     call.settle(result, set(module.state_dict()))
     changed = watch.changed_numbers(module, numbers)
+    grown = watch.put_containers(module, containers)
     with watch.moved(module, changed, 0):
-        program, onnx_program, updated = trace(call, inputs, opset, known if weights else None, changed)
+        program, onnx_program, updated = trace(call, inputs, opset, known if weights else None, changed, grown)
     model = onnx_program.model
     names = name_outputs(model, outputs or call.names, updated)
     fold_constants(model)
@@ -339,7 +337,7 @@ def built(build: Build) -> tuple[torch.nn.Module, dict[str, torch.Tensor]]:
 
 
 def trace(call: calls.Call, inputs: dict[str, torch.Tensor], opset: int, known: functions.Study | None, changed: watch.Numbers,
-          ) -> tuple[torch.export.ExportedProgram, torch.onnx.ONNXProgram, list[str]]:
+          grown: watch.Containers) -> tuple[torch.export.ExportedProgram, torch.onnx.ONNXProgram, list[str]]:
     """The module as a program and as ONNX, not optimized; labels and ids keep the names in `inputs`. Its last outputs are the
     new values of the buffers named in the last result."""
     values = tuple(inputs.values())
@@ -353,6 +351,13 @@ def trace(call: calls.Call, inputs: dict[str, torch.Tensor], opset: int, known: 
         attributes = ", ".join(".".join(filter(None, key)) for key in changed)
         raise unsupported(f"forward computes with numbers that it changes itself, which the graph would fix: {attributes}",
                           "keep them in buffers (register_buffer), which the file holds")
+    if grown:
+        empty = watch.put_containers(call.module, grown)
+        other = capture(inputs)
+        watch.put_containers(call.module, empty)
+        if sizes.differ(program, other):
+            raise unsupported("forward computes with what earlier calls left in the module: "
+                              + ", ".join(".".join(filter(None, key)) for key in grown), "start from an empty list or dict in each call")
     facts = sizes.follow(program, inputs, capture)
     try:
         onnx_program = torch.onnx.export(program, values, dynamo=True, opset_version=opset, input_names=list(inputs),
@@ -412,72 +417,6 @@ def mark_frozen(model: onnx_ir.Model, module: torch.nn.Module) -> None:
     for name, parameter in module.named_parameters(remove_duplicate=False):
         if not parameter.requires_grad and name in model.graph.initializers:
             model.graph.initializers[name].metadata_props[TRAINABLE] = "false"
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Where models come from
-
-
-def from_file(where: str) -> Build:
-    """The function `build` (or NAME of FILE.py:NAME)."""
-    file, _, name = where.partition(":")
-    if not pathlib.Path(file).is_file():
-        raise ExportError(f"there is no file {file}")
-    spec = importlib.util.spec_from_file_location(pathlib.Path(file).stem, file)
-    source = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = source
-    sys.path.insert(0, str(pathlib.Path(file).resolve().parent))
-    files.watch()
-    try:
-        spec.loader.exec_module(source)
-    except Exception as problem:  # whatever the user's file raises
-        raise failure(f"{file} fails", problem, code=3) from problem
-    except SystemExit:
-        raise ExportError(f"{file} ends the program when it is imported", 'put what it runs behind `if __name__ == "__main__":`') from None
-    if not callable(getattr(source, name or "build", None)):
-        raise ExportError(f"{file} defines no function {name or 'build'}")
-    return getattr(source, name or "build")
-
-
-def from_hugging_face(where: str, weights: bool, batch: int, sequence: int, dropout: bool) -> Build:
-    """A causal language model with forward(input_ids, labels) -> (loss, logits); it shifts the labels itself.
-
-    A subclass rather than a wrapper, so that parameters keep the names of the Hugging Face checkpoint. Without `dropout`
-    the model is exported in evaluation mode, which differs from training mode in nothing else for these models; with it,
-    attention is the eager one, since the exporter loses dropout inside the fused call.
-    """
-    try:
-        import transformers
-    except ImportError:
-        raise ExportError("this Python has no package transformers, which --hf needs", "pip install transformers") from None
-
-    attention = {"attn_implementation": "eager"} if dropout else {}
-
-    def build():
-        try:
-            model = load()
-        except Exception as problem:  # whatever transformers raises
-            raise failure(f"transformers cannot load {where}", problem, code=3) from problem
-        return adapted(model)
-
-    def load():
-        if weights:
-            return transformers.AutoModelForCausalLM.from_pretrained(where, dtype=torch.float32, **attention)
-        config = transformers.AutoConfig.from_pretrained(where)
-        return transformers.AutoModelForCausalLM.from_config(config, dtype=torch.float32, **attention)
-
-    def adapted(model):
-        base = type(model)
-
-        def forward(self, input_ids, labels):
-            out = base.forward(self, input_ids=input_ids, labels=labels, use_cache=False)
-            return out.loss, out.logits
-
-        model.__class__ = type(base.__name__, (base,), {"forward": forward, "__module__": base.__module__})
-        tokens = torch.zeros((batch, sequence), dtype=torch.int64)
-        return model.train(dropout), {"input_ids": tokens, "labels": tokens.clone()}
-
-    return build
 
 
 def report(error: ExportError) -> int:

@@ -43,6 +43,9 @@ def failure(what: str, problem: BaseException, program=None, code: int = 4) -> E
     where = where or next((place for p in chain if (place := place_of("".join(traceback.format_tb(p.__traceback__))))), "")
     root = next((text for text in reversed(texts) if text.strip()), type(problem).__name__)
     line = " ".join(root.strip().splitlines()[0].split())[:300]
+    if any("fake tensor in the exported program constant" in text for text in texts):
+        return ExportError(f"{what}: it reads Tensor.data, or differentiates inside of itself (torch.autograd.grad)" + (f" [{where}]" if where else ""),
+                           "write x.detach() instead of x.data", code)
     hint = ("a shape or a branch of forward depends on the values of tensors: give sizes as numbers, such as F.one_hot(x, num_classes), and "
             "choose with torch.where" if any("data-dependent" in text for text in texts) else "")
     return ExportError(f"{what}: {type(chain[-1]).__name__}: {line}" + (f" [{where}]" if where else ""), hint, code)

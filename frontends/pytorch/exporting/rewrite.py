@@ -124,6 +124,11 @@ def prepare_graph(module: torch.fx.GraphModule, buffers: set[Node], parameters: 
                           not node.args[0], problems)
             if not node.args[0]:
                 end_region(node, inner)
+        elif kind == "wrap_with_autocast" and not node.args[2]:  # switched off, it computes as it stands
+            inner = getattr(module, node.args[4].target)
+            passed = outer_arguments(node, inner, 5)
+            prepare_graph(inner, {own for own, given in passed.items() if given in buffers},
+                          {own: parameters[given] for own, given in passed.items() if given in parameters}, region, problems)
         elif kind == "wrap_with_autocast":
             problems.append(f"torch.autocast inside forward at {name_of(next(iter(node.users), node))}")
         else:

@@ -59,6 +59,24 @@ def numbers_of(module: torch.nn.Module) -> Numbers:
             if isinstance(value, (int, float)) and name != "training"}
 
 
+Containers = dict[tuple[str, str], list | dict | set]
+
+
+def containers_of(module: torch.nn.Module) -> Containers:
+    """Copies of lists, dicts and sets among the attributes of the parts of a module."""
+    return {(path, name): value.copy() for path, part in module.named_modules() for name, value in vars(part).items()
+            if type(value) in (list, dict, set) and not name.startswith("_")}
+
+
+def put_containers(module: torch.nn.Module, before: Containers) -> Containers:
+    """The attributes as they were; returns what those were now that had another length."""
+    parts, now = dict(module.named_modules()), containers_of(module)
+    grown = {key: now[key] for key, value in before.items() if key in now and len(now[key]) != len(value)}
+    for path, name in grown:
+        setattr(parts[path], name, before[path, name].copy())
+    return grown
+
+
 def changed_numbers(module: torch.nn.Module, before: Numbers) -> Numbers:
     """Those that are others now, with the values that they had."""
     now = numbers_of(module)

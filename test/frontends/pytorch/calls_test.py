@@ -91,6 +91,21 @@ def counted_in_vain(self, x, y):
     return F.mse_loss(self.layer(x), y)
 
 
+def collected(self, x, y):
+    self.terms.append(F.mse_loss(self.layer(x), y))
+    return sum(self.terms)
+
+
+def last_collected(self, x, y):
+    self.terms.append(F.mse_loss(self.layer(x), y))
+    return self.terms[-1]
+
+
+def uncast(self, x, y):
+    with torch.autocast("cpu", enabled=False):
+        return F.mse_loss(self.layer(x), y)
+
+
 CALLS = {"keyword-only arguments": keywords, "any keywords": any_keywords, "any positions": any_position, "another order": other_order,
          "an argument left out": skips_a_default}
 RESULTS = {
@@ -105,6 +120,8 @@ RESULTS = {
 }
 REFUSED = {
     "a count in Python": (lambda: module(counted, count=0), "numbers that it changes itself.*count"),
+    "a list that grows": (lambda: module(collected, terms=[]), "earlier calls left in the module: terms"),
+    "Tensor.data": (lambda: module(lambda self, x, y: F.mse_loss(self.layer(x), self.layer(x).data + y)), "reads Tensor.data"),
     "max_norm": (lambda: module(plain, table=nn.Embedding(4, 4, max_norm=1.0)), r"max_norm of table \(Embedding\)"),
     "TorchScript inside": (lambda: module(plain, part=torch.jit.script(nn.Linear(2, 2))), "part .* is compiled by TorchScript"),
     "TorchScript": (lambda: torch.jit.script(nn.Linear(2, 2)), "compiled by TorchScript"),
@@ -170,6 +187,10 @@ class CallsTest(unittest.TestCase):
 
     def test_numbers_that_nothing_reads_may_change(self):
         self.exported(module(counted_in_vain, count=0))
+        self.exported(module(last_collected, terms=[]))
+
+    def test_autocast_that_is_off_changes_nothing(self):
+        self.exported(module(uncast))
 
     def test_what_cannot_be_taken_is_refused(self):
         for name, (build, message) in REFUSED.items():

@@ -50,7 +50,7 @@ except ImportError as missing:
     sys.exit(3)
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from exporting import calls, experts, functions, markers, outputs as files, proof, replay, rewrite, sizes, watch  # noqa: E402
+from exporting import calls, experts, functions, markers, outputs as files, proof, replay, rewrite, sizes, stand_ins, watch  # noqa: E402
 from exporting.sources import Build, from_file, from_hugging_face  # noqa: E402
 from exporting.errors import ExportError, failure, unsupported  # noqa: E402
 
@@ -374,7 +374,8 @@ def captured(call: calls.Call, values: tuple[torch.Tensor, ...], known: function
     problems = []
     for change in (contextlib.nullcontext, torch.no_grad):
         try:
-            with change(), experts.dense(call.module), watch.watched(), functions.traced(known), contextlib.redirect_stderr(io.StringIO()):
+            with (change(), experts.dense(call.module), stand_ins.used(), watch.watched(), functions.traced(known),
+                  contextlib.redirect_stderr(io.StringIO())):
                 program = torch.export.export(call.module, values, strict=False)
         except ExportError:
             raise

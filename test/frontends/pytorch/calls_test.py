@@ -189,6 +189,14 @@ class CallsTest(unittest.TestCase):
         self.exported(module(counted_in_vain, count=0))
         self.exported(module(last_collected, terms=[]))
 
+    def test_losses_that_check_values_have_the_same_gradients(self):
+        def forward(self, x, y):
+            p = self.layer(x)
+            return F.gaussian_nll_loss(p, y, F.relu(p), full=True) + nn.GaussianNLLLoss(reduction="sum")(p, y, y.square()[:, :1])
+
+        self.exported(module(forward))
+        self.assertEqual(self.remarks, [])
+
     def test_autocast_that_is_off_changes_nothing(self):
         self.exported(module(uncast))
 

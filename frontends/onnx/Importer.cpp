@@ -328,6 +328,9 @@ void Importer::makeArguments() {
       problem("parameter `" + Twine(tensor.name) + "` is empty", tensor.name, "");
     else if (isParameter)
       addWeight(tensor, type, "param");
+    else if (state.bufferOf.contains(tensor.name) && !isa<FloatType>(element))
+      problem("buffer `" + Twine(tensor.name) + "`, which forward updates, has type " + nameOf(tensor.type), tensor.name,
+              "make it a buffer of float32, which counts exactly up to 16777216", Problem::kUnsupported);
     else if (state.bufferOf.contains(tensor.name))
       addWeight(tensor, type, "buffer");
     else // a buffer of integers that does not change is a constant

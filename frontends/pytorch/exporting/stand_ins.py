@@ -1,4 +1,5 @@
-"""Functions of PyTorch that check values with Python's `if`, which cannot be traced, by the arithmetic that they stand for."""
+"""What stands in for functions of PyTorch while a module is traced: some check values with Python's `if`, which cannot be traced, and
+inference_mode leaves no trace at all, where no_grad, which keeps gradients from the same values, does."""
 import contextlib
 import math
 from collections.abc import Iterator
@@ -23,9 +24,10 @@ def gaussian_nll_loss(input, target, var, full=False, eps=1e-6, reduction="mean"
 @contextlib.contextmanager
 def used() -> Iterator[None]:
     """While a module is traced. The exported program is compared with the module afterwards."""
-    original = F.gaussian_nll_loss
+    loss, mode = F.gaussian_nll_loss, torch.inference_mode
     F.gaussian_nll_loss = gaussian_nll_loss
+    torch.inference_mode = lambda mode=True: torch.no_grad() if mode else contextlib.nullcontext()
     try:
         yield
     finally:
-        F.gaussian_nll_loss = original
+        F.gaussian_nll_loss, torch.inference_mode = loss, mode

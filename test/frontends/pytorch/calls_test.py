@@ -197,8 +197,28 @@ class CallsTest(unittest.TestCase):
         self.exported(module(forward))
         self.assertEqual(self.remarks, [])
 
+    def test_inference_mode_keeps_gradients_from_its_values(self):
+        def forward(self, x, y):
+            with torch.inference_mode():
+                target = self.layer(x)
+            return F.mse_loss(self.layer(x), target.clone() + y)
+
+        self.exported(module(forward))
+
     def test_autocast_that_is_off_changes_nothing(self):
         self.exported(module(uncast))
+
+    def test_buffers_of_integers_that_change_are_refused_by_name(self):
+        def forward(self, x, y):
+            self.steps += 1
+            return F.mse_loss(self.layer(x), y) / self.steps
+
+        made = module(forward)
+        made.register_buffer("steps", torch.zeros((), dtype=torch.int64))
+        self.exported(made)
+        found = subprocess.run([ROOT / "build/dev/bin/llmc", "check", self.model], capture_output=True, text=True)
+        self.assertEqual(found.returncode, 4, found.stderr)
+        self.assertIn("buffer `steps`, which forward updates, has type int64", found.stderr)
 
     def test_what_cannot_be_taken_is_refused(self):
         for name, (build, message) in REFUSED.items():

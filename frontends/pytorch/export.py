@@ -333,7 +333,7 @@ def built(build: Build) -> tuple[torch.nn.Module, dict[str, torch.Tensor]]:
     if not isinstance(module, torch.nn.Module):
         raise ExportError(f"build() returns a {type(module).__name__} instead of a torch.nn.Module")
     calls.check_inputs(inputs)
-    return module, inputs
+    return module, calls.apart(inputs)
 
 
 def trace(call: calls.Call, inputs: dict[str, torch.Tensor], opset: int, known: functions.Study | None, changed: watch.Numbers,

@@ -37,6 +37,15 @@ def check_inputs(inputs) -> None:
             raise ExportError(f"the input {name} is on the meta device, without values")
 
 
+def apart(inputs: Inputs) -> Inputs:
+    """One tensor under two names, such as ids that are labels too, would be traced as one input."""
+    seen, result = set(), {}
+    for name, value in inputs.items():
+        result[name] = value.clone() if id(value) in seen else value
+        seen.add(id(value))
+    return result
+
+
 def flatten(value, key: str, found: list[Leaf], dropped: list[str]) -> None:
     def name(part) -> str:
         return f"{key}.{part}" if key else str(part)

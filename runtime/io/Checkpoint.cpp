@@ -34,7 +34,7 @@ static std::vector<uint64_t> listSteps(const std::string &directory, std::vector
         !std::all_of(name.begin() + 5, name.end(), [](unsigned char c) { return std::isdigit(c); }))
       continue;
     uint64_t step = std::strtoull(name.c_str() + 5, nullptr, 10);
-    if (folderOf(directory, step) != it->path().string())
+    if (folderOf(directory, step) != it->path().string() || !it->is_directory(error))
       continue;
     if (fs::exists(it->path() / "manifest.json", error))
       steps.push_back(step);

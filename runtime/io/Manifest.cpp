@@ -1,9 +1,8 @@
 //===- Manifest.cpp - what a checkpoint says about itself -----------------===//
 #include "runtime/io/Manifest.h"
+#include "runtime/io/Json.h"
 #include "runtime/support/Checked.h"
 #include <algorithm>
-#include <nlohmann/json.hpp>
-#include <optional>
 
 namespace llmc::runtime {
 
@@ -132,9 +131,12 @@ static bool isFileName(const std::string &name) {
 }
 
 std::string parseManifest(Bytes text, Manifest &manifest) {
-  Json json = Json::parse(text.begin(), text.end(), nullptr, /*allow_exceptions=*/false);
+  std::optional<std::string> twice;
+  Json json = parseJson(text.begin(), text.end(), twice);
   if (!json.is_object())
     return "its manifest is damaged";
+  if (twice)
+    return "its manifest is damaged: it has '" + *twice + "' twice";
   Json format = json.value("format", Json());
   if (format != kFormat1 && format != kFormat2)
     return "its manifest is damaged or of another format";

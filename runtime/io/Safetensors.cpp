@@ -1,10 +1,10 @@
 //===- Safetensors.cpp - reads and writes safetensors files ---------------===//
 #include "runtime/io/Safetensors.h"
+#include "runtime/io/Json.h"
 #include "runtime/support/Checked.h"
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
-#include <nlohmann/json.hpp>
 #include <xxhash.h>
 
 namespace llmc::runtime {
@@ -101,9 +101,12 @@ Result<std::shared_ptr<SafetensorsFile>> SafetensorsFile::open(const std::string
   if (length > kLongestHeader || length > bytes.size() - sizeof(length))
     return bad("is cut or no safetensors file: its header would be " + std::to_string(length) + " bytes long");
   const char *text = reinterpret_cast<const char *>(bytes.data()) + sizeof(length);
-  Json header = Json::parse(text, text + length, nullptr, /*allow_exceptions=*/false);
+  std::optional<std::string> twice;
+  Json header = parseJson(text, text + length, twice);
   if (!header.is_object())
     return bad("has a header that is not a JSON object");
+  if (twice)
+    return bad("is damaged: its header has '" + *twice + "' twice");
   result->content = bytes.subspan(sizeof(length) + length);
   std::string problems;
   for (const auto &[name, entry] : header.items()) {

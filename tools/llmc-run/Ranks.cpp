@@ -4,10 +4,10 @@
 #include "runtime/comm/Failure.h"
 #include "runtime/comm/local/LocalWorld.h"
 #include "tools/llmc-run/Binding.h"
+#include "tools/llmc-run/Launch.h"
 #include "tools/llmc-run/Watch.h"
 #include <algorithm>
 #include <condition_variable>
-#include <cstdlib>
 #include <mutex>
 #include <thread>
 #include <utility>
@@ -16,18 +16,6 @@ using namespace llmc::runtime;
 
 namespace llmc::tool {
 namespace {
-
-std::string environment(const char *name) {
-  const char *value = std::getenv(name);
-  return value ? value : "";
-}
-
-bool startedByMpi() {
-  return !environment("OMPI_COMM_WORLD_RANK").empty() || !environment("PMI_RANK").empty() || !environment("PMIX_RANK").empty();
-}
-
-/// Batch scripts of Slurm have the number of a process too, but are no step.
-bool startedBySlurm() { return !environment("SLURM_PROCID").empty() && !environment("SLURM_STEP_ID").empty(); }
 
 /// Threads of a rank when `local` ranks share this machine.
 unsigned threadsFor(const RanksOptions &options, unsigned local) {
@@ -72,25 +60,6 @@ Status runThreads(unsigned ranks, const RanksOptions &options, const RankMain &r
   return causeOf(ended);
 }
 
-Status parseNumber(const char *name, uint64_t limit, uint64_t &value) {
-  std::string text = environment(name);
-  char *end = nullptr;
-  value = std::strtoull(text.c_str(), &end, 10);
-  if (text.empty() || *end || value >= limit)
-    return Status::wrongUse(std::string("the environment variable ") + name + " is '" + text + "', not a number below " +
-                                std::to_string(limit),
-                            "launchers such as torchrun set RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT");
-  return Status::success();
-}
-
-/// The rank that the launcher gave this process.
-unsigned ownRank() {
-  for (const char *name : {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "RANK", "SLURM_PROCID"})
-    if (uint64_t rank = 0; !environment(name).empty() && parseNumber(name, 1u << 20, rank).ok())
-      return static_cast<unsigned>(rank);
-  return 0;
-}
-
 /// Ranks find rank 0, meet there, and connect, with a deadline for each; the limit is for where these fail.
 Result<std::unique_ptr<World>> join(Backend backend, const WorldOptions &options) {
   Limit limit(3 * (options.deadline + std::chrono::seconds(1)));
@@ -114,19 +83,10 @@ Status runProcess(Backend backend, unsigned ranks, const RanksOptions &options, 
   worldOptions.deadline = options.wait();
   worldOptions.told = &toldToEnd();
   worldOptions.onLoss = noteLoss;
-  if (backend == Backend::Gloo) {
-    uint64_t rank = 0, size = 0, port = 0;
-    for (Status status : {parseNumber("RANK", 1u << 20, rank), parseNumber("WORLD_SIZE", 1u << 20, size), parseNumber("MASTER_PORT", 65536, port)})
-      if (!status.ok())
-        return status;
-    worldOptions.rank = static_cast<unsigned>(rank);
-    worldOptions.size = static_cast<unsigned>(size);
-    worldOptions.port = static_cast<uint16_t>(port);
-    worldOptions.address = environment("MASTER_ADDR");
-    if (size != ranks)
-      return Status::wrongUse("the plan is for " + std::to_string(ranks) + " ranks, WORLD_SIZE is " + std::to_string(size));
-  }
-  WatchedRank watched(ownRank());
+  if (backend == Backend::Gloo)
+    if (Status status = readPlace(processEnvironment, ranks, worldOptions); !status.ok())
+      return status;
+  WatchedRank watched(ownRank(processEnvironment));
   watched.setDoing("joining the job");
   auto world = join(backend, worldOptions);
   if (!world.ok()) {
@@ -157,10 +117,7 @@ Status runProcess(Backend backend, unsigned ranks, const RanksOptions &options, 
 } // namespace
 
 Status runRanks(unsigned ranks, const RanksOptions &options, const RankMain &rankMain) {
-  std::string comm = options.comm;
-  bool launchedByEnvironment = !environment("RANK").empty() && !environment("WORLD_SIZE").empty();
-  if (comm.empty())
-    comm = options.ranks > 0 ? "local" : startedByMpi() ? "mpi" : launchedByEnvironment ? "gloo" : startedBySlurm() ? "mpi" : "local";
+  std::string comm = chosenComm(options.comm, options.ranks, processEnvironment);
   if (comm == "local") {
     unsigned asked = options.ranks > 0 ? options.ranks : 1;
     if (asked != ranks)

@@ -3,6 +3,7 @@
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/raw_ostream.h"
+#include <cassert>
 #include <cmath>
 
 using llvm::formatv;
@@ -14,16 +15,38 @@ static std::string parameterNamed(const std::string &name) { return "parameter '
 
 double largestEntry(const HostTensor &tensor) {
   double largest = 0;
-  for (double value : tensor.reals)
-    largest = std::isfinite(value) ? std::max(largest, std::abs(value)) : INFINITY;
+  for (int64_t i = 0; i < tensor.size(); ++i)
+    largest = std::isfinite(tensor.real(i)) ? std::max(largest, std::abs(tensor.real(i))) : INFINITY;
+  return largest;
+}
+
+/// The largest |value - expected|; infinity if one is not finite.
+static double largestDifference(const HostTensor &value, const HostTensor &expected) {
+  assert(value.size() == expected.size());
+  double largest = 0;
+  for (int64_t i = 0; i < expected.size(); ++i) {
+    double difference = std::abs(value.real(i) - expected.real(i));
+    largest = std::isfinite(difference) ? std::max(largest, difference) : INFINITY;
+  }
   return largest;
 }
 
 double byLargestEntry(const HostTensor &value, const HostTensor &expected) {
-  double difference = 0;
-  for (auto [x, y] : llvm::zip_equal(value.reals, expected.reals))
-    difference = std::isfinite(x - y) ? std::max(difference, std::abs(x - y)) : INFINITY;
+  double difference = largestDifference(value, expected);
   return difference == 0 ? 0 : difference / std::max(largestEntry(expected), 1e-30);
+}
+
+double byChange(const HostTensor &value, const HostTensor &expected, const HostTensor &start) {
+  constexpr double kSmallestChange = 2.5e-4;
+  double difference = 0, change = 0, norm = 0;
+  for (int64_t i = 0; i < expected.size(); ++i) {
+    double x = value.real(i), y = expected.real(i), from = start.real(i);
+    difference += (x - y) * (x - y);
+    change += (y - from) * (y - from);
+    norm += y * y;
+  }
+  return difference == 0 ? 0
+                         : std::sqrt(difference / std::max({change, kSmallestChange * kSmallestChange * norm, 1e-60}));
 }
 
 double relativeDifference(double value, double expected) {
@@ -42,12 +65,12 @@ void Ledger::addGradients(const std::string &when, llvm::ArrayRef<Gradient> grad
   for (const Gradient &gradient : gradients)
     largest = std::max(largest, largestEntry(*gradient.expected));
   for (const Gradient &gradient : gradients) {
-    double own = largestEntry(*gradient.expected), scale = 1.0;
-    if (own < noise * largest) {
+    bool isZero = largestEntry(*gradient.expected) < noise * largest;
+    if (isZero)
       zeroGradients.insert(gradient.name);
-      scale = own / largest;
-    }
-    add(when, gradientOf(gradient.name), byLargestEntry(*gradient.value, *gradient.expected) * scale, tolerance);
+    add(when, gradientOf(gradient.name),
+        isZero ? largestDifference(*gradient.value, *gradient.expected) / largest : byLargestEntry(*gradient.value, *gradient.expected),
+        tolerance);
   }
 }
 

@@ -18,8 +18,12 @@ inline constexpr double kNoise = 1e-6;
 /// The largest absolute value; infinity if one is not finite.
 double largestEntry(const HostTensor &tensor);
 
-/// |value - expected| by the largest entry of `expected`.
+/// The largest |value - expected|, by the largest entry of `expected`. Infinite or not a number if an entry is not finite.
 double byLargestEntry(const HostTensor &value, const HostTensor &expected);
+
+/// norm(value - expected) / norm(expected - start). Of a change so small that the rounding of the values themselves is
+/// a part of it, a part of their norm is taken instead.
+double byChange(const HostTensor &value, const HostTensor &expected, const HostTensor &start);
 
 /// |value - expected| / |expected|.
 double relativeDifference(double value, double expected);
@@ -34,7 +38,7 @@ public:
     std::string name;
     const HostTensor *value, *expected;
   };
-  /// Gradients of one step. Those below `noise` of the largest are compared with that, since they must stay noise, and what
+  /// Gradients of one step. Of those below `noise` of the largest, differences count by that, since they must stay noise, and what
   /// an optimizer makes of them is not compared: they are told apart by `isNoise`.
   void addGradients(const std::string &when, llvm::ArrayRef<Gradient> gradients, double noise, double tolerance);
   bool isNoise(const std::string &parameter) const { return zeroGradients.count(parameter); }

@@ -36,20 +36,6 @@ constexpr double kOutput = 2e-5;
 // Gradients after the first step are those of weights that have drifted apart already.
 constexpr double kLaterGradient = 5e-4;
 
-/// norm(value - expected) / norm(expected - start). Of a change so small that the rounding of the values themselves is
-/// a part of it, a part of their norm is taken instead.
-double byChange(const HostTensor &value, const HostTensor &expected, const HostTensor &start) {
-  constexpr double kSmallestChange = 2.5e-4;
-  double difference = 0, change = 0, norm = 0;
-  for (size_t i = 0; i < value.reals.size(); ++i) {
-    difference += (value.reals[i] - expected.reals[i]) * (value.reals[i] - expected.reals[i]);
-    change += (expected.reals[i] - start.reals[i]) * (expected.reals[i] - start.reals[i]);
-    norm += expected.reals[i] * expected.reals[i];
-  }
-  return difference == 0 ? 0
-                         : std::sqrt(difference / std::max({change, kSmallestChange * kSmallestChange * norm, 1e-60}));
-}
-
 class Verifier {
 public:
   Verifier(const VerifyOptions &options, MLIRContext &context) : options(options), context(context) {}

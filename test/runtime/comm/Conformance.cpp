@@ -48,6 +48,30 @@ template <typename T> Bytes magnitudes(Bytes bytes) {
   return bytes;
 }
 
+/// Numbers that are not like others.
+template <typename T> std::vector<T> specialValues() {
+  using Limits = std::numeric_limits<T>;
+  if constexpr (std::is_floating_point_v<T>)
+    return {T(1), T(0), -T(0), Limits::infinity(), -Limits::infinity(), Limits::quiet_NaN(), Limits::denorm_min(), Limits::max(), Limits::lowest()};
+  else
+    return {T(0), T(1), T(-1), Limits::max(), Limits::min()};
+}
+
+/// The sum in the order of `values`, or their largest: NaN if one is, the first of equal ones.
+template <typename T> T reduceSpecials(const std::vector<T> &values, Reduction reduction) {
+  T result = values[0];
+  for (size_t i = 1; i < values.size(); ++i) {
+    T next = values[i];
+    if (reduction == Reduction::Max)
+      result = next > result || next != next ? next : result;
+    else if constexpr (std::is_integral_v<T>)
+      result = static_cast<T>(static_cast<uint64_t>(result) + static_cast<uint64_t>(next));
+    else
+      result += next;
+  }
+  return result;
+}
+
 template <typename T> Bytes serial(const std::vector<Bytes> &sources, Reduction reduction) {
   Bytes result = sources[0];
   T *sums = reinterpret_cast<T *>(result.data());
@@ -194,6 +218,60 @@ private:
       }
   }
 
+  /// Each special number in each rank's place, with each other one in all other places.
+  template <typename T> void specials(Communicator &comm, fb::DataType type, const std::string &what) {
+    const std::vector<T> values = specialValues<T>();
+    unsigned n = comm.size();
+    size_t pairs = values.size() * values.size(), cases = pairs * n;
+    auto valueAt = [&](unsigned rank, size_t i) {
+      bool isPlace = rank == i % cases / pairs;
+      return values[isPlace ? i % values.size() : i % pairs / values.size()];
+    };
+    // Long enough for each case to come into whole vectors and into what is left of them; and too short for a vector.
+    for (size_t begin : {size_t(0), cases / 5, 2 * cases / 5, 3 * cases / 5, 4 * cases / 5})
+      for (size_t count : begin ? std::vector<size_t>{7} : std::vector<size_t>{5 * cases + 3, cases})
+        for (Reduction reduction : {Reduction::Sum, Reduction::Max})
+          for (unsigned parts : {1u, n}) {
+            Bytes from(parts * count * sizeof(T));
+            for (size_t i = 0; i < parts * count; ++i)
+              reinterpret_cast<T *>(from.data())[i] = valueAt(comm.rank(), begin + i % count);
+            Buffer source(memory, from), target(memory, Bytes(count * sizeof(T), 99));
+            Operand operand{source.address(), target.address(), count};
+            Status done = parts == 1 ? comm.allReduce({&operand, 1}, type, reduction) : comm.reduceScatter({&operand, 1}, type, reduction);
+            if (!status(done, what + ", special values"))
+              return;
+            Bytes got = target.read();
+            for (size_t i = 0; i < count; ++i) {
+              std::vector<T> operands;
+              for (unsigned rank = 0; rank < n; ++rank)
+                operands.push_back(valueAt(rank, begin + i));
+              special(reinterpret_cast<const T *>(got.data())[i], operands, reduction, what + ", " + fb::EnumNameDataType(type));
+            }
+          }
+  }
+
+  template <typename T> void special(T got, std::vector<T> operands, Reduction reduction, const std::string &what) {
+    if constexpr (std::is_floating_point_v<T>)
+      if (!promises.rankOrder) {
+        auto isHuge = [](T each) { return std::isfinite(each) && std::abs(each) > 2; };
+        if (reduction == Reduction::Sum && std::any_of(operands.begin(), operands.end(), isHuge))
+          return; // whether the sum overflows depends on the order
+        auto isNumber = [](T each) { return each == each; };
+        if (reduction == Reduction::Max && std::any_of(operands.begin(), operands.end(), isNumber))
+          std::erase_if(operands, [&](T each) { return !isNumber(each); });
+      }
+    T expected = reduceSpecials(operands, reduction);
+    bool good = expected != expected ? got != got : got == expected;
+    if constexpr (std::is_floating_point_v<T>)
+      good = good && (!promises.rankOrder || expected != expected || std::signbit(got) == std::signbit(expected));
+    if (good)
+      return;
+    std::string list;
+    for (T each : operands)
+      list += " " + std::to_string(each);
+    problem(what + (reduction == Reduction::Sum ? ", the sum of" : ", the largest of") + list + " is not " + std::to_string(got));
+  }
+
   template <typename T> void movements(Communicator &comm, fb::DataType type, const Counts &counts, std::string what) {
     unsigned n = comm.size(), me = comm.rank();
     size_t total = std::accumulate(counts.begin(), counts.end(), size_t(0));
@@ -300,6 +378,10 @@ private:
     movements<int64_t>(comm, fb::DataType::I64, bucket, what);
     reductions<float>(comm, fb::DataType::F32, {150000, 150001, 5}, what);
     movements<float>(comm, fb::DataType::F32, {150001}, what);
+    specials<float>(comm, fb::DataType::F32, what);
+    specials<double>(comm, fb::DataType::F64, what);
+    specials<int32_t>(comm, fb::DataType::I32, what);
+    specials<int64_t>(comm, fb::DataType::I64, what);
     messages(comm, what);
     status(comm.barrier(), what + ", barrier");
   }

@@ -248,6 +248,67 @@ TEST(Rendezvous, AnotherJobAtThePortIsAStranger) {
   EXPECT_EQ(outcomes[1].message, "rank 0 did not arrive within 300 ms");
 }
 
+/// When each rank comes, in ms; -1: never. What each then gets.
+struct Arrivals {
+  const char *what;
+  std::vector<int> at;
+  std::vector<std::string> expected;
+};
+
+/// Each rank meets the others, and ends two phases with them, to which odd ranks come 250 ms late.
+void arrive(const Arrivals &arrivals, std::chrono::milliseconds deadline, std::vector<Status> &outcomes, std::vector<Clock::duration> &waits) {
+  unsigned port = test::freePort();
+  size_t size = arrivals.at.size();
+  std::vector<unsigned> coming = allOf(size);
+  std::erase_if(coming, [&](unsigned rank) { return arrivals.at[rank] < 0; });
+  onThreads(coming, [&](unsigned rank) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(arrivals.at[rank]));
+    auto begin = Clock::now();
+    WorldOptions options = optionsOf(rank, size, port);
+    options.deadline = deadline;
+    auto met = Rendezvous::meet(options);
+    waits[rank] = Clock::now() - begin;
+    outcomes[rank] = met.status();
+    auto apart = rank % 2 * 250ms;
+    for (int phase = 0; phase < 2 && outcomes[rank].ok(); ++phase) {
+      std::this_thread::sleep_for(apart);
+      outcomes[rank] = (*met)->conclude(done);
+    }
+  });
+}
+
+// Each wait is shorter than the deadline, their sum is longer; and the same with ranks that never come. All cases at once.
+TEST(Rendezvous, ADeadlineIsOfEachWait) {
+  constexpr auto deadline = 500ms;
+  const std::string no1 = "rank 1 did not arrive within 500 ms", no2 = "rank 2 did not arrive within 500 ms";
+  const std::string no0 = "rank 0 did not arrive within 500 ms", no12 = "ranks 1, 2 did not arrive within 500 ms";
+  const std::vector<Arrivals> cases = {
+      {"one after the other", {300, 0, 600}, {"", "", ""}},
+      {"rank 0 first", {0, 200, 300}, {"", "", ""}},
+      {"rank 0 last", {350, 0, 200}, {"", "", ""}},
+      {"rank 2 never", {300, 0, -1}, {no2, no2, ""}},
+      {"rank 1 never", {0, -1, 300}, {no1, "", no1}},
+      {"rank 0 never", {-1, 0, 300}, {"", no0, no0}},
+      {"rank 0 alone", {0, -1, -1}, {no12, "", ""}},
+      {"rank 2 too late", {0, 200, 900}, {no2, no2, no0}},
+      {"rank 0 too late", {1200, 0, 0}, {no12, no0, no0}},
+  };
+  std::vector<std::vector<Status>> outcomes(cases.size(), std::vector<Status>(3));
+  std::vector<std::vector<Clock::duration>> waits(cases.size(), std::vector<Clock::duration>(3));
+  onThreads(allOf(cases.size()), [&](unsigned i) { arrive(cases[i], deadline, outcomes[i], waits[i]); });
+  for (size_t i = 0; i < cases.size(); ++i)
+    for (unsigned rank = 0; rank < 3; ++rank) {
+      EXPECT_EQ(outcomes[i][rank].message, cases[i].expected[rank]) << cases[i].what << ", rank " << rank;
+      if (cases[i].expected[rank].empty())
+        continue;
+      EXPECT_EQ(outcomes[i][rank].code, StatusCode::DeadlinePassed);
+      if (rank == 0 || outcomes[i][rank].message == no0) { // the others are told
+        EXPECT_GE(waits[i][rank], deadline) << cases[i].what << ", rank " << rank;
+      }
+      EXPECT_LE(waits[i][rank], 2 * deadline + 1s) << cases[i].what << ", rank " << rank;
+    }
+}
+
 TEST(Place, IsReadAsItWasWritten) {
   Place place;
   ASSERT_TRUE(readPlace(describeThisMachine(5, ~0ull), place));

@@ -111,7 +111,7 @@ std::vector<Storage> runKernel(const LoadedImage &image, const codegen::Generate
   return outputs;
 }
 
-static void compareResults(ArrayRef<HostTensor> expected, ArrayRef<Storage> outputs, TypeRange types, double tolerance) {
+void compareResults(ArrayRef<HostTensor> expected, ArrayRef<Storage> outputs, TypeRange types, double tolerance) {
   for (auto [r, type] : llvm::enumerate(types)) {
     HostTensor actual = fromStorage(outputs[r], type);
     double largest = 1.0;
@@ -149,19 +149,11 @@ std::vector<HostTensor> resultsOf(const std::string &text, const std::vector<Hos
   return results;
 }
 
-void compareWithInterpreter(const std::string &text, double tolerance, llvm::function_ref<void(std::vector<HostTensor> &)> fill) {
-  DialectRegistry registry;
-  driver::registerAllDialects(registry);
-  MLIRContext context(registry);
-  context.loadAllAvailableDialects();
-  OwningOpRef<ModuleOp> module = parseSourceString<ModuleOp>(text, &context);
-  ASSERT_TRUE(module);
-  auto function = *module->getOps<func::FuncOp>().begin();
+std::vector<HostTensor> randomArguments(TypeRange types, llvm::function_ref<void(std::vector<HostTensor> &)> fill) {
   std::mt19937 random(3);
   std::uniform_real_distribution<float> value(-2.0f, 2.0f);
   std::vector<HostTensor> arguments;
-  std::vector<Storage> inputs;
-  for (Type type : function.getArgumentTypes()) {
+  for (Type type : types) {
     HostTensor tensor = HostTensor::zeros(type);
     for (double &entry : tensor.reals)
       entry = value(random);
@@ -170,10 +162,23 @@ void compareWithInterpreter(const std::string &text, double tolerance, llvm::fun
     arguments.push_back(std::move(tensor));
   }
   fill(arguments);
-  for (auto [tensor, type] : llvm::zip(arguments, function.getArgumentTypes())) {
+  for (auto [tensor, type] : llvm::zip(arguments, types))
     roundTo(getElementTypeOrSelf(type), tensor);
+  return arguments;
+}
+
+void compareWithInterpreter(const std::string &text, double tolerance, llvm::function_ref<void(std::vector<HostTensor> &)> fill) {
+  DialectRegistry registry;
+  driver::registerAllDialects(registry);
+  MLIRContext context(registry);
+  context.loadAllAvailableDialects();
+  OwningOpRef<ModuleOp> module = parseSourceString<ModuleOp>(text, &context);
+  ASSERT_TRUE(module);
+  auto function = *module->getOps<func::FuncOp>().begin();
+  std::vector<HostTensor> arguments = randomArguments(function.getArgumentTypes(), fill);
+  std::vector<Storage> inputs;
+  for (auto [tensor, type] : llvm::zip(arguments, function.getArgumentTypes()))
     inputs.push_back(toStorage(tensor, type));
-  }
   auto expected = reference::Interpreter(reference::Arithmetic::F64).run(function, arguments);
   ASSERT_TRUE(succeeded(expected));
 

@@ -42,9 +42,14 @@ struct RunOptions {
 std::vector<Storage> runKernel(const LoadedImage &image, const codegen::GeneratedKernel &kernel, const std::vector<Storage> &inputs,
                                mlir::TypeRange resultTypes, RunOptions options = {});
 
+/// Random values (reals in [-2, 2], integers in [0, 7)), which `fill` may change, rounded to their types.
+std::vector<HostTensor> randomArguments(mlir::TypeRange types, llvm::function_ref<void(std::vector<HostTensor> &)> fill);
+
+/// Reals must be within `tolerance` of the largest entry, integers equal.
+void compareResults(llvm::ArrayRef<HostTensor> expected, llvm::ArrayRef<Storage> outputs, mlir::TypeRange types, double tolerance);
+
 /// Compares the only function of `text` with the interpreter: reals within `tolerance` of the largest entry, integers
-/// exactly; the same bits backward and, of each real result, aliased. `fill` changes arguments after they got random
-/// values (reals in [-2, 2], integers in [0, 7)).
+/// exactly; the same bits backward and, of each real result, aliased. `fill` changes random arguments.
 void compareWithInterpreter(const std::string &text, double tolerance,
                             llvm::function_ref<void(std::vector<HostTensor> &)> fill = [](std::vector<HostTensor> &) {});
 

@@ -309,6 +309,20 @@ TEST(Rendezvous, ADeadlineIsOfEachWait) {
     }
 }
 
+// A rank that rank 0 has greeted waits as long as rank 0 does, which has begun later: here beyond its own deadline and all grace.
+TEST(Rendezvous, AWaitBeginsAnewAtTheGreeting) {
+  std::vector<Status> outcomes(3);
+  unsigned port = test::freePort();
+  onThreads({0, 1, 2}, [&](unsigned rank) {
+    constexpr std::chrono::milliseconds at[] = {1400ms, 0ms, 2850ms};
+    std::this_thread::sleep_for(at[rank]);
+    WorldOptions options = optionsOf(rank, 3, port);
+    options.deadline = 1700ms;
+    outcomes[rank] = Rendezvous::meet(options).status();
+  });
+  expectAll(outcomes, {0, 1, 2}, StatusCode::Ok, "");
+}
+
 TEST(Place, IsReadAsItWasWritten) {
   Place place;
   ASSERT_TRUE(readPlace(describeThisMachine(5, ~0ull), place));

@@ -90,8 +90,10 @@ private:
   void checkAlias(plan::BufferOp op) {
     if (!op.getAliasOf())
       return;
-    auto root = buffers.find(*op.getAliasOf());
-    Placed &self = buffers.find(op.getSymName())->second;
+    auto root = buffers.find(*op.getAliasOf()), own = buffers.find(op.getSymName());
+    if (own == buffers.end())
+      return; // it could not be placed, which was said
+    Placed &self = own->second;
     if (root == buffers.end())
       return fail(op, "is a part of no buffer");
     Placed &whole = root->second;

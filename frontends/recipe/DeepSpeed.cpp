@@ -10,6 +10,7 @@
 #include "frontends/recipe/Readers.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/StringSet.h"
+#include "llvm/Support/CheckedArithmetic.h"
 
 using llvm::StringRef;
 using namespace llmc;
@@ -152,8 +153,15 @@ private:
     int64_t part = std::max<int64_t>(micro, 1) * std::max<int64_t>(accumulate, 1);
     if (step && micro && accumulate && !given && step % part == 0)
       ranks = step / part;
-    if (step && (step % (part * ranks) != 0 || (micro && accumulate && step != part * ranks)))
+    std::optional<int64_t> whole = llvm::checkedMul(part, ranks); // samples of a step, or what divides them
+    if (step && (!whole || step % *whole != 0 || (micro && accumulate && step != *whole)))
       return mismatch();
+    const char *factor = micro ? "train_micro_batch_size_per_gpu" : "gradient_accumulation_steps";
+    if (!step && part > 1 && (!whole || *whole > kMaxSamples))
+      return b.problem(b.out.lines[factor], "`" + std::string(factor) + "` makes a step of more than " + std::to_string(kMaxSamples) + " samples", "write smaller numbers");
+    if (!given && ranks > kMaxRanks)
+      return b.problem(b.out.lines["train_batch_size"], "`train_batch_size` needs " + std::to_string(ranks) + " data ranks, at most " + std::to_string(kMaxRanks) + " are possible",
+                       "write a larger `train_micro_batch_size_per_gpu`");
     if (!step && !micro && accumulate > 1 && !ownKeys.contains("batch"))
       return b.problem(b.out.lines["gradient_accumulation_steps"], "`gradient_accumulation_steps` needs `train_micro_batch_size_per_gpu`",
                        "write the samples of a micro-batch of one rank");

@@ -396,8 +396,11 @@ static LogicalResult mish(NodeImporter &n) {
 }
 
 static LogicalResult prelu(NodeImporter &n) {
-  if (!n.in(0) || !n.in(1) || !isFloat(n.in(0)))
+  if (!n.in(0) || !n.in(1) || !isFloat(n.in(0)) || nn::typeOf(n.in(0)).getElementType() != nn::typeOf(n.in(1)).getElementType())
     return n.fail("two real inputs expected");
+  auto shape = n.commonShape({n.in(0), n.in(1)});
+  if (failed(shape) || ArrayRef<int64_t>(*shape) != n.shape(0))
+    return n.fail("the slope does not fit the input");
   Value x = n.in(0), slope = n.broadcastTo(n.in(1), nn::typeOf(x).getShape());
   Value positive = n.emit<arith::CmpFOp>(arith::CmpFPredicate::OGT, x, n.splatLike(x, 0));
   return n.done(n.emit<arith::SelectOp>(positive, x, n.emit<arith::MulFOp>(x, slope)));

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """export.py takes modules as their users call them, refuses what it cannot take in one line, and writes over nothing of theirs.
 
-Each export must have a proof, which compares the exported program with the module. Needs the packages of scripts/setup --torch.
+Each export must have a proof, which compares the exported program with the module. --slow adds tests that start export.py again and
+again. Needs the packages of scripts/setup --torch.
 """
 import collections
 import dataclasses
@@ -23,6 +24,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent.parent.parent
 sys.path.insert(0, str(ROOT / "frontends/pytorch"))
 from export import ExportError, export  # noqa: E402
 
+SLOW = "--slow" in sys.argv
 Pair = collections.namedtuple("Pair", "loss logits")
 
 
@@ -266,11 +268,13 @@ class CommandTest(unittest.TestCase):
         after = {file.name: file.read_bytes() for file in self.folder.iterdir() if file.is_file()}
         self.assertEqual(after, before)
 
+    @unittest.skipUnless(SLOW, "slow: --slow")
     def test_an_older_output_is_replaced_if_asked(self):
         self.assertEqual(self.run_export("m.py", "-o", "new.onnx").returncode, 0)
         found = self.run_export("m.py", "-o", "new.onnx", "--overwrite")
         self.assertEqual(found.returncode, 0, found.stderr)
 
+    @unittest.skipUnless(SLOW, "slow: --slow")
     def test_faults_of_the_file_are_one_line(self):
         for text, message in (("def build(", "SyntaxError"), ("import nothing_here", "No module named 'nothing_here'"), ("import sys; sys.exit()", "ends the program"),
                               ("def build(): 1 / 0", r"build\(\) fails: ZeroDivisionError.*e.py:1"), ("def build(): return 3", "must return"),
@@ -282,4 +286,4 @@ class CommandTest(unittest.TestCase):
 if __name__ == "__main__":
     warnings.filterwarnings("ignore")
     logging.disable(logging.WARNING)
-    unittest.main()
+    unittest.main(argv=[argument for argument in sys.argv if argument != "--slow"])

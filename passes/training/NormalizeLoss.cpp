@@ -4,6 +4,7 @@
 //   an average over samples   mean * n / n         n: the samples of the micro-batch
 //   a sum over samples        sum * N / n          N: the samples of the step, which the weights n add up to
 //   a quotient of two sums    numerator / denominator, if no weight of the model flows into the denominator
+//   c / sum                   (c n / N) / sum
 //   c * x, x / c, -x          c * numerator / denominator, for c the same for all samples
 //   x + y                     numerators added, if both have one denominator
 // Anything else has no such form: it is right for a step of one micro-batch, and refused otherwise.
@@ -90,7 +91,8 @@ private:
     bool isSum = flow[numerator].kind == Samples::Sum || flow[numerator].kind == Samples::None;
     if (isSum && flow[denominator].kind == Samples::Sum && !flow[denominator].hasParameter &&
         nn::typeOf(numerator).getNumElements() == 1 && nn::typeOf(denominator).getNumElements() == 1)
-      return Quotient{scalar(numerator), scalar(denominator)};
+      // What does not depend on the samples is there once in a step, and so in part in each of its micro-batches.
+      return Quotient{times(divide.getLoc(), scalar(numerator), flow[numerator].kind == Samples::Sum ? 1.0 : microSamples / stepSamples), scalar(denominator)};
     if (flow[denominator].kind != Samples::None)
       return fail(divide);
     std::optional<Quotient> quotient = split(numerator);

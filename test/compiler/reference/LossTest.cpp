@@ -11,6 +11,7 @@
 #include "llvm/Support/FormatVariadic.h"
 #include "mlir/IR/MLIRContext.h"
 #include "mlir/Parser/Parser.h"
+#include <cmath>
 #include <gtest/gtest.h>
 
 using namespace mlir;
@@ -163,5 +164,34 @@ INSTANTIATE_TEST_SUITE_P(Forms, UnsplitLoss, testing::Values(
     // what the samples have in common goes back into each of them
     "%b = nn.broadcast %mean {dims = array<i64>} : (tensor<f32>) -> tensor<Bx5xf32>\n%c = arith.mulf %s, %b : tensor<Bx5xf32>\n"
     "%loss = nn.reduce %c {kind = 1 : i32, dims = array<i64: 0, 1>} : (tensor<Bx5xf32>) -> tensor<f32>"));
+
+// Every way to put two or three of these together: its parts give what the whole batch gives, or the split is refused.
+TEST_F(LossTest, AnyFormIsRightOrRefused) {
+  const char *terms[] = {"%mean", "%sum", "%masked", "%count", "%ce", "%decay", "%half"}, *ops[] = {"addf", "subf", "mulf", "divf"};
+  std::vector<std::string> forms;
+  auto form = [](const char *op, StringRef result, const char *a, StringRef b) {
+    return (result + " = arith." + op + " " + a + ", " + b + " : tensor<f32>\n").str();
+  };
+  for (const char *op : ops)
+    for (const char *a : terms)
+      for (const char *b : terms) {
+        forms.push_back(form(op, "%loss", a, b));
+        size_t n = forms.size();
+        if (n % 2 == 0) // every second one, by another term
+          forms.push_back(form(ops[n % 4], "%t", a, b) + form(ops[(n / 4) % 4], "%loss", terms[(n * 3) % 7], "%t"));
+      }
+  int split = 0, refused = 0;
+  for (const std::string &text : forms) {
+    SCOPED_TRACE(text);
+    std::optional<Step> whole = step(text, 4, 4), parts = step(text, 4, 2);
+    if (!whole || !std::isfinite(whole->loss) || llvm::all_of(whole->gradient, [](double x) { return x == 0; }))
+      continue; // one that no parameter flows into
+    parts ? ++split : ++refused;
+    if (parts)
+      expectEqual(*parts, *whole);
+  }
+  EXPECT_GT(split, 30);
+  EXPECT_GT(refused, 30);
+}
 
 } // namespace

@@ -32,6 +32,21 @@ func.func @shifted(%x: tensor<2x3x4xf32>, %w: tensor<4x5xf32>, %labels: tensor<2
 
 // -----
 
+// A loss over some of the classes, or over classes beside others, needs logits of its own.
+// CHECK-LABEL: func.func @some_classes
+//   CHECK-NOT:   nn.linear_cross_entropy
+func.func @some_classes(%x: tensor<3x4xf32>, %w: tensor<6x4xf32>, %labels: tensor<3xi64>) -> (tensor<f32>, tensor<f32>) {
+  %l = nn.contract %x, %w {equation = "bc,vc->bv"} : (tensor<3x4xf32>, tensor<6x4xf32>) -> tensor<3x6xf32>
+  %s = tensor.extract_slice %l[0, 0] [3, 5] [1, 1] : tensor<3x6xf32> to tensor<3x5xf32>
+  %sum, %n, %lse = nn.cross_entropy %s, %labels {ignore_index = -100 : i64} : (tensor<3x5xf32>, tensor<3xi64>) -> (tensor<f32>, tensor<f32>, tensor<3xf32>)
+  %k = nn.contract %x, %w {equation = "bc,vc->bv"} : (tensor<3x4xf32>, tensor<6x4xf32>) -> tensor<3x6xf32>
+  %e = tensor.extract_slice %k[0, 0] [3, 3] [1, 2] : tensor<3x6xf32> to tensor<3x3xf32>
+  %sum2, %n2, %lse2 = nn.cross_entropy %e, %labels {ignore_index = -100 : i64} : (tensor<3x3xf32>, tensor<3xi64>) -> (tensor<f32>, tensor<f32>, tensor<3xf32>)
+  return %sum, %sum2 : tensor<f32>, tensor<f32>
+}
+
+// -----
+
 // Logits that are an output too are made anyway; a batched matrix is no head.
 // CHECK-LABEL: func.func @stays
 //   CHECK-NOT:   nn.linear_cross_entropy

@@ -111,8 +111,9 @@ std::optional<double> splatValue(Value value) {
 // y = a^p   da = dy p a^(p-1), 0 if p = 0; dp = dy y log(a), 0 if a = 0 and p >= 0; whole exponents 2 and 3 are products, as PyTorch
 // computes them
 void powerVjp(OpBuilder &b, math::PowFOp op, Value dy, ArrayRef<bool> wanted, Gradients &g) {
-  Emit e{b, op.getLoc()};
-  Value a = op.getLhs(), p = op.getRhs();
+  Location loc = op.getLoc();
+  Emit e{b, loc};
+  Value a = op.getLhs(), p = op.getRhs(), zero = e.splat(dy, 0.0);
   std::optional<double> exponent = splatValue(p);
   Value power;
   if (exponent && *exponent == 2.0)
@@ -120,11 +121,10 @@ void powerVjp(OpBuilder &b, math::PowFOp op, Value dy, ArrayRef<bool> wanted, Gr
   else if (exponent && *exponent == 3.0)
     power = e.mul(a, a);
   else if (exponent)
-    power = math::PowFOp::create(b, op.getLoc(), a, e.splat(a, *exponent - 1.0));
+    power = math::PowFOp::create(b, loc, a, e.splat(a, *exponent - 1.0));
   else
-    power = math::PowFOp::create(b, op.getLoc(), a, e.sub(p, e.splat(p, 1.0)));
-  Location loc = op.getLoc();
-  Value zero = e.splat(dy, 0.0), da = e.mul(p, power);
+    power = math::PowFOp::create(b, loc, a, e.sub(p, e.splat(p, 1.0)));
+  Value da = e.mul(p, power);
   if (!exponent || *exponent == 0.0)
     da = arith::SelectOp::create(b, loc, arith::CmpFOp::create(b, loc, arith::CmpFPredicate::OEQ, p, zero), zero, da);
   g.push_back(wanted[0] ? e.mul(dy, da) : Value());

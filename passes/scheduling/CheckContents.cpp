@@ -54,7 +54,7 @@ struct Range {
 class Memory {
 public:
   void erase(Range range) {
-    Pieces &pieces = arenas[range.arena.str()];
+    Pieces &pieces = arenas[range.arena];
     auto it = pieces.lower_bound(range.begin);
     if (it != pieces.begin())
       it = std::prev(it);
@@ -79,7 +79,7 @@ public:
     collectPieces(value, 0, range.end - range.begin, parts);
     for (const Piece &part : parts) {
       if (part.bytes > 0)
-        arenas[range.arena.str()][range.begin] = part;
+        arenas[range.arena][range.begin] = part;
       range.begin += part.bytes;
     }
   }
@@ -91,7 +91,7 @@ public:
       while (part.bytes > 0) {
         const Piece *found = nullptr;
         int64_t begin = 0;
-        if (auto arena = arenas.find(range.arena.str()); arena != arenas.end())
+        if (auto arena = arenas.find(range.arena); arena != arenas.end())
           if (auto it = arena->second.upper_bound(range.begin); it != arena->second.begin())
             std::tie(begin, found) = std::pair(std::prev(it)->first, &std::prev(it)->second);
         int64_t into = range.begin - begin;
@@ -106,7 +106,7 @@ public:
 
 private:
   using Pieces = std::map<int64_t, Piece>; // by address
-  std::map<std::string, Pieces> arenas;
+  std::map<StringRef, Pieces> arenas; // names as the buffers hold them
 };
 
 class Checker {

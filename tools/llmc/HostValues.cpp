@@ -66,6 +66,23 @@ runtime::Bytes toBytes(const HostTensor &value, runtime::fb::DataType type, std:
   return runtime::Bytes(scratch);
 }
 
+HostTensor valueOf(const runtime::Executor &executor, uint32_t index, MLIRContext *context) {
+  const runtime::fb::Buffer &buffer = executor.buffer(index);
+  Type element = elementTypeOf(buffer.type(), context).value_or(IntegerType::get(context, 8));
+  auto type = RankedTensorType::get(runtime::shapeOf(buffer.shape()), element);
+  return *fromBytes({executor.data(index), static_cast<size_t>(tensorBytes(type))}, type);
+}
+
+std::optional<HostTensor> averageGradient(const runtime::Executor &executor, const runtime::fb::Parameter &parameter, MLIRContext *context) {
+  if (!parameter.gradient())
+    return std::nullopt;
+  HostTensor gradient = valueOf(executor, parameter.gradient()->buffer(), context);
+  double weight = executor.program().weight() >= 0 ? executor.scalar(executor.program().weight()) : 1.0;
+  for (double &value : gradient.reals)
+    value /= weight;
+  return gradient;
+}
+
 runtime::Result<HostTensor> readParameter(func::FuncOp function, unsigned index, StringRef folder) {
   std::string name = train::argumentString(function, index, train::kName).str();
   auto source = function.getArgAttrOfType<DictionaryAttr>(index, train::kSource);

@@ -4,6 +4,7 @@
 
 #include "dialects/interfaces/HostTensor.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "runtime/executor/Executor.h"
 #include "runtime/io/Numbers.h"
 #include "runtime/support/File.h"
 #include "runtime/support/Status.h"
@@ -21,6 +22,12 @@ std::optional<mlir::Type> elementTypeOf(runtime::fb::DataType type, mlir::MLIRCo
 
 /// The elements of `value` as stored in `type`, in `scratch`.
 runtime::Bytes toBytes(const HostTensor &value, runtime::fb::DataType type, std::vector<uint8_t> &scratch);
+
+/// What buffer `index` of `executor` holds, as bytes if its element type is none of those above.
+HostTensor valueOf(const runtime::Executor &executor, uint32_t index, mlir::MLIRContext *context);
+
+/// The average gradient of a parameter after @accumulate, before clipping; nothing for what is not trained.
+std::optional<HostTensor> averageGradient(const runtime::Executor &executor, const runtime::fb::Parameter &parameter, mlir::MLIRContext *context);
 
 /// The value of argument `index` of `function` from the file below `folder` that its `train.source` names. Errors:
 /// BadInput, with the argument's name.

@@ -104,7 +104,9 @@ private:
     setInputs(executor, *executor.program().segments()->Get(accumulate));
     if (status = executor.run(accumulate); !status.ok())
       return status;
-    readGradients(executor, result);
+    for (const fb::Parameter *parameter : *executor.program().parameters())
+      if (auto gradient = averageGradient(executor, *parameter, module.getContext()))
+        result.gradients[parameter->name()->str()] = std::move(*gradient);
     if (status = executor.run(update); !status.ok())
       return status;
     result.loss = executor.scalar(*executor.output(update, "loss"));
@@ -124,25 +126,6 @@ private:
         continue;
       runtime::Bytes values = toBytes(it->second, buffer.type(), scratch);
       std::memcpy(executor.data(input.buffer()), values.data(), std::min<uint64_t>(bytes, values.size()));
-    }
-  }
-
-  /// The average gradients, before clipping.
-  void readGradients(runtime::Executor &executor, ProofResult &result) {
-    double weight = executor.program().weight() >= 0 ? executor.scalar(executor.program().weight()) : 1.0;
-    for (const fb::Parameter *parameter : *executor.program().parameters()) {
-      if (!parameter->gradient())
-        continue;
-      uint32_t index = parameter->gradient()->buffer();
-      const fb::Buffer &buffer = executor.buffer(index);
-      std::optional<Type> element = elementTypeOf(buffer.type(), module.getContext());
-      if (!element)
-        continue;
-      auto type = RankedTensorType::get(runtime::shapeOf(buffer.shape()), *element);
-      auto value = fromBytes({executor.data(index), static_cast<size_t>(tensorBytes(type))}, type);
-      for (double &entry : value->reals)
-        entry /= weight;
-      result.gradients[parameter->name()->str()] = std::move(*value);
     }
   }
 

@@ -48,10 +48,8 @@ private:
   int prepare();
   int makePlan();
   std::vector<std::pair<std::string, HostTensor>> parameters() const;
-  std::optional<HostTensor> gradientOf(const fb::Parameter &parameter) const;
   runtime::Status fill(uint32_t segment, uint64_t step, uint64_t micro, reference::Trainer::Inputs &inputs);
   void makeUp(const fb::Input &input, const fb::Buffer &buffer, uint64_t step, uint64_t micro, uint8_t *to) const;
-  HostTensor valueOf(uint32_t buffer) const;
   int compareForward(StringRef function);
   void move(HostTensor &value, const std::string &name);
   std::map<std::string, HostTensor> movedOutputs(StringRef function, const reference::Trainer::Inputs &inputs);
@@ -131,12 +129,6 @@ int Verifier::makePlan() {
   return kDone;
 }
 
-HostTensor Verifier::valueOf(uint32_t index) const {
-  const fb::Buffer &buffer = executor->buffer(index);
-  auto type = RankedTensorType::get(runtime::shapeOf(buffer.shape()), elementTypeOf(buffer.type(), &context).value_or(IntegerType::get(&context, 8)));
-  return *fromBytes({executor->data(index), static_cast<size_t>(tensorBytes(type))}, type);
-}
-
 /// Parameters and buffers of the model by name, in logical form.
 std::vector<std::pair<std::string, HostTensor>> Verifier::parameters() const {
   std::vector<std::pair<std::string, HostTensor>> values;
@@ -146,17 +138,6 @@ std::vector<std::pair<std::string, HostTensor>> Verifier::parameters() const {
         tensor.name,
         *fromBytes(*tensor.fetch(scratch), RankedTensorType::get(tensor.shape, *elementTypeOf(tensor.type, &context))));
   return values;
-}
-
-/// The average gradient, before clipping; nothing for what is not trained.
-std::optional<HostTensor> Verifier::gradientOf(const fb::Parameter &parameter) const {
-  if (!parameter.gradient())
-    return std::nullopt;
-  HostTensor gradient = valueOf(parameter.gradient()->buffer());
-  double weight = executor->program().weight() >= 0 ? executor->scalar(executor->program().weight()) : 1.0;
-  for (double &value : gradient.reals)
-    value /= weight;
-  return gradient;
 }
 
 /// Ids below the input's limit, an ignored one now and then; zeros and ones where there is no limit, as in masks, and
@@ -213,7 +194,7 @@ runtime::Status Verifier::fill(uint32_t segment, uint64_t step, uint64_t micro, 
       makeUp(input, buffer, step, micro, to);
     }
     if (input.source() != fb::Source::Position)
-      inputs[input.name()->str()] = valueOf(input.buffer());
+      inputs[input.name()->str()] = valueOf(*executor, input.buffer(), &context);
   }
   return runtime::Status::success();
 }
@@ -237,7 +218,7 @@ int Verifier::compareForward(StringRef function) {
     if (!buffer)
       continue;
     std::string what = "output '" + name + "' of @" + function.str();
-    double difference = byLargestEntry(valueOf(*buffer), value), tolerance = kOutput;
+    double difference = byLargestEntry(valueOf(*executor, *buffer, &context), value), tolerance = kOutput;
     if (!(difference <= tolerance)) {
       if (!moved)
         moved = movedOutputs(function, inputs);
@@ -299,7 +280,7 @@ int Verifier::compareStep(uint64_t step) {
   }
   std::vector<std::optional<HostTensor>> gradients;
   for (const fb::Parameter *parameter : *executor->program().parameters())
-    gradients.push_back(gradientOf(*parameter));
+    gradients.push_back(averageGradient(*executor, *parameter, &context));
   if (runtime::Status status = executor->run(update); !status.ok())
     return fail(status);
   if (failed(trainer->step(batches)))

@@ -93,9 +93,11 @@ struct AttentionFactors {
   }
 };
 
-int64_t attentionFlops(const Sizes &s, bool causal, int64_t products) {
+/// Products over the pairs of queries and keys: `ofKeys` of them sum over or fill the size of a key, `ofValues` that of a value. The causal
+/// mask leaves about half of the pairs.
+int64_t attentionFlops(const Sizes &s, bool causal, int64_t ofKeys, int64_t ofValues) {
   int64_t pairs = s.batch * s.heads * s.queries * s.keys;
-  return products * pairs * (s.size + s.valueSize) / (causal ? 2 : 1);
+  return 2 * pairs * (ofKeys * s.size + ofValues * s.valueSize) / (causal ? 2 : 1);
 }
 
 } // namespace
@@ -128,7 +130,7 @@ FactorRule AttentionOp::getFactorRule() {
   return f.rule;
 }
 
-int64_t AttentionOp::getFlops() { return attentionFlops(sizesOf(*this), getCausal(), 2); }
+int64_t AttentionOp::getFlops() { return attentionFlops(sizesOf(*this), getCausal(), 1, 1); }
 
 LogicalResult AttentionOp::evaluate(Operands in, Results out) {
   Sizes s = sizesOf(*this);
@@ -175,7 +177,8 @@ FactorRule AttentionBackwardOp::getFactorRule() {
   return f.rule;
 }
 
-int64_t AttentionBackwardOp::getFlops() { return attentionFlops(sizesOf(*this), getCausal(), 5); }
+/// The scores once more; gradients of queries and keys; those of the values and of the weights.
+int64_t AttentionBackwardOp::getFlops() { return attentionFlops(sizesOf(*this), getCausal(), 3, 2); }
 
 LogicalResult AttentionBackwardOp::evaluate(Operands in, Results out) {
   Sizes s = sizesOf(*this);

@@ -319,9 +319,12 @@ def steps_without_labels(folder):
     """Averaged over tokens, a step in which no label counts changes nothing, and is told; else it is the data's mistake."""
     prepare(folder)
     save_file(ignored(1), folder / "data.safetensors")
-    result = must(LLMC_RUN, folder / "m.plan", "--data", folder / "data.safetensors", "--steps", 2)
+    result = must(LLMC_RUN, folder / "m.plan", "--data", folder / "data.safetensors", "--steps", 2, "--save-gradients", f"2:{folder / 'g.safetensors'}")
     if "note: step 2: no label counts" not in result.stderr:
         return result.stderr
+    gradients = load_file(folder / "g.safetensors")
+    if sorted(gradients) != sorted(weights()) or any(np.any(value) or np.isnan(value).any() for value in gradients.values()):
+        return "the gradients of a step without labels are not zero"
     for mesh, more in (("", ()), ("mesh: {dp: 2}\n", ("--ranks", 2))):
         must(*compiling(folder, recipe=RECIPE + "loss_average: micro_batch\n" + mesh))
         save_file(ignored(2, slice(2, 4)), folder / "data.safetensors")

@@ -19,14 +19,20 @@ namespace {
 struct Recorder : TrainingObserver {
   std::vector<StepReport> steps;
   std::vector<double> evaluations;
+  std::vector<uint64_t> evaluatedAfter, savedAfter; // steps
   std::vector<std::string> notes;
   Status onStep(const StepReport &report) override {
     steps.push_back(report);
     return Status::success();
   }
-  Status onEvaluation(uint64_t, double loss) override {
+  Status onEvaluation(uint64_t step, double loss) override {
     evaluations.push_back(loss);
+    evaluatedAfter.push_back(step);
     return Status::success();
+  }
+  void onPhase(const std::string &phase, double fraction) override {
+    if (phase == "writing checkpoint" && fraction == 1.0)
+      savedAfter.push_back(steps.empty() ? 0 : steps.back().step);
   }
   void onNote(const std::string &text) override { notes.push_back(text); }
 };
@@ -115,6 +121,39 @@ TEST_F(Training, EvaluationLeavesTrainingAlone) {
   EXPECT_EQ(evaluated.recorder.evaluations.size(), 4u);
   EXPECT_LT(evaluated.recorder.evaluations.back(), std::log(8.0));
   EXPECT_EQ(plain.weight, evaluated.weight);
+}
+
+// What is due after which step, by the sentences of docs/llmc-run.md: every N steps and after the last one; the newest two checkpoints stay.
+TEST_F(Training, DoesWhatIsDueAfterEachStep) {
+  options.evalFiles = {folder / "tokens.u16"};
+  options.evalBatches = 1;
+  for (uint64_t steps : {1, 3, 4, 6, 7})
+    for (uint64_t every : {0, 1, 2, 3, 10}) {
+      options.steps = steps;
+      options.evalEvery = every;
+      options.checkpointEvery = every ? (every + 1) / 2 : 0;
+      options.checkpointFolder = folder / ("ck-" + std::to_string(steps) + "-" + std::to_string(every));
+      Outcome outcome = runPlan(folder / "m.plan", options);
+      ASSERT_TRUE(outcome.status.ok()) << outcome.status.message;
+      std::vector<uint64_t> all, evaluated, saved, kept;
+      for (uint64_t step = 1; step <= steps; ++step) {
+        all.push_back(step);
+        if (every && (step % every == 0 || step == steps))
+          evaluated.push_back(step);
+        if (step == steps || (every && step % options.checkpointEvery == 0))
+          saved.push_back(step);
+      }
+      std::vector<uint64_t> ran;
+      for (const StepReport &report : outcome.recorder.steps)
+        ran.push_back(report.step);
+      EXPECT_EQ(ran, all);
+      EXPECT_EQ(outcome.recorder.evaluatedAfter, evaluated) << steps << " steps, every " << every;
+      EXPECT_EQ(outcome.recorder.savedAfter.size(), saved.size()) << steps << " steps, every " << every;
+      for (uint64_t step = 1; step <= steps; ++step)
+        if (std::filesystem::exists(folder / (std::filesystem::path(options.checkpointFolder).filename().string() + "/step-0000000" + std::to_string(step))))
+          kept.push_back(step);
+      EXPECT_EQ(kept, std::vector<uint64_t>(saved.end() - std::min<size_t>(2, saved.size()), saved.end())) << steps << " steps, every " << every;
+    }
 }
 
 // A process killed at any moment leaves a folder from which the run ends with the same bits.
@@ -413,6 +452,29 @@ TEST_F(Training, DamagedCheckpointFallsBack) {
   EXPECT_EQ(whole.weight, resumed.weight);
   ASSERT_FALSE(resumed.recorder.notes.empty());
   EXPECT_NE(resumed.recorder.notes[0].find("damaged"), std::string::npos);
+}
+
+// A folder's name is the step that its manifest says: one that was renamed is passed over, and a run that has no other is refused.
+TEST_F(Training, RenamedCheckpointsAreNotTaken) {
+  Outcome whole = runPlan(folder / "m.plan", options);
+  options.checkpointFolder = folder / "ck";
+  options.checkpointEvery = 4;
+  options.steps = 12;
+  ASSERT_TRUE(runPlan(folder / "m.plan", options).status.ok());
+  std::filesystem::rename(folder / "ck/step-00000012", folder / "ck/step-00000016");
+  options.steps = 20;
+  options.checkpointEvery = 0;
+  options.resume = true;
+  std::filesystem::copy(folder / "ck", folder / "alone", std::filesystem::copy_options::recursive);
+  Outcome resumed = runPlan(folder / "m.plan", options);
+  ASSERT_TRUE(resumed.status.ok()) << resumed.status.message;
+  EXPECT_EQ(resumed.recorder.steps.front().step, 9u);
+  EXPECT_EQ(whole.weight, resumed.weight);
+  ASSERT_FALSE(resumed.recorder.notes.empty());
+  EXPECT_NE(resumed.recorder.notes[0].find("another step"), std::string::npos) << resumed.recorder.notes[0];
+  std::filesystem::remove_all(folder / "alone/step-00000008");
+  options.checkpointFolder = folder / "alone";
+  EXPECT_EQ(runPlan(folder / "m.plan", options).status.code, StatusCode::BadInput);
 }
 
 TEST_F(Training, CheckpointOfAnotherModelIsRefused) {

@@ -3,7 +3,7 @@
 #include "dialects/train/Train.h"
 #include "frontends/onnx/Reader.h"
 #include "frontends/onnx/Roles.h"
-#include "frontends/onnx/Summary.h"
+#include "frontends/onnx/PrintRoles.h"
 #include <cmath>
 
 namespace llmc::test {

@@ -141,6 +141,27 @@ TEST(DeepSpeedTest, Optimizers) {
   EXPECT_EQ(problemsOf(R"({"optimizer": {"type": "Lion"}, "llmc": {"optimizer": {"sgd": {"lr": 1}}}})"), ""); // `llmc` decides
 }
 
+// Which Adam a config means, and its weight decay when it says none: DeepSpeed's own has 0, torch.optim.AdamW has 0.01, torch.optim.Adam 0.
+// Decay in the gradient, Adam's way, is refused.
+TEST(DeepSpeedTest, EveryAdam) {
+  for (const char *type : {"Adam", "AdamW"})
+    for (const char *mode : {"", "true", "false"})
+      for (const char *torch : {"", "true", "false"})
+        for (const char *decay : {"", "0", "0.1"}) {
+          auto entry = [](const char *key, const char *value) { return *value ? std::string(", \"") + key + "\": " + value : ""; };
+          std::string text = std::string(R"({"optimizer": {"type": ")") + type + R"(", "params": {"lr": 0.1)" + entry("adam_w_mode", mode) + entry("torch_adam", torch) +
+                             entry("weight_decay", decay) + "}}}";
+          bool decoupled = type == std::string("AdamW") || mode != std::string("false");
+          double expected = *decay ? std::atof(decay) : torch == std::string("true") && decoupled ? 0.01 : 0.0;
+          if (!decoupled && expected != 0) {
+            EXPECT_NE(problemsOf(text).find("adam_w_mode"), std::string::npos) << text;
+            continue;
+          }
+          EXPECT_EQ(problemsOf(text), "") << text;
+          EXPECT_EQ(parse(text).recipe.optimizer.weightDecay, expected) << text;
+        }
+}
+
 // Keys that change no number are taken; those that would are refused by name, unless they are off.
 TEST(DeepSpeedTest, ListedKeys) {
   EXPECT_EQ(problemsOf(R"({"zero_optimization": {"stage": 3, "param_persistence_threshold": 1e5, "model_persistence_threshold": 1e6,

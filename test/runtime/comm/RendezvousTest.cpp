@@ -4,10 +4,13 @@
 #include "runtime/comm/rendezvous/Rendezvous.h"
 #include "test/runtime/comm/Processes.h"
 #include <algorithm>
+#include <csignal>
 #include <future>
 #include <gtest/gtest.h>
 #include <numeric>
+#include <sys/wait.h>
 #include <thread>
+#include <unistd.h>
 
 using namespace llmc;
 using namespace llmc::runtime;
@@ -246,6 +249,46 @@ TEST(Rendezvous, AnotherJobAtThePortIsAStranger) {
   });
   EXPECT_EQ(outcomes[0].message, "rank 1 did not arrive within 300 ms");
   EXPECT_EQ(outcomes[1].message, "rank 0 did not arrive within 300 ms");
+}
+
+// A launcher starts a rank again that died before all had met: it takes its own place.
+TEST(Rendezvous, APlaceIsTakenAgainAfterADeath) {
+  unsigned port = test::freePort();
+  pid_t first = ::fork();
+  ASSERT_GE(first, 0);
+  if (first == 0) {
+    WorldOptions options = optionsOf(1, 3, port);
+    options.deadline = 20s;
+    (void)Rendezvous::meet(options);
+    ::_exit(0);
+  }
+  std::vector<Status> outcomes(3);
+  onThreads(allOf(3), [&](unsigned rank) {
+    constexpr std::chrono::milliseconds at[] = {0ms, 600ms, 900ms};
+    std::this_thread::sleep_for(at[rank]);
+    if (rank == 1) {
+      ::kill(first, SIGKILL);
+      ::waitpid(first, nullptr, 0);
+    }
+    WorldOptions options = optionsOf(rank, 3, port);
+    options.deadline = 10s;
+    outcomes[rank] = Rendezvous::meet(options).status();
+  });
+  expectAll(outcomes, {0, 1, 2}, StatusCode::Ok, "");
+}
+
+// Nobody takes the place of one that lives: the job was started wrongly, which rank 0 and the second of the two say.
+TEST(Rendezvous, APlaceIsOnes) {
+  unsigned port = test::freePort();
+  std::vector<Status> outcomes(3);
+  onThreads(allOf(3), [&](unsigned k) {
+    constexpr std::chrono::milliseconds at[] = {0ms, 0ms, 600ms};
+    std::this_thread::sleep_for(at[k]);
+    WorldOptions options = optionsOf(k == 0 ? 0 : 1, 3, port);
+    options.deadline = 3s;
+    outcomes[k] = Rendezvous::meet(options).status();
+  });
+  expectAll(outcomes, {0, 2}, StatusCode::WrongUse, "two processes are rank 1");
 }
 
 /// When each rank comes, in ms; -1: never. What each then gets.

@@ -159,7 +159,9 @@ LogicalResult Trainer::step(ArrayRef<Inputs> microBatches) {
       return failure();
   }
   lastGradients.clear();
-  double weight = std::max(wholeOf(state.at({train::kAccumulator.str(), "weight"})).reals[0], 1e-30); // as @update
+  double weight = wholeOf(state.at({train::kAccumulator.str(), "weight"})).reals[0];
+  if (weight == 0) // no label counts, and all gradients are zero
+    weight = 1;
   for (auto &[key, held] : state)
     if (key.first == train::kGradient) {
       HostTensor &average = lastGradients[key.second] = logicalOf(key, held);

@@ -1,7 +1,7 @@
 //===- Update.cpp - @update: clipping, schedule, optimizer ------------------------===//
 //
 //   loss      = loss_sum / weight
-//   norm      = sqrt(sum of squares of all gradients) / weight
+//   norm      = sqrt(sum of squares of all gradients) / |weight|
 //   scale     = min(1, clip / (norm + 1e-6)) / weight        (as torch.nn.utils.clip_grad_norm_), 0 if the weight is 0
 //   lr        = schedule(step), see train::Schedule
 //   new state = optimizer(param, gradient * scale, lr)
@@ -33,7 +33,10 @@ struct Scalars {
   Value div(Value x, Value y) { return arith::DivFOp::create(b, loc, x, y); }
   Value min(Value x, Value y) { return arith::MinimumFOp::create(b, loc, x, y); }
   Value max(Value x, Value y) { return arith::MaximumFOp::create(b, loc, x, y); }
+  Value abs(Value x) { return math::AbsFOp::create(b, loc, x); }
   Value less(Value x, Value y) { return arith::CmpFOp::create(b, loc, arith::CmpFPredicate::OLT, x, y); }
+  Value isZero(Value x) { return arith::CmpFOp::create(b, loc, arith::CmpFPredicate::OEQ, x, c(0.0)); }
+  Value both(Value x, Value y) { return arith::AndIOp::create(b, loc, x, y); }
   Value select(Value condition, Value x, Value y) { return arith::SelectOp::create(b, loc, condition, x, y); }
   Value to(Value x, Type element) {
     return element.isF64() ? x : arith::TruncFOp::create(b, loc, RankedTensorType::get({}, element), x).getResult();
@@ -129,14 +132,15 @@ struct UpdateBuilder {
 
     k = arith::SIToFPOp::create(s.b, s.loc, s.type, counter);
     // A step without a single counted token changes nothing but the step: its loss is zero, not NaN, and so is the scale by
-    // which optimizers know it.
-    Value count = s.max(s.from(weight), s.c(1e-30));
+    // which optimizers know it. Any other weight is the loss's own denominator, which may be negative.
+    Value hasNoWeight = s.isZero(s.from(weight));
+    Value count = s.select(s.both(hasNoWeight, s.isZero(s.from(lossSum))), s.c(1.0), s.from(weight));
     Value squares = nn::SumOfSquaresOp::create(s.b, s.loc, real, gradients);
-    Value norm = s.div(math::SqrtOp::create(s.b, s.loc, s.from(squares)), count);
+    Value norm = s.div(math::SqrtOp::create(s.b, s.loc, s.from(squares)), s.abs(count));
     scale = s.div(s.c(1.0), count);
     if (recipe.clipGradNorm)
       scale = s.mul(scale, s.min(s.c(1.0), s.div(s.c(*recipe.clipGradNorm), s.add(norm, s.c(1e-6)))));
-    scale = s.select(s.less(s.c(0.0), s.from(weight)), scale, s.c(0.0));
+    scale = s.select(hasNoWeight, s.c(0.0), scale);
     rate = scheduledRate(s, recipe.schedule, k, s.from(lr));
 
     for (size_t i = 0; i < trainables.size(); ++i)

@@ -56,7 +56,7 @@ Status GradientGatherer::findWeight() {
     for (uint32_t rank : ranksAround(executor.plan(), divisions, executor.rank()))
       sum += all[rank];
   }
-  weight = sum > 0 ? sum : 1.0;
+  weight = sum != 0 ? sum : 1.0;
   return Status::success();
 }
 

@@ -439,6 +439,8 @@ Result<double> TrainingLoop::evaluate() {
     loss += executor.scalar(*lossSum);
     total += executor.scalar(*weight);
   }
+  if (total == 0 && loss == 0)
+    return Status::badInput("evaluation: no label of the evaluation data counts (all are to be ignored), so it has no mean loss");
   return loss / total;
 }
 

@@ -325,6 +325,10 @@ def steps_without_labels(folder):
     gradients = load_file(folder / "g.safetensors")
     if sorted(gradients) != sorted(weights()) or any(np.any(value) or np.isnan(value).any() for value in gradients.values()):
         return "the gradients of a step without labels are not zero"
+    save_file({name: value if name.startswith("ids") else np.full_like(value, -100) for name, value in batches().items()}, folder / "none.safetensors")
+    result = run(LLMC_RUN, folder / "m.plan", "--data", folder / "data.safetensors", "--steps", 1, "--eval-data", folder / "none.safetensors", "--eval-every", 1)
+    if result.returncode != 3 or "no label of the evaluation data counts" not in result.stderr:
+        return f"evaluation without labels: {result.returncode} {result.stderr}"
     for mesh, more in (("", ()), ("mesh: {dp: 2}\n", ("--ranks", 2))):
         must(*compiling(folder, recipe=RECIPE + "loss_average: micro_batch\n" + mesh))
         save_file(ignored(2, slice(2, 4)), folder / "data.safetensors")

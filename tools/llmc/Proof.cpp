@@ -99,6 +99,7 @@ private:
   int replay(unsigned k);
   int compute(unsigned k, driver::LoadedModel &loaded, ProofResult &result);
   bool matches(ModuleOp module);
+  int checkInputs(func::FuncOp accumulate, const ProofInputs &inputs);
   void compare(unsigned k, const ProofResult &result);
   void compareGradient(const std::string &when, const std::string &name, const HostTensor *ours, unsigned k, double largest);
   void differ(const std::string &what, double difference) {
@@ -152,6 +153,27 @@ bool Replayer::matches(ModuleOp module) {
   return wrong.empty();
 }
 
+/// Both ways to compute take values as they are: they must have the shapes of @accumulate, and be real numbers where it has those.
+int Replayer::checkInputs(func::FuncOp accumulate, const ProofInputs &inputs) {
+  std::string wrong;
+  for (unsigned i = 0; i < accumulate.getNumArguments(); ++i) {
+    if (train::argumentString(accumulate, i, train::kRole) != train::kInput)
+      continue;
+    auto it = inputs.find(train::argumentString(accumulate, i, train::kName).str());
+    if (it == inputs.end())
+      continue;
+    auto wanted = cast<RankedTensorType>(accumulate.getArgumentTypes()[i]);
+    if (wanted.getShape() != ArrayRef<int64_t>(it->second.shape))
+      wrong += "\n  '" + it->first + "' has another shape in the proof";
+    else if (isa<FloatType>(wanted.getElementType()) != it->second.isReal)
+      wrong += "\n  '" + it->first + "' has another type in the proof";
+  }
+  if (wrong.empty())
+    return kDone;
+  return fail(kUnsupported, "the proof " + proof->path() + " has other inputs than the model:" + wrong,
+              "export the model again, or take the proof away");
+}
+
 /// A module of level `step` for batch `k`, run once.
 int Replayer::compute(unsigned k, driver::LoadedModel &loaded, ProofResult &result) {
   std::string prefix = std::to_string(k) + ".input.";
@@ -171,6 +193,8 @@ int Replayer::compute(unsigned k, driver::LoadedModel &loaded, ProofResult &resu
   pipeline.to = driver::Level::Step;
   if (failed(driver::runPipeline(*loaded.module, pipeline)))
     return kUnsupported;
+  if (int code = checkInputs(loaded.module->lookupSymbol<func::FuncOp>(train::kAccumulate), inputs))
+    return code;
   return runProof(*loaded.module, loaded.folder.empty() ? "." : loaded.folder, inputs, result);
 }
 

@@ -143,6 +143,20 @@ INSTANTIATE_TEST_SUITE_P(Forms, SplitLoss, testing::Values(
     "%d = arith.mulf %ce, %half : tensor<f32>\n%loss = arith.addf %ce, %d : tensor<f32>",          // two terms of one weight
     "%s1 = arith.mulf %decay, %mean : tensor<f32>\n%loss = arith.subf %s1, %mean : tensor<f32>")); // scaled by a weight
 
+// A denominator's sign is the loss's.
+TEST_F(LossTest, DenominatorsMayBeNegative) {
+  std::optional<Step> positive = step("%loss = arith.divf %masked, %count : tensor<f32>", 4, 4);
+  ASSERT_TRUE(positive) << errors;
+  for (int64_t micro : {1, 2, 4}) {
+    std::optional<Step> negative = step("%n = arith.negf %count : tensor<f32>\n%loss = arith.divf %masked, %n : tensor<f32>", 4, micro);
+    ASSERT_TRUE(negative) << errors;
+    negative->loss = -negative->loss;
+    for (double &value : negative->gradient)
+      value = -value;
+    expectEqual(*negative, *positive);
+  }
+}
+
 class UnsplitLoss : public LossTest {};
 
 // One micro-batch computes it, several are refused, and averaged over micro-batches it is what each of them has.

@@ -189,6 +189,18 @@ IMAGE = {
 }
 
 
+# What the message must say, where a fault has one place.
+NAMED = {
+    "a frozen parameter is trained": "'position.weight' is trained, though PyTorch does not train it",
+    "a parameter is frozen": "'up.weight' is not trained, though PyTorch trains it",
+    "another weight of a term of the loss": ": the loss, ",
+    "the padding row has a gradient": "the gradient of 'embed.weight'",
+    "the momentum of running statistics": "the update of buffer 'norm.running_mean'",
+    "running statistics": "the update of buffer 'norm.running_var'",
+    "a sum over the batch": "the gradient of 'norm.bias'",
+}
+
+
 class ProofTest(unittest.TestCase):
     def check(self, path):
         return subprocess.run([LLMC, "check", path], capture_output=True, text=True)
@@ -211,6 +223,7 @@ class ProofTest(unittest.TestCase):
                     found = self.check(folder / "faulty.onnx")
                     self.assertEqual(found.returncode, 4, found.stdout + found.stderr)
                     self.assertRegex(found.stderr, "gradient of '|: the loss|is trained, though|is not trained, though|update of buffer '|op label -100 of row", name)
+                    self.assertIn(NAMED.get(name, ""), found.stderr)
 
     def test_faults_in_a_language_model(self):
         self.plant(language, LANGUAGE)

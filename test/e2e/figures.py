@@ -4,15 +4,19 @@ temporaries and the buffers at them, bytes of kernels, work of a step, what a re
 """
 import collections
 import json
+import math
 import pathlib
 import re
 import shutil
 import sys
 import tempfile
 
+import onnx
+
 from support import LLMC, MLP, Report, must, run
 
 SIZES = {"f32": 4, "f64": 8, "i64": 8, "i32": 4, "i8": 1, "i1": 1}
+STEP, MICRO, FROZEN = 32, 8, "fc2.bias"  # the recipe of the model, and a parameter that is not trained here
 UNITS = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20}
 
 
@@ -115,6 +119,67 @@ def check_json(report: Report, plan: Plan, figures: dict, name: str) -> None:
     report.add(f"{name}: work, bytes and {len(figures['ledger'])} messages of a step", "; ".join(problems[:3]))
 
 
+def check_header(report: Report, plan: Plan, text: str, figures: dict, name: str, mesh: dict[str, int]) -> None:
+    """Batch, ranks and parameters, which follow from the recipe and the model, and the totals of text and JSON."""
+    ranks = math.prod(mesh.values())
+    shapes = {tensor.name: list(tensor.dims) for tensor in onnx.load(MLP / "model.onnx").graph.initializer if tensor.data_type == 1}
+    elements = {key: math.prod(dims) for key, dims in shapes.items()}
+    trained = sum(count for key, count in elements.items() if key != FROZEN)
+    lines = [f"  a step is {STEP} samples in {STEP // MICRO} micro-batches of {MICRO}, 1 tokens each\n",
+             f"\nparameters: {len(elements)} tensors, {sum(elements.values()):,} elements, {trained:,} of them trained\n"]
+    if ranks > 1:
+        lines.append(f"  {ranks} ranks: " + " x ".join(f"{axis} {size}" for axis, size in mesh.items()) + ";")
+    problems = [f"`{line.strip()}` is missing" for line in lines if line not in text]
+    if ranks == 1 and " ranks: " in text:
+        problems.append("one rank is several")
+    total = re.search(r"^  all +([\d.]+) (\w+)$", text, re.M)
+    if not near(bytes_of(*total.groups()), sum(plan.arenas.values())):
+        problems.append(f"all arenas are {sum(plan.arenas.values())}")
+    if figures["arenas"] != plan.arenas or figures["ranks"] != ranks or figures["mesh"] != mesh or figures["micro_batches"] != STEP // MICRO:
+        problems.append("arenas, ranks, mesh or micro-batches of the JSON")
+    state = collections.Counter()
+    for buffer in plan.buffers.values():
+        if buffer["arena"] == "state" and not buffer["alias"]:
+            state[buffer["category"]] += buffer["bytes"]
+    if figures["state"] != state:
+        problems.append(f"the state is {state}")
+    work = figures["forecast"]["step_flops"] / 1e9, figures["forecast"]["step_ns"] / 1e6
+    if f"\na step: {work[0]:.3f} GFLOP, forecast {work[1]:.1f} ms\n" not in text:
+        problems.append("work and time of a step")
+    if figures["ledger"]:
+        sent = sum(entry["sent_bytes"] * entry["times_per_step"] for entry in figures["ledger"])
+        if f"  a step: {sent:.1f} bytes sent\n" not in text:
+            problems.append(f"a step sends {sent} bytes")
+    report.add(f"{name}: batch, parameters, totals", "; ".join(problems))
+
+
+def check_profile(report: Report, folder: pathlib.Path, plan: Plan, figures: dict, name: str) -> None:
+    """Made-up times of every instruction come back as sums of kernels, with the rates that follow."""
+    times = {segment: [1e5 * (1 + (7 * i + len(segment)) % 5) for i in range(len(list_))] for segment, list_ in plan.instructions.items()}
+    (folder / "profile.json").write_text(json.dumps({"plan": figures["plan"], "segments": times}))
+    text = must(LLMC, "explain", folder / "m.plan", "--profile", folder / "profile.json").stdout
+    problems = []
+    for part in re.split(r"^segment ", text, flags=re.M)[1:]:
+        segment, previous = part.split()[0], math.inf
+        for kernel, found, rate in re.findall(r"^  (\w+) .* ms +([\d.]+) ms +([\d.]+)  \[", part, re.M):
+            own = [i for i, (_, instruction, _, _) in enumerate(plan.instructions[segment]) if instruction == kernel]
+            taken, work = sum(times[segment][i] for i in own), sum(plan.instructions[segment][i][3] for i in own)
+            if abs(float(found) - taken / 1e6) > 0.006 or abs(float(rate) - work / taken) > 0.06 or float(found) > previous:
+                problems.append(f"{kernel} of {segment} takes {taken / 1e6} ms at {work / taken} GFLOP/s, not {found} at {rate}")
+            previous = float(found)
+        if previous == math.inf:
+            problems.append(f"{segment} has no measured times")
+    step = sum(sum(list_) * (STEP // MICRO if segment == "accumulate" else segment == "update") for segment, list_ in times.items())
+    if f", measured {step / 1e6:.1f} ms ({figures['forecast']['step_flops'] / step:.1f} GFLOP/s)\n" not in text:
+        problems.append(f"a step takes {step / 1e6} ms")
+    for content, message in ((json.dumps({"plan": "0" * 32, "segments": times}), "was written for another plan"), ("{}", "has no `segments`"), ("[", "profile")):
+        (folder / "profile.json").write_text(content)
+        refused = run(LLMC, "explain", folder / "m.plan", "--profile", folder / "profile.json")
+        if refused.returncode != 3 or message not in refused.stderr:
+            problems.append(f"`{content[:20]}` is not refused: {refused.returncode} {refused.stderr}")
+    report.add(f"{name}: measured times", "; ".join(problems[:3]))
+
+
 def check_budget(report: Report, folder: pathlib.Path, recipe: str, plan: Plan) -> None:
     """A budget that is a byte too small is refused, with the figures; one that is just enough is taken."""
     total = sum(plan.arenas.values())
@@ -144,15 +209,20 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as temporary:
         folder = pathlib.Path(temporary)
         shutil.copy(MLP / "model.onnx", folder / "model.onnx")
-        for name, more in (("one rank", ""), ("zero 3", "mesh: {dp: 2}\nzero: 3\n"), ("tensor ranks", "mesh: {dp: 2, tp: 2}\nzero: 1\ncommunication: {bucket: 0}\n")):
-            (folder / "recipe.yaml").write_text(base + "\n" + more)
+        for name, mesh, more in (("one rank", {}, ""), ("zero 3", {"dp": 2}, "zero: 3\n"), ("tensor ranks", {"dp": 2, "tp": 2}, "zero: 1\ncommunication: {bucket: 0}\n")):
+            more += f"mesh: {json.dumps(mesh)}\n" if mesh else ""
+            recipe = f"{base}\ntrainable: ['fc1.*', fc2.weight]\n{more}"
+            (folder / "recipe.yaml").write_text(recipe)
             must(LLMC, "compile", folder / "model.onnx", "-r", folder / "recipe.yaml", "-o", folder / "m.plan")
             must(LLMC, "compile", folder / "model.onnx", "-r", folder / "recipe.yaml", "--stop-after", "plan", "-o", folder / "p.mlir")
             plan = Plan((folder / "p.mlir").read_text())
-            check_explain(report, plan, must(LLMC, "explain", folder / "m.plan").stdout, name)
-            check_json(report, plan, json.loads(must(LLMC, "explain", folder / "m.plan", "--json").stdout), name)
+            text, figures = must(LLMC, "explain", folder / "m.plan").stdout, json.loads(must(LLMC, "explain", folder / "m.plan", "--json").stdout)
+            check_explain(report, plan, text, name)
+            check_json(report, plan, figures, name)
+            check_header(report, plan, text, figures, name, mesh)
+            check_profile(report, folder, plan, figures, name)
             if not more:
-                check_budget(report, folder, base, plan)
+                check_budget(report, folder, recipe, plan)
     return report.code
 
 

@@ -69,6 +69,25 @@ def token_files(folder):
 
 
 @test
+def rates_of_work(folder):
+    """Tokens, operations and seconds of each step fit together; tokens are those of all ranks."""
+    for mesh, ranks in (("", ()), ("mesh: {dp: 2}\n", ("--ranks", 2))):
+        must(*compiling(folder, recipe=RECIPE + mesh))
+        save_file(batches(), folder / "data.safetensors")
+        (folder / "metrics.jsonl").unlink(missing_ok=True)
+        printed = must(LLMC_RUN, folder / "m.plan", "--data", folder / "data.safetensors", "--steps", 2, "--metrics", folder / "metrics.jsonl", *ranks).stdout
+        flops = json.loads(must(LLMC, "explain", folder / "m.plan", "--json").stdout)["forecast"]["step_flops"] * (2 if ranks else 1)
+        for line in map(json.loads, (folder / "metrics.jsonl").read_text().splitlines()):
+            tokens, work = line["tokens_per_s"] * line["seconds"], line["tflops"] * 1e12 * line["seconds"]
+            if abs(tokens - 4 * LENGTH) > 1e-6 or abs(work - flops) > 1e-6 * flops or not 1 << 20 < line["memory_bytes"] < 1 << 34:
+                return f"{tokens} tokens and {work} FLOP, not {4 * LENGTH} and {flops}: {line}"
+            share = f"step: {line['step']:2}  loss: {line['loss']:7.5f}  grad_norm: {line['grad_norm']:7.4f}  memory: {line['memory_bytes'] / 2**30:5.2f}GiB("
+            if share not in printed or f"tps: {round(line['tokens_per_s']):,}" not in printed:
+                return f"`{share}` is not in {printed}"
+    return ""
+
+
+@test
 def weight_files(folder):
     """One set of weights under every name, in one file and in several; converted from bf16."""
     save_file(weights(), folder / "w.safetensors")

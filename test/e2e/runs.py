@@ -88,6 +88,92 @@ def rates_of_work(folder):
 
 
 @test
+def traces_and_profiles(folder):
+    """Every instruction of every run of a segment, in order and one after the other; a profile has its mean times without the first, of each rank."""
+    save_file(batches(), folder / "data.safetensors")
+    save_file(batches(), folder / "eval.safetensors")
+    for mesh, ranks in (("", 1), ("mesh: {dp: 2}\n", 2)):
+        command = compiling(folder, recipe=RECIPE + mesh)
+        must(*command)
+        must(*[part if part != folder / "m.plan" else folder / "m.mlir" for part in command], "--stop-after", "plan")
+        text = (folder / "m.mlir").read_text()
+        counts = {name: len(re.findall(r"^ *plan\.(?:launch|gemm|copy|fill|collective|wait)\b", body, re.M)) for name, body in re.findall(r"plan\.segment @(\w+)(.*?)\n  }", text, re.S)}
+        began = time.time()
+        must(LLMC_RUN, folder / "m.plan", "--data", folder / "data.safetensors", "--steps", 2, "--eval-data", folder / "eval.safetensors", "--eval-every", 2, "--eval-batches", 1,
+             "--trace", folder / "trace.json", "--profile", folder / "profile.json", "--ranks", ranks)
+        took = (time.time() - began) * 1e6
+        events = json.loads((folder / "trace.json").read_text())["traceEvents"]
+        expected = [name for name, runs in [("accumulate", 2), ("update", 1)] * 2 + [("evaluate", 1)] for _ in range(runs * counts[name])]
+        if [event["cat"] for event in events] != expected or events[0]["ts"] != 0:
+            return f"{len(events)} events, not the {len(expected)} of {counts}"
+        for before, after in zip(events, events[1:]):
+            if after["ts"] < before["ts"] + before["dur"] - 0.002 or before["dur"] < 0:
+                return f"not one after the other: {before}, {after}"
+        if not 0 < events[-1]["ts"] + events[-1]["dur"] < took:
+            return f"the trace is not of {took} us: {events[-1]}"
+        if any(event["ph"] != "X" or event["pid"] != 0 or event["tid"] != 0 or not event["name"] for event in events):
+            return "an event lacks its fields"
+        gemm = next(event for event in events if "gflops_per_s" in event["args"])
+        first = events[:counts["accumulate"]]
+        own = events.index(gemm)
+        if own >= len(first) or not gemm["args"]["predicted_ns"] > 0 or not gemm["args"]["gbytes_per_s"] > 0:
+            return f"no rates of a contraction: {gemm}"
+        for rank in range(ranks):
+            path = folder / ("profile.json" + (f".{rank}" if rank else ""))
+            profile = json.loads(path.read_text())
+            if profile["rank"] != rank or {name: len(times) for name, times in profile["segments"].items()} != counts or profile["threads"] < 1:
+                return f"the profile of rank {rank}: {profile['rank']}, {profile['threads']}"
+            if any(value["runs"] != {"accumulate": 4, "update": 2, "evaluate": 1}[segment] for segment, sent in profile["sent"].items() for value in sent.values()):
+                return f"runs of messages: {profile['sent']}"
+            if any(time < 0 for times in profile["segments"].values() for time in times) or bool(profile["sent"]) != (ranks > 1):
+                return f"times or messages of rank {rank}: {profile['sent']}"
+            must(LLMC, "explain", folder / "m.plan", "--profile", path)
+            path.unlink()
+            if rank == 0:
+                for segment in ("accumulate", "update", "evaluate"):
+                    at = [event for event in events if event["cat"] == segment]
+                    for i, mean in enumerate(profile["segments"][segment]):
+                        own = [event["dur"] * 1e3 for event in at[i::counts[segment]]]
+                        own = own[1:] or own  # the first run warms up
+                        if abs(sum(own) / len(own) - mean) > 1 + 1e-6 * mean:
+                            return f"instruction {i} of {segment} takes {own}, its mean is not {mean}"
+    return ""
+
+
+@test
+def prompts(folder):
+    """Continuations and logits are those of NumPy; a prompt that is longer than the window counts by its last ids."""
+    proto = predictor()
+    position = np.random.default_rng(3).normal(0, 0.1, (LENGTH, WIDTH)).astype(np.float32)
+    proto.graph.initializer.append(bad_input.numpy_helper.from_array(position, "position"))
+    lookup = next(node for node in proto.graph.node if node.name == "lookup")
+    lookup.output[0] = "word"
+    proto.graph.node.insert(1, bad_input.helper.make_node("Add", ["word", "position"], ["h"], name="place"))
+    must(*compiling(folder, proto, PREDICTS))
+    embed, head = weights()["embed"], weights()["head"]
+
+    def logits(ids):
+        window = ids[-LENGTH:]
+        return (embed[window] + position[:len(window)]) @ head
+
+    for prompt in ([3], [1, 5, 2], list(range(LENGTH)), [(5 * i + 1) % VOCABULARY for i in range(LENGTH + 3)]):
+        ids = list(prompt)
+        for _ in range(LENGTH + 2):
+            ids.append(int(logits(ids)[-1].argmax()))
+        text = "ids:" + ",".join(map(str, prompt))
+        found = must(LLMC_RUN, folder / "m.plan", "--prompt", text, "--generate", LENGTH + 2, "--save-logits", folder / "l.safetensors")
+        if found.stdout != "ids:" + ",".join(map(str, ids)) + "\n" or "the model's initial weights are used" not in found.stderr:
+            return f"{text} goes on as {found.stdout}, not {ids}: {found.stderr}"
+        kept = load_file(folder / "l.safetensors")
+        if list(kept) != ["logits"] or kept["logits"].shape != logits(prompt).shape or np.abs(kept["logits"] - logits(prompt)).max() > 1e-6:
+            return f"logits of {text}: {kept}"
+        if must(LLMC_RUN, folder / "m.plan", "--prompt", text, "--save-logits", folder / "m.safetensors").stdout:
+            return "logits alone print something"
+    refused = run(LLMC_RUN, folder / "m.plan", "--prompt", "text", "--generate", 1)
+    return "" if refused.returncode == 2 and "its vocabulary has 16 ids" in refused.stderr else f"a text for 16 ids: {refused.stderr}"
+
+
+@test
 def weight_files(folder):
     """One set of weights under every name, in one file and in several; converted from bf16."""
     save_file(weights(), folder / "w.safetensors")

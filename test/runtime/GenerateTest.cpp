@@ -142,4 +142,52 @@ TEST_F(Drawing, NeighboursAreIndependent) {
   EXPECT_LT(total, 125.0); // 63 degrees of freedom
 }
 
+TEST(Prompts, ListsOfIdsAndBytes) {
+  auto ids = [](const char *prompt, uint64_t vocabulary) {
+    auto parsed = parsePrompt(prompt, vocabulary);
+    EXPECT_TRUE(parsed.ok()) << prompt << ": " << parsed.status().message;
+    return parsed.ok() ? *parsed : std::vector<int64_t>();
+  };
+  using Ids = std::vector<int64_t>;
+  EXPECT_EQ(ids("ids:1,22,333", 8), (Ids{1, 22, 333})); // whether the model has them is not known here
+  EXPECT_EQ(ids("ids:0", 256), Ids{0});
+  EXPECT_EQ(ids("ids:", 256), Ids{});
+  EXPECT_EQ(ids("a\xff", 256), (Ids{97, 255}));
+  EXPECT_EQ(ids("bytes:a:b", 256), (Ids{97, 58, 98}));
+  EXPECT_EQ(ids("bytes:ids:1", 257), (Ids{105, 100, 115, 58, 49}));
+  EXPECT_EQ(ids("bytes:", 256), Ids{});
+  for (const char *prompt : {"ids:1,", "ids:,1", "ids:1,,2", "ids:-1", "ids:1 2", "ids: 1", "ids:1;2", "ids:x", "ids:99999999999999999999", "ids:1.5"}) {
+    auto parsed = parsePrompt(prompt, 256);
+    ASSERT_FALSE(parsed.ok()) << prompt;
+    EXPECT_EQ(parsed.status().code, StatusCode::WrongUse);
+    EXPECT_EQ(parsed.status().message, std::string("the prompt is no list of ids: '") + prompt + "'");
+  }
+  for (auto [prompt, vocabulary, hint] : {std::tuple("a", 255, "give the prompt as ids:1,2,3"), std::tuple("bytes:a", 255, "give the prompt as ids:1,2,3"),
+                                          std::tuple("a", 257, "give the prompt as ids:1,2,3, or as bytes:TEXT if the first 256 ids are bytes")}) {
+    auto parsed = parsePrompt(prompt, vocabulary);
+    ASSERT_FALSE(parsed.ok()) << prompt << vocabulary;
+    EXPECT_EQ(parsed.status().message, "the model's tokens are not bytes: its vocabulary has " + std::to_string(vocabulary) + " ids");
+    EXPECT_EQ(parsed.status().hint, hint);
+  }
+}
+
+TEST_F(Drawing, OnlyIdsOfTheModelAreTaken) {
+  auto attempt = [&](std::vector<int64_t> prompt) {
+    Status first = generate(*executor, {prompt, 1, 0, 1}, [](int64_t) { return true; });
+    Status second = saveLogits(*executor, prompt, folder / "l.safetensors");
+    EXPECT_EQ(first.message, second.message);
+    return first;
+  };
+  EXPECT_TRUE(attempt({0, kIds - 1}).ok());
+  EXPECT_EQ(attempt({0, kIds}).message, "the prompt's id 8 is outside the model's vocabulary");
+  EXPECT_EQ(attempt({-1}).code, StatusCode::BadInput);
+  EXPECT_EQ(attempt({}).message, "the prompt is empty");
+}
+
+TEST_F(Drawing, EndsWhenItIsToldTo) {
+  int count = 0;
+  EXPECT_TRUE(generate(*executor, {{0}, 5, 0, 1}, [&](int64_t) { return ++count < 3; }).ok());
+  EXPECT_EQ(count, 3);
+}
+
 } // namespace

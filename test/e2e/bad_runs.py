@@ -78,6 +78,27 @@ def _(folder):
     return [LLMC, "interpret", *compiling(folder)[2:-2], "--data", folder / "d.safetensors", "--metrics", folder / "d.safetensors"]
 
 
+def interpreting(folder, *more, data=None, recipe=RECIPE):
+    save_file(data if data is not None else batches(), folder / "d.safetensors")
+    return [LLMC, "interpret", *compiling(folder, recipe=recipe)[2:-2], *(more or ("--data", folder / "d.safetensors"))]
+
+
+case("interpret tokens", 3, "input 'ids': the interpreter reads arrays of a safetensors file only", "data: {ids: ARRAY}")(
+    lambda folder: interpreting(folder, recipe=TOKENS))
+case("interpret without data", 2, "interpret needs a recipe (-r) and data (--data)")(lambda folder: interpreting(folder, "--steps", 1))
+case("interpret more steps than arrays", 3, "d.safetensors has no array 'ids.4'")(lambda folder: interpreting(folder, "--steps", 5, "--data", folder / "d.safetensors"))
+case("interpret arrays of another length", 3, "array 'ids.0' has another shape or type than the graph's input")(
+    lambda folder: interpreting(folder, data=batches(shape=(ROWS, LENGTH + 1))))
+case("interpret arrays of fewer samples", 3, "array 'ids.0' has another shape or type than the graph's input")(
+    lambda folder: interpreting(folder, data=batches(shape=(ROWS - 1, LENGTH))))
+case("interpret arrays of real numbers", 3, "array 'ids.0' has another shape or type than the graph's input")(
+    lambda folder: interpreting(folder, data=batches(dtype=np.float32)))
+case("interpret -1 steps", 2, "--steps needs a whole number from 0 on")(lambda folder: interpreting(folder, "--steps", -1, "--data", folder / "d.safetensors"))
+for request in ("x:{}", "1", "1:", ":{}", "1.5:{}"):
+    case(f"interpret --save-weights {request}", 2, "is not STEP:FILE")(
+        lambda folder, request=request: interpreting(folder, "--data", folder / "d.safetensors", "--save-weights", request.format(folder / "w.safetensors")))
+
+
 @case("interpret --metrics onto an old file", 2, "holds metrics of another run", "--overwrite")
 def _(folder):
     save_file(batches(), folder / "d.safetensors")

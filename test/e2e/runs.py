@@ -174,6 +174,37 @@ def prompts(folder):
 
 
 @test
+def interpreted(folder):
+    """The interpreter and a run give the same losses, norms, rates, gradients and weights; on ranks and with shifted arrays as well."""
+    save_file(batches(), folder / "data.safetensors")
+    for more in ("", "mesh: {dp: 2}\nzero: 1\n", "data: {ids: ids, labels: ids.next}\n"):
+        recipe = (RECIPE if "data" not in more else re.sub("data: .*\n", "", RECIPE)) + "clip_grad_norm: 0.02\n" + more
+        must(*compiling(folder, recipe=recipe))
+        for old in ("metrics.jsonl", "own.jsonl"):
+            (folder / old).unlink(missing_ok=True)
+        shutil.rmtree(folder / "ck", ignore_errors=True)
+        data = ("--data", folder / "data.safetensors", "--steps", 4)
+        must(LLMC_RUN, folder / "m.plan", *data, "--metrics", folder / "metrics.jsonl", "--save-gradients", f"3:{folder / 'g.safetensors'}", "--checkpoint", folder / "ck",
+             "--ranks", 2 if "mesh" in more else 1)
+        must(LLMC, "export", folder / "ck", "--model", folder / "model.onnx", "-o", folder / "w.safetensors")
+        printed = must(LLMC, "interpret", folder / "model.onnx", "-r", folder / "recipe.yaml", *data, "--metrics", folder / "own.jsonl", "--save-gradients",
+                       f"3:{folder / 'own.g.safetensors'}", "--save-weights", f"1:{folder / 'first.safetensors'}", "--save-weights", f"4:{folder / 'own.w.safetensors'}").stdout
+        lines, own = ([json.loads(line) for line in (folder / name).read_text().splitlines()] for name in ("metrics.jsonl", "own.jsonl"))
+        if len(own) != 4 or any(abs(a[key] - b[key]) > 1e-5 * abs(a[key]) for a, b in zip(lines, own) for key in ("step", "loss", "grad_norm", "lr")):
+            return f"{more}: {lines}, the interpreter {own}"
+        if printed != "".join(f"step: {line['step']:2}  loss: {line['loss']:8.5f}  grad_norm: {line['grad_norm']:7.4f}\n" for line in own):
+            return f"printed: {printed}"
+        for one, other in (("g", "own.g"), ("w", "own.w")):
+            ours, theirs = load_file(folder / f"{one}.safetensors"), load_file(folder / f"{other}.safetensors")
+            if sorted(ours) != sorted(weights()) or any(np.abs(value - theirs.get(name, np.nan)).max() > 1e-5 * np.abs(value).max() for name, value in ours.items()):
+                return f"{more}: {one}: {ours}, the interpreter {theirs}"
+        first = load_file(folder / "first.safetensors")
+        if any(np.array_equal(first[name], value) or np.array_equal(first[name], ours[name]) for name, value in weights().items()):
+            return "the weights of step 1 are those of another"
+    return ""
+
+
+@test
 def weight_files(folder):
     """One set of weights under every name, in one file and in several; converted from bf16."""
     save_file(weights(), folder / "w.safetensors")

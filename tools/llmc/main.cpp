@@ -193,7 +193,7 @@ int runCommand() {
   if (interpretCommand && recipeFile.empty())
     return tool::fail(tool::kWrongUse, "interpret needs a recipe", "give one with -r recipe.yaml");
   if (steps < 0 || verifySteps < 1)
-    return tool::fail(tool::kWrongUse, "--steps needs a whole number from 1 on");
+    return tool::fail(tool::kWrongUse, std::string("--steps needs a whole number from ") + (verifyCommand ? "1" : "0") + " on");
   if (interpretCommand)
     return tool::interpret({model, recipeFile, data, metrics, steps, f64, saveGradients, saveWeights, overwrite}, context);
   if (verifyCommand)

@@ -116,6 +116,45 @@ def _(folder):
     return [LLMC, "export", folder / "ck", "--model", folder / "model.onnx", "-o", trained(folder) / "model.safetensors"]
 
 
+def other_model(folder, **shapes):
+    """Another model than that of the checkpoint: initializers of other names and shapes."""
+    proto = model()
+    for tensor in proto.graph.initializer:
+        if tensor.name in shapes:
+            name, dims = shapes[tensor.name]
+            tensor.CopyFrom(bad_input.numpy_helper.from_array(np.zeros(dims, np.float32), name))
+    for node in proto.graph.node:
+        for i, name in enumerate(node.input):
+            if name in shapes:
+                node.input[i] = shapes[name][0]
+    (folder / "other.onnx").write_bytes(proto.SerializeToString())
+    return folder / "other.onnx"
+
+
+@case("export into a model of other shapes", 3, "does not fit the model:\n  parameter 'head' has shape [8, 16] in the checkpoint, [8, 17] in the model\nhint: was it")
+def _(folder):
+    trained(folder)
+    return [LLMC, "export", folder / "ck", "--model", other_model(folder, head=("head", (8, 17))), "-o", folder / "new.onnx"]
+
+
+@case("export into a model of other names", 3, "does not fit the model:\n  parameter 'tail' is not in the checkpoint\n  parameter 'head' is not in the model\n")
+def _(folder):
+    trained(folder)
+    return [LLMC, "export", folder / "ck", "--model", other_model(folder, head=("tail", (8, 16))), "-o", folder / "new.onnx"]
+
+
+@case("export of no folder", 3, "model.onnx' is no folder", "name the folder that llmc-run --checkpoint wrote")
+def _(folder):
+    trained(folder)
+    return [LLMC, "export", folder / "model.onnx", "--model", folder / "model.onnx", "-o", folder / "new.onnx"]
+
+
+@case("export to another kind of file", 2, "new.pt' names neither a .onnx nor a .safetensors file")
+def _(folder):
+    trained(folder)
+    return [LLMC, "export", folder / "ck", "--model", folder / "model.onnx", "-o", folder / "new.pt"]
+
+
 @case("export into the checkpoint that is named itself", 2, "lies in a checkpoint of")
 def _(folder):
     return [LLMC, "export", trained(folder), "--model", folder / "model.onnx", "-o", folder / "ck" / "step-00000002" / "new.onnx"]

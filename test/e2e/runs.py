@@ -20,7 +20,7 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 import bad_input
-from bad_input import LENGTH, RECIPE, ROWS, VOCABULARY, WIDTH, batches, compiling, external, with_recipe, weights
+from bad_input import LENGTH, RECIPE, ROWS, VOCABULARY, WIDTH, batches, compiling, external, running, with_recipe, weights
 from bad_runs import PREDICTS, TOKENS, npy, predictor
 from support import LLMC, LLMC_RUN, Report, must, run
 
@@ -201,6 +201,38 @@ def interpreted(folder):
         first = load_file(folder / "first.safetensors")
         if any(np.array_equal(first[name], value) or np.array_equal(first[name], ours[name]) for name, value in weights().items()):
             return "the weights of step 1 are those of another"
+    return ""
+
+
+@test
+def exported_checkpoints(folder):
+    """The newest whole checkpoint is exported, or the one that is named; one that is damaged is passed over with a note."""
+    must(*running(folder, "--steps", 4, "--checkpoint", folder / "ck", "--checkpoint-every", 1))
+    kept = sorted(path.name for path in (folder / "ck").glob("step-*"))
+
+    def export(checkpoint, name):
+        result = must(LLMC, "export", checkpoint, "--model", folder / "model.onnx", "-o", folder / name)
+        return load_file(folder / name) if name.endswith("safetensors") else None, result
+
+    def same(found, step):
+        expected = load_file(folder / "ck" / step / "model.safetensors")
+        return sorted(found) == sorted(expected) and all(np.array_equal(found[name], value) for name, value in expected.items())
+
+    if len(kept) < 2:
+        return f"only {kept} are kept"
+    if not same(export(folder / "ck", "a.safetensors")[0], kept[-1]) or not same(export(folder / "ck" / kept[-2], "b.safetensors")[0], kept[-2]):
+        return "another checkpoint is exported"
+    before, _ = export(folder / "ck" / kept[-2], "c.safetensors")
+    path = folder / "ck" / kept[-1] / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-1] + b"\x55")
+    found, result = export(folder / "ck", "d.safetensors")
+    if not same(found, kept[-2]) or "note: passed over a damaged checkpoint: " not in result.stderr or kept[-1] not in result.stderr:
+        return f"the damaged checkpoint: {result.stderr}"
+    _, result = export(folder / "ck", "new.onnx")
+    proto = bad_input.onnx.load(folder / "new.onnx")
+    values = {tensor.name: bad_input.numpy_helper.to_array(tensor) for tensor in proto.graph.initializer}
+    if any(not np.array_equal(values[name], value) for name, value in before.items()) or f"after step {int(kept[-2][5:])}" not in result.stdout:
+        return f"the exported model: {result.stdout}"
     return ""
 
 

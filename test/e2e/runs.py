@@ -113,6 +113,10 @@ def traces_and_profiles(folder):
             return f"the trace is not of {took} us: {events[-1]}"
         if any(event["ph"] != "X" or event["pid"] != 0 or event["tid"] != 0 or not event["name"] for event in events):
             return "an event lacks its fields"
+        predicted = sum(event["args"]["predicted_ns"] for event in events[:counts["accumulate"] * 2 + counts["update"]])
+        forecast = json.loads(must(LLMC, "explain", folder / "m.plan", "--json").stdout)["forecast"]["step_ns"]
+        if predicted != forecast:
+            return f"the forecast of a step is {forecast} ns, of its instructions {predicted}"
         gemm = next(event for event in events if "gflops_per_s" in event["args"])
         first = events[:counts["accumulate"]]
         own = events.index(gemm)
@@ -233,6 +237,16 @@ def exported_checkpoints(folder):
     values = {tensor.name: bad_input.numpy_helper.to_array(tensor) for tensor in proto.graph.initializer}
     if any(not np.array_equal(values[name], value) for name, value in before.items()) or f"after step {int(kept[-2][5:])}" not in result.stdout:
         return f"the exported model: {result.stdout}"
+    # Weights that lie beside the model are in the new one, whose file needs no other while it is small.
+    (folder / "outside.bin").write_bytes(weights()["head"].tobytes())
+    (folder / "outside.onnx").write_bytes(external("outside.bin", offset=0, length=WIDTH * VOCABULARY * 4).SerializeToString())
+    (folder / "there").mkdir()
+    must(LLMC, "export", folder / "ck" / kept[-2], "--model", folder / "outside.onnx", "-o", folder / "there" / "new.onnx")
+    proto = bad_input.onnx.load(folder / "there" / "new.onnx")
+    values = {tensor.name: bad_input.numpy_helper.to_array(tensor) for tensor in proto.graph.initializer}
+    files = sorted(path.name for path in (folder / "there").iterdir())
+    if any(not np.array_equal(values[name], value) for name, value in before.items()) or files != ["new.onnx"]:
+        return f"the exported model with data outside: {files}"
     return ""
 
 

@@ -412,6 +412,22 @@ TEST(Numbers, HalfTypesRoundTrip) {
   EXPECT_EQ(half, 0x3c00);
 }
 
+// Numbers keep their kind: a value that would have to be rounded to an integer, or of another kind, is refused.
+TEST(Numbers, KindsAreKept) {
+  using enum fb::DataType;
+  for (auto [from, to, possible] : {std::tuple(F32, F64, true), {F64, F32, true}, {F32, BF16, true}, {F16, F32, true}, {I32, I64, true}, {I64, I32, true}, {U8, I64, true},
+                                    {F32, F32, true}, {I64, I64, true}, {F32, I64, false}, {F32, I32, false}, {I64, F32, false}, {I32, F64, false}, {U8, F32, false}, {BF16, I8, false}}) {
+    uint64_t source = 0, target = ~uint64_t(0);
+    EXPECT_EQ(convertElements(from, &source, to, &target, 1), possible) << static_cast<int>(from) << " to " << static_cast<int>(to);
+    if (!possible)
+      EXPECT_EQ(target, ~uint64_t(0));
+  }
+  std::vector<int32_t> narrow = {-1, 7, INT32_MIN};
+  std::vector<int64_t> wide(3);
+  ASSERT_TRUE(convertElements(I32, narrow.data(), I64, wide.data(), 3));
+  EXPECT_EQ(wide, (std::vector<int64_t>{-1, 7, INT32_MIN}));
+}
+
 TEST(Checked, NoticesOverflow) {
   EXPECT_FALSE((Checked(INT64_MAX) + 1).valid());
   EXPECT_FALSE((Checked(int64_t(1) << 40) * (int64_t(1) << 40)).valid());

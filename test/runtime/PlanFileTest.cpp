@@ -1,9 +1,11 @@
 //===- PlanFileTest.cpp - plan files that are cut or altered --------------===//
+#include "runtime/executor/KernelImage.h"
 #include "runtime/executor/Executor.h"
 #include "runtime/plan/Validator.h"
 #include "test/runtime/TinyPlan.h"
 #include <algorithm>
 #include <cstring>
+#include <elf.h>
 
 using namespace llmc::runtime;
 using namespace llmc::test;
@@ -92,6 +94,37 @@ TEST_F(PlanFiles, KernelsThatDoNotLoadAreRefused) {
   ASSERT_TRUE(plan.ok());
   auto executor = Executor::create(*plan, 0, pool);
   EXPECT_NE(executor.status().message.find("nowhere"), std::string::npos);
+}
+
+// Headers of kernels are not trusted: what lies outside of the image, or is for another machine, is refused before the loader sees it.
+TEST_F(PlanFiles, HeadersOfKernelsAreChecked) {
+  std::vector<uint8_t> whole = tinyKernels();
+  EXPECT_TRUE(KernelImage::load({whole.data(), whole.size()}).ok());
+  auto problem = [&](auto &&damage) {
+    std::vector<uint8_t> image = whole;
+    auto &header = *reinterpret_cast<Elf64_Ehdr *>(image.data());
+    damage(header, *reinterpret_cast<Elf64_Phdr *>(image.data() + header.e_phoff));
+    auto loaded = KernelImage::load({image.data(), image.size()});
+    EXPECT_EQ(loaded.status().code, StatusCode::PlanRefused);
+    return loaded.status().message;
+  };
+  const std::string cut = "its kernels cannot be loaded: they are cut", other = "its kernels cannot be loaded: they are no 64-bit shared object";
+  uint64_t size = whole.size();
+  EXPECT_EQ(problem([](Elf64_Ehdr &h, Elf64_Phdr &) { h.e_ident[0] = 'M'; }), other);
+  EXPECT_EQ(problem([](Elf64_Ehdr &h, Elf64_Phdr &) { h.e_ident[EI_CLASS] = ELFCLASS32; }), other);
+  EXPECT_EQ(problem([](Elf64_Ehdr &h, Elf64_Phdr &) { h.e_type = ET_EXEC; }), other);
+  EXPECT_EQ(problem([](Elf64_Ehdr &h, Elf64_Phdr &) { h.e_machine = EM_AARCH64; }), "its kernels cannot be loaded: they are for another processor");
+  EXPECT_EQ(problem([](Elf64_Ehdr &h, Elf64_Phdr &) { h.e_phentsize = 8; }), cut);
+  EXPECT_EQ(problem([&](Elf64_Ehdr &h, Elf64_Phdr &) { h.e_phoff = size + 8; }), cut);
+  EXPECT_EQ(problem([&](Elf64_Ehdr &h, Elf64_Phdr &) { h.e_phoff = size - 8; }), cut);
+  EXPECT_EQ(problem([](Elf64_Ehdr &h, Elf64_Phdr &) { h.e_phoff = ~uint64_t(0); }), cut);
+  EXPECT_EQ(problem([](Elf64_Ehdr &h, Elf64_Phdr &) { h.e_phnum = 0xffff; }), cut);
+  EXPECT_EQ(problem([&](Elf64_Ehdr &, Elf64_Phdr &p) { p.p_offset = size + 1; }), cut);
+  EXPECT_EQ(problem([](Elf64_Ehdr &, Elf64_Phdr &p) { p.p_offset = ~uint64_t(0); }), cut);
+  EXPECT_EQ(problem([&](Elf64_Ehdr &, Elf64_Phdr &p) { p.p_filesz = size + 1; }), cut);
+  EXPECT_EQ(problem([](Elf64_Ehdr &, Elf64_Phdr &p) { p.p_filesz = ~uint64_t(0); }), cut);
+  for (size_t bytes : {size_t(1), sizeof(Elf64_Ehdr) - 1, sizeof(Elf64_Ehdr)})
+    EXPECT_EQ(KernelImage::load({whole.data(), bytes}).status().message, cut);
 }
 
 // Two plans in one process keep their own kernels.

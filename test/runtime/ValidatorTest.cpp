@@ -199,6 +199,9 @@ TEST(Validator, Fills) {
 }
 
 TEST(Validator, Contractions) {
+  fb::PlanT single = tinyPlan(); // a dimension of one element has any stride
+  gemm(single).batch = {1}, gemm(single).a_batch = gemm(single).b_batch = gemm(single).c_batch = {0};
+  EXPECT_EQ(problemsOf(single), std::vector<std::string>());
   runCases({
       {"size is impossible", [](fb::PlanT &p) { gemm(p).m = 0; }},
       {"size is impossible", [](fb::PlanT &p) { gemm(p).k = -8; }},

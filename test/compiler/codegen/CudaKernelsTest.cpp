@@ -72,6 +72,7 @@ protected:
       ADD_FAILURE() << llvm::toString(image.takeError()) << llvm::toString(again.takeError());
       return {};
     }
+    EXPECT_EQ(image->arch, options.arch);
     for (auto [one, other] : llvm::zip(image->kernels, again->kernels))
       EXPECT_EQ(one.ptx, other.ptx);
     return std::move(*image);

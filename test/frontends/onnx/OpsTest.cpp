@@ -50,6 +50,17 @@ TEST_F(OpsTest, ScatterAtPlacesFromData) {
   EXPECT_EQ(of(rows, {data, integers({2, 1}, {1, 1})}), (Values{1, 2, 3, 8, 8, 8}));
 }
 
+// x[arange(b), i, ...] of PyTorch: tuples that begin with their row.
+TEST_F(OpsTest, GatherInRows) {
+  HostTensor data = reals({3, 2, 2}, {0, 1, 10, 11, 100, 101, 110, 111, 200, 201, 210, 211});
+  std::string rows = "initializer { name: \"rows\" data_type: 7 dims: 3 dims: 1 int64_data: 0 int64_data: 1 int64_data: 2 }\n";
+  std::string other = "initializer { name: \"rows\" data_type: 7 dims: 3 dims: 1 int64_data: 0 int64_data: 2 int64_data: 2 }\n";
+  std::string one = node("Concat", {"rows", "x1"}, {"at"}, attr("axis", int64_t(1))) + node("GatherND", {"x", "at"}, {"y"});
+  EXPECT_EQ(of(rows + one, {data, integers({3, 1}, {1, 0, 1})}), (Values{10, 11, 100, 101, 210, 211}));
+  EXPECT_EQ(of(rows + one, {data, integers({3, 2}, {1, 0, 0, 1, -1, 1})}), (Values{10, 101, 211}));
+  EXPECT_EQ(of(other + one, {data, integers({3, 2}, {1, 0, 0, 1, 1, 1})}), (Values{10, 201, 211})); // not each its own
+}
+
 TEST_F(OpsTest, ScatterRefusals) {
   auto graph = [](const std::string &nodeText, const std::string &count) {
     return graphOf(18, value("input", "x", 1, {"100"}) + value("input", "at", 7, {count}) + value("input", "u", 1, {count}) + value("output", "y", 1, {}) + nodeText);

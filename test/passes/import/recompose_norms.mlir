@@ -23,6 +23,35 @@ func.func @rms_power(%x: tensor<2x3x4xf32>, %w: tensor<4xf32>) -> tensor<2x3x4xf
 
 // -----
 
+// The root and its reciprocal as powers.
+// CHECK-LABEL: func.func @rms_roots
+//       CHECK:   %[[Y:.+]], %{{.+}} = nn.rms_norm %[[X:.+]], %{{.+}} {epsilon = {{9.99.+E-6|1.0+e-05}} : f64}
+//       CHECK:   %[[Z:.+]], %{{.+}} = nn.rms_norm %[[X]], %{{.+}} {epsilon = {{9.99.+E-6|1.0+e-05}} : f64}
+//       CHECK:   %[[V:.+]], %{{.+}} = nn.rms_norm %[[X]], %{{.+}} {epsilon = {{9.99.+E-6|1.0+e-05}} : f64}
+//   CHECK-NOT:   powf
+//       CHECK:   return %[[Y]], %[[Z]], %[[V]]
+func.func @rms_roots(%x: tensor<3x4xf32>) -> (tensor<3x4xf32>, tensor<3x4xf32>, tensor<3x4xf32>) {
+  %eps = arith.constant dense<1.0e-5> : tensor<3xf32>
+  %half = arith.constant dense<-0.5> : tensor<3xf32>
+  %root = arith.constant dense<0.5> : tensor<3xf32>
+  %back = arith.constant dense<-1.0> : tensor<3xf32>
+  %p = arith.mulf %x, %x : tensor<3x4xf32>
+  %m = nn.reduce %p {kind = 1 : i32, dims = array<i64: 1>} : (tensor<3x4xf32>) -> tensor<3xf32>
+  %a = arith.addf %eps, %m : tensor<3xf32>
+  %r = math.powf %a, %half : tensor<3xf32>
+  %b = nn.broadcast %r {dims = array<i64: 0>} : (tensor<3xf32>) -> tensor<3x4xf32>
+  %y = arith.mulf %b, %x : tensor<3x4xf32>
+  %s = math.powf %a, %root : tensor<3xf32>
+  %c = nn.broadcast %s {dims = array<i64: 0>} : (tensor<3xf32>) -> tensor<3x4xf32>
+  %z = arith.divf %x, %c : tensor<3x4xf32>
+  %q = math.powf %s, %back : tensor<3xf32>
+  %d = nn.broadcast %q {dims = array<i64: 0>} : (tensor<3xf32>) -> tensor<3x4xf32>
+  %v = arith.mulf %x, %d : tensor<3x4xf32>
+  return %y, %z, %v : tensor<3x4xf32>, tensor<3x4xf32>, tensor<3x4xf32>
+}
+
+// -----
+
 // Sum over n, rsqrt, no weight: the scale is ones.
 // CHECK-LABEL: func.func @rms_plain
 //       CHECK:   %[[ONES:.+]] = arith.constant dense<1.000000e+00> : tensor<4xf32>

@@ -144,3 +144,29 @@ module attributes {train.recipe = {batch.micro = 8 : i64, mesh = [{name = "dp", 
     model_sharding = [{kind = 1 : i64, tensor = "x", node = "a", dims = [[{}], [{axes = [{name = "dp", parts = 2 : i64}]}]]}]}} {
   func.func @evaluate(%x: tensor<8x4xf32> {train.name = "x", train.role = "input"}) { return }
 }
+
+// -----
+
+// Six tensor ranks cut the first pair, of 4, in two; the second, of 9, would need three parts of the same ranks, which do not go with two:
+// it stays whole. The third, of 12, goes with two in all six.
+// CHECK: dist.mesh = #dist.mesh<tp
+module attributes {train.recipe = {batch.micro = 8 : i64, mesh = [{name = "tp", value = 6 : i64}]}} {
+  // CHECK-LABEL: func.func @evaluate
+  // CHECK-SAME:  %arg1: tensor<4x5xf32> {dist.sharding = #dist.sharding<[{[[MAJOR:[a-z0-9_.:]+]]}, {}]>
+  // CHECK-SAME:  %arg2: tensor<5x4xf32> {dist.sharding = #dist.sharding<[{}, {[[MAJOR]]}]>
+  // CHECK-SAME:  %arg3: tensor<9x5xf32> {dist.sharding = #dist.sharding<[{}, {}]>
+  // CHECK-SAME:  %arg4: tensor<5x9xf32> {dist.sharding = #dist.sharding<[{}, {}]>
+  // CHECK-SAME:  %arg5: tensor<12x5xf32> {dist.sharding = #dist.sharding<[{[[MAJOR]], {{[a-z0-9_.:]+}}}, {}]>
+  func.func @evaluate(%x: tensor<8x5xf32> {train.name = "x", train.role = "input"}, %a: tensor<4x5xf32> {train.name = "a", train.role = "param"},
+                      %b: tensor<5x4xf32> {train.name = "b", train.role = "param"}, %c: tensor<9x5xf32> {train.name = "c", train.role = "param"},
+                      %d: tensor<5x9xf32> {train.name = "d", train.role = "param"}, %e: tensor<12x5xf32> {train.name = "e", train.role = "param"},
+                      %f: tensor<5x12xf32> {train.name = "f", train.role = "param"}) {
+    %1 = nn.contract %x, %a {equation = "tk,nk->tn"} : (tensor<8x5xf32>, tensor<4x5xf32>) -> tensor<8x4xf32>
+    %2 = nn.contract %1, %b {equation = "tn,mn->tm"} : (tensor<8x4xf32>, tensor<5x4xf32>) -> tensor<8x5xf32>
+    %3 = nn.contract %2, %c {equation = "tk,nk->tn"} : (tensor<8x5xf32>, tensor<9x5xf32>) -> tensor<8x9xf32>
+    %4 = nn.contract %3, %d {equation = "tn,mn->tm"} : (tensor<8x9xf32>, tensor<5x9xf32>) -> tensor<8x5xf32>
+    %5 = nn.contract %4, %e {equation = "tk,nk->tn"} : (tensor<8x5xf32>, tensor<12x5xf32>) -> tensor<8x12xf32>
+    %6 = nn.contract %5, %f {equation = "tn,mn->tm"} : (tensor<8x12xf32>, tensor<5x12xf32>) -> tensor<8x5xf32>
+    return
+  }
+}

@@ -102,3 +102,78 @@ func.func @near(%x: tensor<2x5x3x4xf32>, %cos: tensor<5x4xf32>, %full: tensor<2x
   %z = arith.addf %p, %r : tensor<2x5x3x4xf32>
   return %y, %z : tensor<2x5x3x4xf32>, tensor<2x5x3x4xf32>
 }
+
+// -----
+
+// Halves of a part of x: the part is rotated.
+// CHECK-LABEL: func.func @part
+//       CHECK:   %[[X:.+]] = tensor.extract_slice %arg0[0, 0, 0, 2] [2, 5, 3, 4] [1, 1, 1, 1]
+//       CHECK:   nn.rope %[[X]], %{{.+}}, %{{.+}} : (tensor<2x5x3x4xf32>, tensor<5x4xf32>, tensor<5x4xf32>)
+func.func @part(%x: tensor<2x5x3x8xf32>, %cos: tensor<5x2xf32>, %sin: tensor<5x2xf32>) -> tensor<2x5x3x4xf32> {
+  %c = nn.broadcast %cos {dims = array<i64: 1, 3>} : (tensor<5x2xf32>) -> tensor<2x5x3x2xf32>
+  %s = nn.broadcast %sin {dims = array<i64: 1, 3>} : (tensor<5x2xf32>) -> tensor<2x5x3x2xf32>
+  %a = tensor.extract_slice %x[0, 0, 0, 2] [2, 5, 3, 2] [1, 1, 1, 1] : tensor<2x5x3x8xf32> to tensor<2x5x3x2xf32>
+  %b = tensor.extract_slice %x[0, 0, 0, 4] [2, 5, 3, 2] [1, 1, 1, 1] : tensor<2x5x3x8xf32> to tensor<2x5x3x2xf32>
+  %ac = arith.mulf %a, %c : tensor<2x5x3x2xf32>
+  %bs = arith.mulf %s, %b : tensor<2x5x3x2xf32>
+  %u = arith.subf %ac, %bs : tensor<2x5x3x2xf32>
+  %bc = arith.mulf %b, %c : tensor<2x5x3x2xf32>
+  %as = arith.mulf %a, %s : tensor<2x5x3x2xf32>
+  %v = arith.addf %as, %bc : tensor<2x5x3x2xf32>
+  %y = tensor.concat dim(3) %u, %v : (tensor<2x5x3x2xf32>, tensor<2x5x3x2xf32>) -> tensor<2x5x3x4xf32>
+  return %y : tensor<2x5x3x4xf32>
+}
+
+// -----
+
+// Without heads; one of the tables differs between samples.
+// CHECK-LABEL: func.func @three
+//       CHECK:   %[[X:.+]] = tensor.expand_shape %arg0 {{.+}} output_shape [2, 5, 1, 4]
+//       CHECK:   nn.rope %[[X]], %{{.+}}, %arg2 : (tensor<2x5x1x4xf32>, tensor<2x5x4xf32>, tensor<2x5x4xf32>)
+func.func @three(%x: tensor<2x5x4xf32>, %cos: tensor<5x4xf32>, %sin: tensor<2x5x4xf32>) -> tensor<2x5x4xf32> {
+  %c = nn.broadcast %cos {dims = array<i64: 1, 2>} : (tensor<5x4xf32>) -> tensor<2x5x4xf32>
+  %a = tensor.extract_slice %x[0, 0, 0] [2, 5, 2] [1, 1, 1] : tensor<2x5x4xf32> to tensor<2x5x2xf32>
+  %b = tensor.extract_slice %x[0, 0, 2] [2, 5, 2] [1, 1, 1] : tensor<2x5x4xf32> to tensor<2x5x2xf32>
+  %n = arith.negf %b : tensor<2x5x2xf32>
+  %r = tensor.concat dim(2) %n, %a : (tensor<2x5x2xf32>, tensor<2x5x2xf32>) -> tensor<2x5x4xf32>
+  %p = arith.mulf %x, %c : tensor<2x5x4xf32>
+  %q = arith.mulf %r, %sin : tensor<2x5x4xf32>
+  %y = arith.addf %p, %q : tensor<2x5x4xf32>
+  return %y : tensor<2x5x4xf32>
+}
+
+// -----
+
+// A sequence of one: the other dimension is the heads'.
+// CHECK-LABEL: func.func @one
+//       CHECK:   nn.rope %arg0, %{{.+}}, %{{.+}} : (tensor<2x1x3x4xf32>, tensor<2x1x4xf32>, tensor<2x1x4xf32>)
+func.func @one(%x: tensor<2x1x3x4xf32>, %cos: tensor<4xf32>, %sin: tensor<2x4xf32>) -> tensor<2x1x3x4xf32> {
+  %c = nn.broadcast %cos {dims = array<i64: 3>} : (tensor<4xf32>) -> tensor<2x1x3x4xf32>
+  %s = nn.broadcast %sin {dims = array<i64: 0, 3>} : (tensor<2x4xf32>) -> tensor<2x1x3x4xf32>
+  %a = tensor.extract_slice %x[0, 0, 0, 0] [2, 1, 3, 2] [1, 1, 1, 1] : tensor<2x1x3x4xf32> to tensor<2x1x3x2xf32>
+  %b = tensor.extract_slice %x[0, 0, 0, 2] [2, 1, 3, 2] [1, 1, 1, 1] : tensor<2x1x3x4xf32> to tensor<2x1x3x2xf32>
+  %n = arith.negf %b : tensor<2x1x3x2xf32>
+  %r = tensor.concat dim(3) %n, %a : (tensor<2x1x3x2xf32>, tensor<2x1x3x2xf32>) -> tensor<2x1x3x4xf32>
+  %p = arith.mulf %x, %c : tensor<2x1x3x4xf32>
+  %q = arith.mulf %r, %s : tensor<2x1x3x4xf32>
+  %y = arith.addf %p, %q : tensor<2x1x3x4xf32>
+  return %y : tensor<2x1x3x4xf32>
+}
+
+// -----
+
+// Tables that vary along neither do not tell which one is the sequence.
+// CHECK-LABEL: func.func @unknown
+//   CHECK-NOT:   nn.rope
+//       CHECK:   return
+func.func @unknown(%x: tensor<2x2x3x4xf32>, %cos: tensor<4xf32>) -> tensor<2x2x3x4xf32> {
+  %c = nn.broadcast %cos {dims = array<i64: 3>} : (tensor<4xf32>) -> tensor<2x2x3x4xf32>
+  %a = tensor.extract_slice %x[0, 0, 0, 0] [2, 2, 3, 2] [1, 1, 1, 1] : tensor<2x2x3x4xf32> to tensor<2x2x3x2xf32>
+  %b = tensor.extract_slice %x[0, 0, 0, 2] [2, 2, 3, 2] [1, 1, 1, 1] : tensor<2x2x3x4xf32> to tensor<2x2x3x2xf32>
+  %n = arith.negf %b : tensor<2x2x3x2xf32>
+  %r = tensor.concat dim(3) %n, %a : (tensor<2x2x3x2xf32>, tensor<2x2x3x2xf32>) -> tensor<2x2x3x4xf32>
+  %p = arith.mulf %x, %c : tensor<2x2x3x4xf32>
+  %q = arith.mulf %r, %c : tensor<2x2x3x4xf32>
+  %y = arith.addf %p, %q : tensor<2x2x3x4xf32>
+  return %y : tensor<2x2x3x4xf32>
+}

@@ -65,3 +65,46 @@ func.func @forward(%x: tensor<4x6xf32> {train.name = "x", train.role = "input"})
   return %d : tensor<f32>
 }
 }
+
+// -----
+
+// The batch of one is merged with positions: what they share is repeated around them.
+// CHECK-LABEL: func.func @forward
+//       CHECK:   %[[M:.+]] = tensor.collapse_shape %{{.+}} : tensor<2x3x4xf32> into tensor<6x4xf32>
+//       CHECK:   %[[E:.+]] = tensor.expand_shape %{{.+}} output_shape [1, 3, 4] : tensor<3x4xf32> into tensor<1x3x4xf32>
+//       CHECK:   %[[R:.+]] = nn.broadcast %[[E]] {dims = array<i64: 0, 2, 3>} : (tensor<1x3x4xf32>) -> tensor<1x2x3x4xf32>
+//       CHECK:   %[[W:.+]] = tensor.collapse_shape %[[R]] {{.+}} into tensor<6x4xf32>
+//       CHECK:   arith.addf %[[M]], %[[W]] : tensor<6x4xf32>
+module attributes {train.recipe = {"batch.micro" = 2 : i64, "batch.step" = 2 : i64}} {
+func.func @forward(%x: tensor<1x3x4xf32> {train.name = "x", train.role = "input"}, %w: tensor<3x4xf32> {train.name = "w", train.role = "param"}) -> tensor<3x4xf32> {
+  %m = tensor.collapse_shape %x [[0, 1], [2]] : tensor<1x3x4xf32> into tensor<3x4xf32>
+  %s = arith.addf %m, %w : tensor<3x4xf32>
+  return %s : tensor<3x4xf32>
+}
+}
+
+// -----
+
+// A constant that is an argument follows as one in the body does; integers too.
+// CHECK-LABEL: func.func @forward
+//  CHECK-SAME:   train.value = dense<{{.}}[5, 7], [5, 7]]> : tensor<2x2xi64>
+//       CHECK:   arith.addi %{{.+}} : tensor<2x2xi64>
+module attributes {train.recipe = {"batch.micro" = 2 : i64, "batch.step" = 2 : i64}} {
+func.func @forward(%x: tensor<3x2xi64> {train.name = "x", train.role = "input"}, %c: tensor<3x2xi64> {train.name = "c", train.role = "constant", train.value = dense<[[5, 7], [5, 7], [5, 7]]> : tensor<3x2xi64>}) -> tensor<3x2xi64> {
+  %s = arith.addi %x, %c : tensor<3x2xi64>
+  return %s : tensor<3x2xi64>
+}
+}
+
+// -----
+
+// One that differs between the samples does not.
+
+module attributes {train.recipe = {"batch.micro" = 2 : i64, "batch.step" = 2 : i64}} {
+func.func @forward(%x: tensor<3x2xf32> {train.name = "x", train.role = "input"}) -> tensor<3x2xf32> {
+  // expected-error@+1 {{a constant differs between the samples of the batch, so the batch size cannot be changed}}
+  %c = arith.constant dense<[[5.0, 7.0], [5.0, 7.0], [5.0, 8.0]]> : tensor<3x2xf32>
+  %s = arith.addf %x, %c : tensor<3x2xf32>
+  return %s : tensor<3x2xf32>
+}
+}

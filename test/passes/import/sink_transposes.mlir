@@ -94,3 +94,33 @@ func.func @views(%bias: tensor<4xf32>, %x: tensor<2x3x12xf32>) -> (tensor<2x3x4x
   %t = nn.transpose %s {permutation = array<i64: 0, 2, 1, 3>} : (tensor<2x3x1x4xf32>) -> tensor<2x1x3x4xf32>
   return %e, %t : tensor<2x3x4xf32>, tensor<2x1x3x4xf32>
 }
+
+// -----
+
+// A part that is put into its place.
+// CHECK-LABEL: func.func @patch
+//   CHECK-NOT:   nn.transpose
+//       CHECK:   tensor.insert_slice %arg1 into %arg0[0, 0, 0, 1] [2, 3, 5, 2] [1, 1, 1, 1] : tensor<2x3x5x2xf32> into tensor<2x3x5x4xf32>
+func.func @patch(%x: tensor<2x3x5x4xf32>, %u: tensor<2x3x5x2xf32>) -> tensor<2x3x5x4xf32> {
+  %t = nn.transpose %x {permutation = array<i64: 0, 2, 1, 3>} : (tensor<2x3x5x4xf32>) -> tensor<2x5x3x4xf32>
+  %s = nn.transpose %u {permutation = array<i64: 0, 2, 1, 3>} : (tensor<2x3x5x2xf32>) -> tensor<2x5x3x2xf32>
+  %i = tensor.insert_slice %s into %t[0, 0, 0, 1] [2, 5, 3, 2] [1, 1, 1, 1] : tensor<2x5x3x2xf32> into tensor<2x5x3x4xf32>
+  %y = nn.transpose %i {permutation = array<i64: 0, 2, 1, 3>} : (tensor<2x5x3x4xf32>) -> tensor<2x3x5x4xf32>
+  return %y : tensor<2x3x5x4xf32>
+}
+
+// -----
+
+// What is repeated is transposed before, where it is small, or not at all.
+// CHECK-LABEL: func.func @spread
+//       CHECK:   %[[T:.+]] = nn.transpose %arg0 {permutation = array<i64: 1, 0>} : (tensor<3x4xf32>) -> tensor<4x3xf32>
+//   CHECK-DAG:   %[[Y:.+]] = nn.broadcast %[[T]] {dims = array<i64: 0, 2>} : (tensor<4x3xf32>) -> tensor<4x2x3xf32>
+//   CHECK-DAG:   %[[Z:.+]] = nn.broadcast %arg1 {dims = array<i64: 1>} : (tensor<5xf32>) -> tensor<2x5x3xf32>
+//       CHECK:   return %[[Y]], %[[Z]]
+func.func @spread(%x: tensor<3x4xf32>, %z: tensor<5xf32>) -> (tensor<4x2x3xf32>, tensor<2x5x3xf32>) {
+  %b = nn.broadcast %x {dims = array<i64: 1, 2>} : (tensor<3x4xf32>) -> tensor<2x3x4xf32>
+  %t = nn.transpose %b {permutation = array<i64: 2, 0, 1>} : (tensor<2x3x4xf32>) -> tensor<4x2x3xf32>
+  %c = nn.broadcast %z {dims = array<i64: 2>} : (tensor<5xf32>) -> tensor<2x3x5xf32>
+  %u = nn.transpose %c {permutation = array<i64: 0, 2, 1>} : (tensor<2x3x5xf32>) -> tensor<2x5x3xf32>
+  return %t, %u : tensor<4x2x3xf32>, tensor<2x5x3xf32>
+}

@@ -49,3 +49,23 @@ module attributes {train.recipe = {memory.recompute = "none"}} {
     return %4, %5 : tensor<64x8xf32>, tensor<8x8xf32>
   }
 }
+
+// -----
+
+// Its input is a view of what is there: the view is made again, too.
+// CHECK-LABEL: func.func @accumulate
+//       CHECK:   %[[X:.+]] = nn.contract %arg0, %arg1
+//       CHECK:   math.exp
+//       CHECK:   %[[E:.+]] = tensor.expand_shape %[[X]]
+//       CHECK:   %[[AGAIN:.+]] = nn.gelu %[[E]]
+//       CHECK:   nn.contract %{{.+}}, %[[AGAIN]]
+func.func @accumulate(%x: tensor<8x4xf32>, %w: tensor<4x8xf32>, %v: tensor<8x64xf32>) -> (tensor<64x8xf32>, tensor<8x8xf32>) {
+  %0 = nn.contract %x, %w {equation = "tc,cn->tn"} : (tensor<8x4xf32>, tensor<4x8xf32>) -> tensor<8x8xf32>
+  %e = tensor.expand_shape %0 [[0, 1], [2]] output_shape [2, 4, 8] : tensor<8x8xf32> into tensor<2x4x8xf32>
+  %1 = nn.gelu %e {tanh = true} : (tensor<2x4x8xf32>) -> tensor<2x4x8xf32>
+  %2 = nn.contract %1, %v {equation = "atn,nm->atm"} : (tensor<2x4x8xf32>, tensor<8x64xf32>) -> tensor<2x4x64xf32>
+  %3 = math.exp %2 : tensor<2x4x64xf32>
+  %4 = nn.contract %3, %1 {equation = "atm,atn->mn"} : (tensor<2x4x64xf32>, tensor<2x4x8xf32>) -> tensor<64x8xf32>
+  %5 = arith.mulf %0, %0 : tensor<8x8xf32>
+  return %4, %5 : tensor<64x8xf32>, tensor<8x8xf32>
+}

@@ -84,3 +84,40 @@ func.func @forward(%ids: tensor<2x50xi64> {train.name = "ids", train.role = "inp
   return %9 : tensor<2x50x12x8xf32>
 }
 }
+
+// -----
+
+// Equal parts of a concatenation stay equal, behind one row that stays one row; what ids of the data choose along stays whole.
+// CHECK-LABEL: train.left_out = ["size 200 becomes 56: dimension 1 of x and 4 more", "size 160 becomes 48: dimension 1 of a and 1 more", "choices by size
+// CHECK-LABEL: func.func @forward
+//  CHECK-SAME:   tensor<56x300xf32> {train.name = "looked"
+//       CHECK:   tensor.concat dim(1) %{{.+}}, %{{.+}} : (tensor<2x48xf32>, tensor<2x48xf32>) -> tensor<2x96xf32>
+//       CHECK:   tensor.concat dim(0) %{{.+}}, %{{.+}} : (tensor<1x56xf32>, tensor<2x56xf32>) -> tensor<3x56xf32>
+module {
+func.func @forward(%x: tensor<2x200xf32> {train.name = "x", train.role = "input"}, %at: tensor<2x3xi64> {train.name = "at", train.role = "input"}, %a: tensor<200x160xf32> {train.name = "a", train.role = "param"}, %b: tensor<200x160xf32> {train.name = "b", train.role = "param"}, %t: tensor<1x200xf32> {train.name = "token", train.role = "param"}, %l: tensor<200x300xf32> {train.name = "looked", train.role = "param"}) -> (tensor<2x320xf32>, tensor<3x160xf32>, tensor<2x3xf32>) {
+  %0 = nn.contract %x, %a {equation = "tk,kn->tn"} : (tensor<2x200xf32>, tensor<200x160xf32>) -> tensor<2x160xf32>
+  %1 = nn.contract %x, %b {equation = "tk,kn->tn"} : (tensor<2x200xf32>, tensor<200x160xf32>) -> tensor<2x160xf32>
+  %2 = tensor.concat dim(1) %0, %1 : (tensor<2x160xf32>, tensor<2x160xf32>) -> tensor<2x320xf32>
+  %3 = tensor.concat dim(0) %t, %x : (tensor<1x200xf32>, tensor<2x200xf32>) -> tensor<3x200xf32>
+  %4 = nn.contract %3, %a {equation = "tk,kn->tn"} : (tensor<3x200xf32>, tensor<200x160xf32>) -> tensor<3x160xf32>
+  %5 = nn.contract %x, %l {equation = "tk,kn->tn"} : (tensor<2x200xf32>, tensor<200x300xf32>) -> tensor<2x300xf32>
+  %6 = nn.gather_along %5, %at {axis = 1 : i64} : (tensor<2x300xf32>, tensor<2x3xi64>) -> tensor<2x3xf32>
+  return %2, %4, %6 : tensor<2x320xf32>, tensor<3x160xf32>, tensor<2x3xf32>
+}
+}
+
+// -----
+
+// A token in front of a sequence, which is read from its place again.
+// CHECK-LABEL: func.func @forward
+//       CHECK:   %[[ALL:.+]] = tensor.concat dim(1) %{{.+}}, %{{.+}} : (tensor<2x1x64xf32>, tensor<2x72x64xf32>) -> tensor<2x73x64xf32>
+//       CHECK:   tensor.extract_slice %[[ALL]][0, 0, 0] [2, 1, 64] [1, 1, 1]
+module {
+func.func @forward(%x: tensor<2x200x96xf32> {train.name = "x", train.role = "input"}, %t: tensor<2x1x96xf32> {train.name = "token", train.role = "param"}, %w: tensor<96x64xf32> {train.name = "w", train.role = "param"}, %o: tensor<96x64xf32> {train.name = "o", train.role = "param"}) -> (tensor<2x201x64xf32>, tensor<2x1x64xf32>) {
+  %0 = tensor.concat dim(1) %t, %x : (tensor<2x1x96xf32>, tensor<2x200x96xf32>) -> tensor<2x201x96xf32>
+  %1 = nn.contract %0, %w {equation = "btk,kn->btn"} : (tensor<2x201x96xf32>, tensor<96x64xf32>) -> tensor<2x201x64xf32>
+  %2 = tensor.extract_slice %0[0, 0, 0] [2, 1, 96] [1, 1, 1] : tensor<2x201x96xf32> to tensor<2x1x96xf32>
+  %3 = nn.contract %2, %o {equation = "btk,kn->btn"} : (tensor<2x1x96xf32>, tensor<96x64xf32>) -> tensor<2x1x64xf32>
+  return %1, %3 : tensor<2x201x64xf32>, tensor<2x1x64xf32>
+}
+}

@@ -53,7 +53,7 @@ def token_files(folder):
              "raw.bin:u16": ids.tobytes(), "raw:i32": ids.astype(np.int32).tobytes(), "bytes.dat:u8": ids.astype(np.uint8).tobytes(),
              "gpt2.bin": struct.pack("<256i", 20240520, 1, len(ids), *[0] * 253) + ids.tobytes(),
              "llama3.bin": struct.pack("<256i", 20240801, 7, len(ids), *[0] * 253) + ids.astype(np.uint32).tobytes()}
-    files |= {f"{kind}.npy": npy(ids.astype(kind)) for kind in ("uint8", "uint16", "int32", "uint32", "int64")}
+    files |= {f"{kind}.npy": npy(ids.astype(kind)) for kind in ("uint8", "int8", "uint16", "int16", "int32", "uint32", "int64", "uint64")}
     files["table.npy"] = npy(ids.reshape(20, 20))
     index = b"MMIDIDX\0\0" + struct.pack("<QBQQ", 1, 8, 2, 3) + struct.pack("<2i2q3q", 150, 250, 0, 300, 0, 1, 2)
     files |= {"megatron.idx": index, "megatron.bin": ids.tobytes()}
@@ -248,6 +248,26 @@ def exported_checkpoints(folder):
     if any(not np.array_equal(values[name], value) for name, value in before.items()) or files != ["new.onnx"]:
         return f"the exported model with data outside: {files}"
     return ""
+
+
+@test
+def what_is_noted(folder):
+    """A run that goes on with other data says so, and weights that the model does not have are named."""
+    must(*running(folder, "--steps", 2, "--checkpoint", folder / "ck"))
+    again = (LLMC_RUN, folder / "m.plan", "--steps", 3, "--checkpoint", folder / "ck", "--resume")
+    note = "note: the checkpoint was written with other data"
+    if note in must(*again, "--data", folder / "data.safetensors").stderr:
+        return "the same data are other data"
+    save_file({name: np.flip(value, 0).copy() for name, value in batches().items()}, folder / "other.safetensors")
+    if note not in must(*again[:2], "--steps", 4, *again[4:], "--data", folder / "other.safetensors").stderr:
+        return "other data are not noted"
+    save_file(weights() | {"tail": np.zeros(3, np.float32)}, folder / "w.safetensors")
+    start = (LLMC_RUN, folder / "m.plan", "--steps", 1, "--data", folder / "data.safetensors", "--weights")
+    if "w.safetensors' also holds tail, which the model does not have" not in must(*start, folder / "w.safetensors").stderr:
+        return "a weight too many is not noted"
+    save_file({f"model.{name}": value for name, value in weights().items()}, folder / "p.safetensors")
+    noted = must(*start, folder / "p.safetensors").stderr
+    return "" if "2 parameters were found in" in noted and "under names with another prefix" in noted and "also holds" not in noted else f"prefixed names: {noted}"
 
 
 @test

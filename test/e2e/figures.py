@@ -204,6 +204,25 @@ def check_budget(report: Report, folder: pathlib.Path, recipe: str, plan: Plan) 
     report.add("a budget a byte too small", "; ".join(problems))
 
 
+def check_hint(report: Report, folder: pathlib.Path, recipe: str) -> None:
+    """The micro-batch that a refusal proposes is the largest that fits, and needs what it says; none is proposed where none fits."""
+    needs = {}
+    for micro in (1, 2, 4, 8):
+        (folder / "m.yaml").write_text(recipe.replace(f"micro: {MICRO}", f"micro: {micro}"))
+        must(LLMC, "compile", folder / "model.onnx", "-r", folder / "m.yaml", "-o", folder / "b.plan")
+        needs[micro] = sum(json.loads(must(LLMC, "explain", folder / "b.plan", "--json").stdout)["arenas"].values())
+    problems = []
+    for budget in (needs[1] - 1, needs[1], needs[2] - 1, needs[2], needs[4] - 1, needs[4], needs[8] - 1):
+        (folder / "budget.yaml").write_text(recipe + f"\nmemory: {{budget: {budget}B}}\n")
+        refused = run(LLMC, "compile", folder / "model.onnx", "-r", folder / "budget.yaml", "-o", folder / "b.plan")
+        fits = [micro for micro in needs if needs[micro] <= budget]
+        hint = (f"a smaller micro-batch fits: with `batch: {{step: {STEP}, micro: {max(fits)}}}` it needs {needs[max(fits)]:,} bytes" if fits else
+                f"micro-batches of 1 still need {needs[1]:,} bytes: a larger budget")
+        if refused.returncode != 5 or hint not in refused.stderr:
+            problems.append(f"{budget}: not `{hint}`: {refused.stderr[-200:]}")
+    report.add("what a refused budget proposes", "; ".join(problems))
+
+
 def main() -> int:
     report, base = Report(), (MLP / "recipe.yaml").read_text()
     with tempfile.TemporaryDirectory() as temporary:
@@ -223,6 +242,7 @@ def main() -> int:
             check_profile(report, folder, plan, figures, name)
             if not more:
                 check_budget(report, folder, recipe, plan)
+                check_hint(report, folder, recipe)
     return report.code
 
 

@@ -151,4 +151,29 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"many_blocks", S{1, 300, 1, 8, 300, 1, 8}}, Case{"bf16", S{1, 90, 2, 20, 90, 1, 20, true, S::Additive, 1, 1, false, "bf16"}}),
     [](const auto &info) { return std::string(info.param.name); });
 
+class AttentionViews : public Attention {};
+
+// Operands and results that are views: merged from parts that lie one after the other, transposed, of one value; the result is transposed and merged.
+TEST_F(AttentionViews, AgreeWithTheInterpreter) {
+  check(R"(module { func.func @k(%qp: tensor<2x30x3x2x8xf32>, %kt: tensor<2x3x40x16xf32>, %vt: tensor<16x2x40x3xf32>) -> (tensor<2x3x480xf32>, tensor<2x3x30xf32>) {
+    %m = arith.constant dense<-0.5> : tensor<1x1x30x40xf32>
+    %q = tensor.collapse_shape %qp [[0], [1], [2], [3, 4]] : tensor<2x30x3x2x8xf32> into tensor<2x30x3x16xf32>
+    %k = nn.transpose %kt {permutation = array<i64: 0, 2, 1, 3>} : (tensor<2x3x40x16xf32>) -> tensor<2x40x3x16xf32>
+    %v = nn.transpose %vt {permutation = array<i64: 1, 2, 3, 0>} : (tensor<16x2x40x3xf32>) -> tensor<2x40x3x16xf32>
+    %o, %l = nn.attention %q, %k, %v, %m {scale = 0.25 : f64, causal = false} : (tensor<2x30x3x16xf32>, tensor<2x40x3x16xf32>, tensor<2x40x3x16xf32>, tensor<1x1x30x40xf32>) -> (tensor<2x30x3x16xf32>, tensor<2x3x30xf32>)
+    %t = nn.transpose %o {permutation = array<i64: 0, 2, 1, 3>} : (tensor<2x30x3x16xf32>) -> tensor<2x3x30x16xf32>
+    %y = tensor.collapse_shape %t [[0], [1], [2, 3]] : tensor<2x3x30x16xf32> into tensor<2x3x480xf32>
+    return %y, %l : tensor<2x3x480xf32>, tensor<2x3x30xf32>
+  } })",
+        {});
+  // A mask of one value that hides nothing, or everything: nothing is seen then, and the result is zero.
+  for (const char *seen : {"true", "false"})
+    check(std::string(R"(module { func.func @k(%q: tensor<1x20x2x8xf32>, %k: tensor<1x20x2x8xf32>, %v: tensor<1x20x2x8xf32>) -> tensor<1x20x2x8xf32> {
+    %m = arith.constant dense<)") + seen + R"(> : tensor<1x1x20x20xi1>
+    %o, %l = nn.attention %q, %k, %v, %m {scale = 0.25 : f64, causal = true} : (tensor<1x20x2x8xf32>, tensor<1x20x2x8xf32>, tensor<1x20x2x8xf32>, tensor<1x1x20x20xi1>) -> (tensor<1x20x2x8xf32>, tensor<1x2x20xf32>)
+    return %o : tensor<1x20x2x8xf32>
+  } })",
+          {});
+}
+
 } // namespace

@@ -69,6 +69,18 @@ def token_files(folder):
 
 
 @test
+def helps(folder):
+    """Help is no error, and names every option of its command."""
+    for command in ([LLMC_RUN], [LLMC], *([LLMC, name] for name in ("check", "compile", "plan", "explain", "export", "interpret", "recipe", "verify"))):
+        found = run(*command, "--help")
+        if found.returncode or found.stderr or len(found.stdout) < 200:
+            return f"{command}: {found.returncode} {found.stderr}"
+    missing = [name for name in ("--data", "--steps", "--checkpoint", "--resume", "--weights", "--set", "--metrics", "--profile", "--trace", "--ranks", "--comm", "--prompt", "--predict")
+               if name not in must(LLMC_RUN, "--help").stdout]
+    return f"llmc-run --help lacks {missing}" if missing else ""
+
+
+@test
 def rates_of_work(folder):
     """Tokens, operations and seconds of each step fit together; tokens are those of all ranks."""
     for mesh, ranks in (("", ()), ("mesh: {dp: 2}\n", ("--ranks", 2))):

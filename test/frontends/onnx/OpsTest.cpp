@@ -50,6 +50,39 @@ TEST_F(OpsTest, ScatterAtPlacesFromData) {
   EXPECT_EQ(of(rows, {data, integers({2, 1}, {1, 1})}), (Values{1, 2, 3, 8, 8, 8}));
 }
 
+TEST_F(OpsTest, ConstantsOfAShape) {
+  auto filled = [](const std::string &tensor, std::vector<int64_t> shape) {
+    return ints("shape", shape) + node("ConstantOfShape", {"shape"}, {"c"}, " attribute { name: \"value\" type: TENSOR t { " + tensor + " } }") + node("Add", {"x", "c"}, {"y"});
+  };
+  EXPECT_EQ(of(filled("data_type: 1 dims: 1 float_data: 2.5", {2}), {reals({2}, {1, 2})}), (Values{3.5, 4.5}));
+  EXPECT_EQ(of(filled("data_type: 7 dims: 1 int64_data: -3", {2}), {integers({2}, {1, 2})}), (Values{-2, -1}));
+  EXPECT_EQ(of(ints("shape", {2}) + node("ConstantOfShape", {"shape"}, {"c"}) + node("Add", {"x", "c"}, {"y"}), {reals({2}, {1, 2})}), (Values{1, 2})); // zeros
+  auto refusal = [&](const std::string &tensor, std::vector<int64_t> shape) {
+    return refusalOf(graphOf(18, value("input", "x", 1, {"2"}) + value("output", "y", 1, {}) + filled(tensor, shape)));
+  };
+  for (const char *tensor : {"data_type: 8 dims: 1 string_data: \"a\"", "data_type: 1 dims: 2 float_data: 1 float_data: 2"})
+    EXPECT_NE(refusal(tensor, {2}).find("the value must be one number"), std::string::npos) << refusal(tensor, {2});
+  for (std::vector<int64_t> shape : {std::vector<int64_t>{-1}, {int64_t(1) << 21, int64_t(1) << 20}, {int64_t(1) << 62, 4}})
+    EXPECT_NE(refusal("data_type: 1 dims: 1 float_data: 1", shape).find("the shape is not valid"), std::string::npos) << shape[0];
+}
+
+// Integers to a constant power are products, exact beyond what a double holds; others are refused.
+TEST_F(OpsTest, PowersOfIntegers) {
+  auto power = [](const std::string &exponent) { return node("Pow", {"x", "e"}, {"p"}) + node("Cast", {"p"}, {"y"}, attr("to", int64_t(7))) + exponent; };
+  auto integer = [](int64_t e) { return "initializer { name: \"e\" data_type: 7 int64_data: " + std::to_string(e) + " }\n"; };
+  HostTensor bases = integers({4}, {-2, 0, 3, 1});
+  EXPECT_EQ(of(power(integer(0)), {bases}), (Values{1, 1, 1, 1}));
+  EXPECT_EQ(of(power(integer(1)), {bases}), (Values{-2, 0, 3, 1}));
+  EXPECT_EQ(of(power(integer(3)), {bases}), (Values{-8, 0, 27, 1}));
+  EXPECT_EQ(of(power(integer(16)), {bases}), (Values{65536, 0, 43046721, 1}));
+  std::string difference = node("Pow", {"x", "e"}, {"p"}) + node("Sub", {"p", "base"}, {"y"}) + integer(2) + "initializer { name: \"base\" data_type: 7 int64_data: 9007199254740992 }\n";
+  EXPECT_EQ(of(difference, {integers({1}, {94906267})}), Values{261134297});
+  auto refusal = [&](int64_t e) { return refusalOf(graphOf(18, value("input", "x", 7, {"4"}) + value("output", "y", 1, {}) + power(integer(e)))); };
+  EXPECT_EQ(refusal(16), "");
+  EXPECT_NE(refusal(17).find("a power of integers"), std::string::npos) << refusal(17);
+  EXPECT_NE(refusal(-1).find("a power of integers"), std::string::npos) << refusal(-1);
+}
+
 // x[arange(b), i, ...] of PyTorch: tuples that begin with their row.
 TEST_F(OpsTest, GatherInRows) {
   HostTensor data = reals({3, 2, 2}, {0, 1, 10, 11, 100, 101, 110, 111, 200, 201, 210, 211});

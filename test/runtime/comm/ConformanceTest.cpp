@@ -145,6 +145,20 @@ TEST(Mpi, AKilledRankIsNamedWhereOthersLiveOn) {
   expectRankTwoNamed(runRanks(Backend::Mpi, 4, "killed", true), LLMC_PMIX ? kDied : kLate, 60000);
 }
 
+/// What one rank gives up for, all end with: its code and its words.
+void expectToldToAll(Backend backend) {
+  if (std::string why = whyAbsent(backend); !why.empty())
+    GTEST_SKIP() << why;
+  for (const std::string &result : runRanks(backend, 4, "fails")) {
+    EXPECT_EQ(parse(result).code, static_cast<int>(StatusCode::BadInput)) << result;
+    EXPECT_EQ(parse(result).message, "the data of rank 2 end") << result;
+    EXPECT_LT(parse(result).milliseconds, 60000);
+  }
+}
+
+TEST(Gloo, AFailureOfOneRankIsToldToAll) { expectToldToAll(Backend::Gloo); }
+TEST(Mpi, AFailureOfOneRankIsToldToAll) { expectToldToAll(Backend::Mpi); }
+
 TEST(Worlds, AMissingPluginNamesItsPackage) {
   WorldOptions options;
   options.size = 2;

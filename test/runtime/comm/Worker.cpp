@@ -54,6 +54,8 @@ Status misbehave(const Place &place, const std::string &scenario, bool odd) {
     (void)reduceRepeatedly(place, 20);
     if (scenario == "killed")
       (void)raise(SIGKILL);
+    if (scenario == "fails")
+      return place.world().fail(Status::badInput("the data of rank 2 end"));
     return Status::success();
   }
   return reduceRepeatedly(place, 1 << 30);
